@@ -1,0 +1,7 @@
+//! What is true: the words of the product and the rules that hold whatever the world does.
+//!
+//! Pure: no `async`, no clock, no socket, no randomness. Time and chance are arguments. Knows nobody.
+
+pub mod message;
+pub mod notification;
+pub mod phone;

@@ -1,0 +1,3 @@
+//! The `recado` program. Everything lives in the library.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The one test binary: behaviour of the whole house, in the product's words.
