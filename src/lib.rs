@@ -2,5 +2,8 @@
 //! them, once, in time, at the pace that the provider allows, and with proof.
 
 pub mod clock;
+pub mod config;
 pub mod db;
 pub mod domain;
+pub mod lifecycle;
+pub mod telemetry;

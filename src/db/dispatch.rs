@@ -228,6 +228,10 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
         union all
         select f.id, f.fate, 0::int2, f.contact_id, '', '', '', null, 0::int2, 0::int2, false, f.class, f.due_at, false
         from fated f where f.fate = 'later'
+        union all
+        -- Where the due rows begin, those passed over included.
+        select '00000000-0000-0000-0000-000000000000', 'first', 0::int2, 0, '', '', '', null, 0::int2, 0::int2, false, d.class, min(d.due_at), false
+        from (select class, due_at from urgent union all select class, due_at from normal) d group by d.class
         "#,
         terms.sender,
         terms.permits,
@@ -245,10 +249,6 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
 
     let mut claimed = Claimed::default();
     for row in rows {
-        let due = row.due_at.to_jiff();
-        if let Some(first) = usize::try_from(row.class).ok().and_then(|class| claimed.first_due.get_mut(class)) {
-            *first = Some(first.map_or(due, |first| first.min(due)));
-        }
         if row.wake {
             claimed.wake.push(row.contact_id);
         }
@@ -266,6 +266,11 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
             }),
             ("go", None) => return Err(inconsistent("filled", row.id)),
             ("later", _) => claimed.left += 1,
+            ("first", _) => {
+                if let Some(first) = usize::try_from(row.class).ok().and_then(|class| claimed.first_due.get_mut(class)) {
+                    *first = Some(row.due_at.to_jiff());
+                }
+            }
             _ => claimed.put_aside += 1,
         }
     }

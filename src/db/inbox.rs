@@ -269,3 +269,16 @@ pub async fn reject(pool: &PgPool, rejected: &Rejected) -> Result<(), Error> {
     .await?;
     Ok(())
 }
+
+/// Whether rows can be written at all just now.
+///
+/// # Errors
+/// If not.
+pub async fn probe(pool: &PgPool) -> Result<(), Error> {
+    let read_only = sqlx::query_scalar!(
+        r#"select pg_is_in_recovery() or current_setting('transaction_read_only')::bool as "read_only!""#
+    )
+    .fetch_one(pool)
+    .await?;
+    if read_only { Err(Error::Outage(sqlx::Error::Protocol("the database is read-only".into()))) } else { Ok(()) }
+}

@@ -4,10 +4,13 @@
 //! autocommitted statements, because a `begin` whose future is dropped leaves its connection inside a transaction.
 //! Whatever is read is parsed here: no text from a row means anything further up.
 
+pub mod contacts;
 pub mod dispatch;
+pub mod holds;
 pub mod inbox;
 pub mod lanes;
 pub mod pools;
+pub mod senders;
 pub mod settle;
 
 pub use jiff_sqlx::Timestamp as Time;

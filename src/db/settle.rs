@@ -151,3 +151,63 @@ pub async fn lapsed(pool: &PgPool, limit: i64) -> Result<Vec<AttemptId>, Error> 
     .await?;
     Ok(rows.into_iter().map(|row| AttemptId { notification: row.id, number: row.attempt }).collect())
 }
+
+/// Tells a notification what an attempt came to whose lease was lost: an acceptance is evidence, whatever came after. If
+/// another attempt was made meanwhile, the person may have got the message twice, and the notification says so.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn adopt_late(pool: &PgPool, settlements: &[Settlement], late: &[AttemptId]) -> Result<(), Error> {
+    for settlement in settlements.iter().filter(|s| late.contains(&s.attempt)) {
+        if let Next::Accepted(acceptance) = &settlement.next {
+            adopt(pool, settlement.attempt, &acceptance.message_id).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the provider's word that it has this attempt's message: the notification is accepted if it had not ended, and its
+/// next try, if one was planned, does not happen. Says whether anything changed.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn adopt(pool: &PgPool, attempt: AttemptId, message_id: &str) -> Result<bool, Error> {
+    let changed = sqlx::query!(
+        r#"
+        -- settle: adopt evidence
+        with known as (
+          update attempts set message_id = $3, outcome = 'accepted', ended_at = coalesce(ended_at, recado_now())
+          where notification_id = $1 and number = $2 and outcome is distinct from 'accepted'
+        ), before as materialized (
+          select id, state, attempt, message_id from notifications
+          where id = $1 and attempt >= $2
+            and (state in ('sending', 'in_doubt', 'pending') or state = 'failed' and reason = 'unknown' or state = 'accepted' and attempt > $2)
+          for no key update
+        ), moved as (
+          update notifications n set
+            -- What is on the wire stays there: its own answer will find the message id and end it.
+            state = case when b.state = 'sending' then b.state else 'accepted' end,
+            message_id = coalesce(b.message_id, $3),
+            duplicate = n.duplicate or b.attempt > $2 and (b.state in ('sending', 'accepted') or b.message_id is not null),
+            due_at = null, waiting_on = null, doubt_since = null, reason = null, ended_at = null,
+            accepted_at = coalesce(n.accepted_at, recado_now()),
+            statuses = n.statuses + (b.state not in ('sending', 'accepted'))::int
+          from before b where n.id = b.id
+          returning n.id, n.statuses, n.duplicate, b.state as was
+        ), noted as (
+          insert into timeline (notification_id, what, detail)
+          select id, case when duplicate then 'duplicate_confirmed' else 'settled_by_evidence' end, 'attempt ' || $2::int2 from moved
+        ), told as (
+          insert into outbox (notification_id, sequence, kind)
+          select id, statuses, 'accepted' from moved where was not in ('sending', 'accepted')
+        )
+        select count(*) as "n!" from moved
+        "#,
+        attempt.notification,
+        attempt.number,
+        message_id,
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(changed.n > 0)
+}
