@@ -2,3 +2,4 @@
 //! them, once, in time, at the pace that the provider allows, and with proof.
 
 pub mod domain;
+pub mod provider;
