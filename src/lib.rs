@@ -1,4 +1,6 @@
 //! Recado delivers a shop's order and shipping notifications on WhatsApp: only to people who confirmed that they want
 //! them, once, in time, at the pace that the provider allows, and with proof.
 
+pub mod cli;
 pub mod domain;
+pub mod sim;
