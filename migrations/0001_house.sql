@@ -312,6 +312,7 @@ create table webhooks (
   sender text not null,
   received_at timestamptz not null default recado_now(),
   body bytea not null,
+  taken_until timestamptz,
   applied_at timestamptz,
   problems text[]
 );

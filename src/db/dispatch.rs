@@ -267,7 +267,8 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
             ("go", None) => return Err(inconsistent("filled", row.id)),
             ("later", _) => claimed.left += 1,
             ("first", _) => {
-                if let Some(first) = usize::try_from(row.class).ok().and_then(|class| claimed.first_due.get_mut(class)) {
+                if let Some(first) = usize::try_from(row.class).ok().and_then(|class| claimed.first_due.get_mut(class))
+                {
                     *first = Some(row.due_at.to_jiff());
                 }
             }

@@ -93,9 +93,8 @@ async fn insert(pool: &PgPool, arrivals: &[Arrival]) -> Result<Vec<i64>, Error> 
         .zip(arrivals)
         .flat_map(|(ordinal, arrival)| arrival.notifications.iter().map(move |born| (ordinal, arrival, born)))
         .collect();
-    let stage = |f: fn(&Stage) -> &str| -> Vec<Option<&str>> {
-        arrivals.iter().map(|a| a.stage.as_ref().map(f)).collect()
-    };
+    let stage =
+        |f: fn(&Stage) -> &str| -> Vec<Option<&str>> { arrivals.iter().map(|a| a.stage.as_ref().map(f)).collect() };
     let owners: Vec<Option<&str>> =
         arrivals.iter().map(|a| a.notifications.first().map(|born| born.phone.as_str())).collect();
     Ok(sqlx::query_scalar!(

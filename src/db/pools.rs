@@ -78,7 +78,9 @@ fn pool(options: PgConnectOptions, size: u32, clock: &Clock) -> PgPool {
         pool = pool.before_acquire(move |connection, _| {
             let now = clock.now();
             Box::pin(async move {
-                sqlx::query!("select set_config('recado.now', $1, false)", now.to_string()).fetch_one(connection).await?;
+                sqlx::query!("select set_config('recado.now', $1, false)", now.to_string())
+                    .fetch_one(connection)
+                    .await?;
                 Ok(true)
             })
         });
@@ -104,13 +106,16 @@ pub enum Schema {
 /// # Errors
 /// If the database cannot be asked.
 pub async fn schema(pool: &PgPool) -> Result<Schema, Error> {
-    let exists = sqlx::query_scalar!(r#"select to_regclass('_sqlx_migrations') is not null as "yes!""#).fetch_one(pool).await?;
+    let exists =
+        sqlx::query_scalar!(r#"select to_regclass('_sqlx_migrations') is not null as "yes!""#).fetch_one(pool).await?;
     if !exists {
         return Ok(Schema::Empty);
     }
     // Not a checked query: the table is sqlx's own and no migration of ours makes it.
     let applied: Vec<(i64, Vec<u8>)> =
-        sqlx::query_as("select version, checksum from _sqlx_migrations where success order by version").fetch_all(pool).await?;
+        sqlx::query_as("select version, checksum from _sqlx_migrations where success order by version")
+            .fetch_all(pool)
+            .await?;
     let known: Vec<_> = MIGRATOR.iter().collect();
     for (version, checksum) in &applied {
         match known.iter().find(|m| m.version == *version) {

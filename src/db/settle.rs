@@ -37,7 +37,8 @@ struct Columns<'a> {
 }
 
 fn columns(next: &Next) -> Columns<'_> {
-    let none = Columns { state: "", failure: None, message_id: None, delay: Duration::ZERO, counts: false, lane: false };
+    let none =
+        Columns { state: "", failure: None, message_id: None, delay: Duration::ZERO, counts: false, lane: false };
     match next {
         Next::Accepted(acceptance) => Columns { state: "accepted", message_id: Some(&acceptance.message_id), ..none },
         Next::Pending { delay, counts, lane, failure } => {

@@ -178,12 +178,9 @@ pub fn after(outcome: Outcome, behind: Behind, policy: &Policy, chance: f64) -> 
         Outcome::Unclear(failure) => Next::InDoubt(failure),
         Outcome::Rejected { failure, again: None } => Next::Failed(failure),
         Outcome::Rejected { failure, again: Some(_) } if behind.tries + 1 >= policy.max_tries => Next::Failed(failure),
-        Outcome::Rejected { failure, again: Some(pause) } => Next::Pending {
-            delay: pause + jitter(policy, behind.tries, chance),
-            counts: true,
-            lane: false,
-            failure,
-        },
+        Outcome::Rejected { failure, again: Some(pause) } => {
+            Next::Pending { delay: pause + jitter(policy, behind.tries, chance), counts: true, lane: false, failure }
+        }
         Outcome::NotSent(failure) => {
             Next::Pending { delay: jitter(policy, behind.attempts, chance), counts: false, lane: false, failure }
         }

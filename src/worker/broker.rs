@@ -11,15 +11,14 @@ use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind,
     message::Delivery,
     options::{
-        BasicAckOptions, BasicConsumeOptions, BasicQosOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+        BasicAckOptions, BasicConsumeOptions, BasicQosOptions, ExchangeDeclareOptions, QueueBindOptions,
+        QueueDeclareOptions,
     },
     types::{AMQPValue, FieldTable},
     uri::AMQPUri,
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
-
-use crate::telemetry;
 
 /// Names and limits of what we declare.
 #[derive(Debug, Clone)]
@@ -53,7 +52,9 @@ pub enum Error {
     Timeout,
     #[error("the broker: {0}")]
     Broker(String),
-    #[error("the queue {queue} exists already with other settings: {said}. Let it run empty, delete it and start again, or name another in broker.queue")]
+    #[error(
+        "the queue {queue} exists already with other settings: {said}. Let it run empty, delete it and start again, or name another in broker.queue"
+    )]
     OtherQueue { queue: String, said: String },
     #[error("the consumer was cancelled by the broker")]
     Cancelled,
@@ -98,9 +99,7 @@ pub async fn declare(channel: &Channel, topology: &Topology) -> Result<(), Error
     let mut quorum = FieldTable::default();
     quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     queue(channel, dead, quorum.clone()).await?;
-    channel
-        .queue_bind(dead.into(), dead.into(), "".into(), QueueBindOptions::default(), FieldTable::default())
-        .await?;
+    channel.queue_bind(dead.into(), dead.into(), "".into(), QueueBindOptions::default(), FieldTable::default()).await?;
 
     quorum.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(i64::from(topology.delivery_limit)));
     quorum.insert("x-dead-letter-exchange".into(), AMQPValue::LongString(dead.into()));

@@ -124,7 +124,19 @@ impl Dispatcher {
             .build()?;
         let slots = Arc::new(Semaphore::new(rules.slots));
         Ok(Dispatcher {
-            sender, name, provider, rules, rate, pool, http, clock, nudge, gate: Gate::default(), slots, day, chance: chance,
+            sender,
+            name,
+            provider,
+            rules,
+            rate,
+            pool,
+            http,
+            clock,
+            nudge,
+            gate: Gate::default(),
+            slots,
+            day,
+            chance: chance,
         })
     }
 
@@ -218,7 +230,9 @@ impl Dispatcher {
             tokio::time::sleep(pause).await;
             match db::senders::check_timeline(&self.pool).await {
                 Ok(_) => return,
-                Err(error) => tracing::warn!(sender = %self.name, %error, "dispatch.waits: the database is out of reach"),
+                Err(error) => {
+                    tracing::warn!(sender = %self.name, %error, "dispatch.waits: the database is out of reach")
+                }
             }
             pause = (pause * 2).min(Duration::from_secs(5));
         }
@@ -263,8 +277,7 @@ impl Dispatcher {
             let lanes: Vec<_> = claimed.wake.iter().map(|contact| (*contact, self.sender)).collect();
             settling::wake_lanes(&self.pool, &lanes, self.rules.pace, &self.nudge).await;
         }
-        let progress =
-            if claimed.go.is_empty() && claimed.put_aside == 0 { Progress::Idle } else { Progress::Made };
+        let progress = if claimed.go.is_empty() && claimed.put_aside == 0 { Progress::Idle } else { Progress::Made };
         // Counted from before the claim was sent, so later than the lease by nothing but safety.
         let start_before = began + self.rules.lease.saturating_sub(self.rules.send_timeout * 2);
         Ok((claimed.go.into_iter().map(|claim| Ready { claim, start_before }).collect(), progress))

@@ -104,7 +104,9 @@ impl Fleet {
             telemetry::tell_sender_rate(&dispatcher.name, dispatcher.rate.current());
         }
         if senders::check_timeline(&self.pool).await? {
-            tracing::error!("hold.placed: the database was restored to an earlier point; nothing is sent until `recado release everything`");
+            tracing::error!(
+                "hold.placed: the database was restored to an earlier point; nothing is sent until `recado release everything`"
+            );
         }
         for portfolio in &self.portfolios {
             let used = senders::recipients_of_the_day(&self.pool, &portfolio.senders).await?;

@@ -4,7 +4,8 @@
 
 pub mod dispatch;
 pub mod fleet;
-pub mod intake;
+// pub mod intake;
+pub mod broker;
 pub mod rate;
 pub mod settling;
 

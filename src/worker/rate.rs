@@ -101,7 +101,8 @@ impl SenderRate {
             return; // the other requests of the same burst say the same
         }
         now.pause = (now.pause * 2).clamp(backing.pause, backing.pause_cap.max(backing.pause));
-        now.paused_until = Some(at + wait.unwrap_or(now.pause).max(now.pause).min(backing.pause_cap.max(backing.pause)));
+        now.paused_until =
+            Some(at + wait.unwrap_or(now.pause).max(now.pause).min(backing.pause_cap.max(backing.pause)));
         now.factor = (now.factor / 2.0).max(0.05);
         now.recovers_at = now.paused_until.map(|until| until + backing.step);
         now.spare = 0;

@@ -15,13 +15,13 @@ use sqlx::PgPool;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::Nudge;
-use crate::lifecycle::crash;
 use crate::db::{
     self,
     dispatch::Pace,
     lanes,
     settle::{Settlement, settle},
 };
+use crate::lifecycle::crash;
 
 /// A result and the slot that it holds.
 pub struct Result {
@@ -63,7 +63,8 @@ pub async fn run(pool: PgPool, rules: Rules, gate: Gate, nudge: Nudge, mut resul
         }
         let Ok(writer) = Arc::clone(&writers).acquire_owned().await else { break };
         if batch.len() < rules.batch && !rules.linger.is_zero() {
-            let more = async { while batch.len() < rules.batch && results.recv_many(&mut batch, rules.batch).await > 0 {} };
+            let more =
+                async { while batch.len() < rules.batch && results.recv_many(&mut batch, rules.batch).await > 0 {} };
             let _ = tokio::time::timeout(rules.linger, more).await;
         }
         let (pool, rules, gate, nudge) = (pool.clone(), rules.clone(), gate.clone(), nudge.clone());
