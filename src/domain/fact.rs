@@ -23,7 +23,7 @@ pub struct Place {
     pub account: Option<String>,
     /// The sender's id at the provider.
     pub number: Option<String>,
-    /// The sender's number as the provider shows it, digits only; some news has nothing else.
+    /// The sender's number as the provider writes it; some news has nothing else.
     pub display_number: Option<String>,
 }
 
@@ -76,8 +76,8 @@ pub enum BadFact {
     TooMany { left: usize },
 }
 
-/// A person, as far as the provider names them. Either may be missing.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+/// A person, as far as the provider names them. Either may be missing. Prints masked.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// The provider's form of the phone number: digits only, not always those that we sent to.
     pub wa_id: Option<String>,
@@ -89,6 +89,16 @@ impl Identity {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.wa_id.is_none() && self.user_id.is_none()
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let masked = |id: &Option<String>| id.as_ref().map(|_| "…");
+        f.debug_struct("Identity")
+            .field("wa_id", &masked(&self.wa_id))
+            .field("user_id", &masked(&self.user_id))
+            .finish()
     }
 }
 
@@ -130,8 +140,8 @@ impl ReceiptKind {
     }
 }
 
-/// A message from a person.
-#[derive(Debug, Clone, PartialEq)]
+/// A message from a person. Prints without what they wrote.
+#[derive(Clone, PartialEq)]
 pub struct Inbound {
     pub message_id: String,
     pub from: Identity,
@@ -144,7 +154,19 @@ pub struct Inbound {
     pub raw: Value,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl fmt::Debug for Inbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbound")
+            .field("message_id", &self.message_id)
+            .field("from", &self.from)
+            .field("at", &self.at)
+            .field("content", &self.content)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a message from a person consists of. Prints its kind only.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Content {
     Text(String),
     /// A template's quick reply.
@@ -161,6 +183,25 @@ pub enum Content {
     Other {
         kind: String,
     },
+}
+
+impl Content {
+    /// Its kind's name, as kept and shown.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        match self {
+            Content::Text(_) => "text",
+            Content::Button { .. } => "button",
+            Content::Interactive { .. } => "interactive",
+            Content::Other { kind } => kind,
+        }
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Content").field(&self.kind()).finish()
+    }
 }
 
 /// A person's choice in the provider's own settings.
@@ -299,4 +340,26 @@ pub enum Effect {
     Releases,
     /// Worth showing, changes nothing.
     Shown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_prints_neither_its_person_nor_its_words() {
+        let inbound = Fact::Inbound(Inbound {
+            message_id: "wamid.1".to_owned(),
+            from: Identity { wa_id: Some("34611000111".to_owned()), user_id: Some("ES.7001".to_owned()) },
+            at: Timestamp::UNIX_EPOCH,
+            content: Content::Text("my address is".to_owned()),
+            answers: None,
+            raw: serde_json::json!({"text": {"body": "my address is"}}),
+        });
+        let printed = format!("{inbound:?}");
+        for secret in ["34611", "ES.7001", "address"] {
+            assert!(!printed.contains(secret), "{printed}");
+        }
+        assert!(printed.contains("text"));
+    }
 }

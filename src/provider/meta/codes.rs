@@ -166,7 +166,8 @@ mod tests {
     /// The action that Meta's documentation asks for, written down a second time, by group.
     #[test]
     fn each_group_of_codes_gets_the_action_that_is_documented() {
-        let groups: [(&[i64], fn(Verdict) -> bool); 7] = [
+        type Group = (&'static [i64], fn(Verdict) -> bool);
+        let groups: [Group; 7] = [
             (&[4, 17, 32, 613, 80_007, 80_008, 130_429], |v| matches!(v, Throttled(Sender, Some(_)))),
             (&[131_056], |v| v == Throttled(Recipient, None)),
             (&[1, 2, 131_000, 131_016, 131_057, 133_004, 2_494_100], |v| v == Doubtful),

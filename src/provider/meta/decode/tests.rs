@@ -10,10 +10,10 @@ fn answer(status: u16, body: &str) -> Response<Bytes> {
 }
 
 fn refused(status: u16, code: i64) -> Outcome {
-    refused_as(status, json!({"message": format!("(#{code}) refused"), "code": code}))
+    refused_as(status, &json!({"message": format!("(#{code}) refused"), "code": code}))
 }
 
-fn refused_as(status: u16, error: Value) -> Outcome {
+fn refused_as(status: u16, error: &Value) -> Outcome {
     decode(&answer(status, &json!({"error": error}).to_string()))
 }
 
@@ -65,7 +65,7 @@ fn a_yes_without_a_usable_id_leaves_doubt() {
         &"[".repeat(100_000),
         &format!("{TAKEN}{}", " ".repeat(ANSWER_MAX)),
     ] {
-        assert!(matches!(decode(&answer(200, body)), Outcome::Unclear(_)), "{:.60}", body);
+        assert!(matches!(decode(&answer(200, body)), Outcome::Unclear(_)), "{body:.60}");
     }
 }
 
@@ -114,14 +114,14 @@ fn a_capped_person_is_tried_again_a_day_later() {
 fn an_unknown_code_is_doubtful_only_if_something_says_that_it_passes() {
     assert!(matches!(refused(400, 999_999), Outcome::Rejected { again: None, .. }));
     assert!(matches!(refused(500, 999_999), Outcome::Unclear(_)));
-    let transient = refused_as(400, json!({"code": 999_999, "is_transient": true}));
+    let transient = refused_as(400, &json!({"code": 999_999, "is_transient": true}));
     assert!(matches!(transient, Outcome::Unclear(_)));
     assert_eq!(reason_of(&transient), UNKNOWN_CODE);
 }
 
 #[test]
 fn what_meta_calls_transient_is_never_final() {
-    let outcome = |code| refused_as(400, json!({"code": code, "is_transient": true}));
+    let outcome = |code| refused_as(400, &json!({"code": code, "is_transient": true}));
     assert!(matches!(outcome(131_026), Outcome::Rejected { again: Some(_), .. }));
     assert!(matches!(outcome(190), Outcome::Busy { hold: true, wait: Some(_), .. }));
     assert!(
@@ -131,9 +131,9 @@ fn what_meta_calls_transient_is_never_final() {
 
 #[test]
 fn the_detail_is_metas_best_text_and_not_too_long() {
-    let detail = |error| match refused_as(400, error) {
-        Outcome::Rejected { failure, .. } => failure.detail,
-        other => panic!("{other:?}"),
+    let detail = |error: Value| {
+        let Outcome::Rejected { failure, .. } = refused_as(400, &error) else { panic!() };
+        failure.detail
     };
     assert_eq!(detail(json!({"code": 100, "message": "m", "error_data": {"details": "d"}})).as_deref(), Some("d"));
     assert_eq!(detail(json!({"code": 100, "message": "m", "error_data": "d"})).as_deref(), Some("m"));
@@ -170,10 +170,8 @@ fn a_wish_to_wait_is_granted_up_to_an_hour() {
     let wait = |name: &str, value: &str, code: i64| {
         let mut response = answer(429, &json!({"error": {"code": code}}).to_string());
         response.headers_mut().insert(header::HeaderName::try_from(name).unwrap(), value.parse().unwrap());
-        match decode(&response) {
-            Outcome::Busy { hold: false, wait, .. } => wait.map(|wait| wait.as_secs()),
-            other => panic!("{other:?}"),
-        }
+        let Outcome::Busy { hold: false, wait, .. } = decode(&response) else { panic!("{value}") };
+        wait.map(|wait| wait.as_secs())
     };
     assert_eq!(wait("retry-after", "7", 130_429), Some(7));
     assert_eq!(wait("retry-after", "7", 131_056), Some(7));
