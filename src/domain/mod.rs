@@ -4,6 +4,7 @@
 
 pub mod consent;
 pub mod fact;
+pub mod doubt;
 pub mod message;
 pub mod notification;
 pub mod phone;

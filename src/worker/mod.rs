@@ -6,8 +6,10 @@ pub mod dispatch;
 pub mod fleet;
 // pub mod intake;
 pub mod broker;
+pub mod outbox;
 pub mod rate;
 pub mod settling;
+pub mod upkeep;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
