@@ -32,6 +32,12 @@ impl Clock {
         Clock(Some(Arc::new(Mutex::new(Hands { wall: at, monotonic: Instant::now() }))))
     }
 
+    /// Whether a test moves it.
+    #[must_use]
+    pub fn is_standing(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// The time of day, to the microsecond, as Postgres keeps it.
     #[must_use]
     pub fn now(&self) -> Timestamp {

@@ -6,6 +6,8 @@
 //!
 //! A role is expected to run until the soft token; one that ends earlier takes the process down with a failing code.
 
+pub mod crash;
+
 use std::{future::Future, panic::AssertUnwindSafe, process::ExitCode, time::Duration};
 
 use futures_util::FutureExt;

@@ -2,6 +2,8 @@
 //!
 //! Pure: no `async`, no clock, no socket, no randomness. Time and chance are arguments. Knows nobody.
 
+pub mod consent;
+pub mod fact;
 pub mod message;
 pub mod notification;
 pub mod phone;
