@@ -125,10 +125,10 @@ async fn insert(pool: &PgPool, arrivals: &[Arrival]) -> Result<Vec<i64>, Error> 
         ), received as (
           insert into inbox (source, id, body_hash, type, subject, time, journey, journey_key, stage, contact_id, notifications, ignored, body)
           select e.source, e.id, e.body_hash, e.type, e.subject, e.time, e.journey, e.journey_key, e.stage,
-            (select c.id from contact c where c.phone = e.phone),
-            coalesce((select array_agg(b.id) from born b where b.n = e.n), '{}'),
-            e.ignored, case when e.ignored is null then e.body end
+            c.id, coalesce(b.ids, '{}'), e.ignored, case when e.ignored is null then e.body end
           from event e
+          left join contact c on c.phone = e.phone
+          left join (select n, array_agg(id) as ids from born group by n) b on b.n = e.n
           on conflict do nothing
           returning id, source
         ), fresh as materialized (
