@@ -19,6 +19,7 @@ use crate::{
     clock::Clock,
     config::{Needs, Place, Settings},
     db::{self, Pools, pools},
+    domain::template::{self, Catalogue},
     telemetry,
 };
 
@@ -43,6 +44,8 @@ enum Command {
     Publish(broker::PublishArgs),
     /// Runs rejected events again, after the cause is mended.
     ReplayRejected(broker::ReplayArgs),
+    /// Declares the exchanges and queues, as `run` does by itself: for producers that are there first.
+    Topology(broker::TopologyArgs),
     /// Simulates Meta's WhatsApp Cloud API, for development and tests.
     Sim(sim::Args),
 }
@@ -82,6 +85,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate(args) => schema::run(&place, args).await,
         Command::Publish(args) => broker::publish(&place, args).await,
         Command::ReplayRejected(args) => broker::replay(&place, args).await,
+        Command::Topology(args) => broker::topology(&place, args).await,
         Command::Sim(args) => sim::run(args).await.map(|()| ExitCode::SUCCESS),
     }
 }
@@ -138,6 +142,23 @@ pub fn open(settings: &Settings) -> anyhow::Result<Pools> {
     };
     pools::connect(of.url.reveal()?, sizes, &Clock::system())
         .map_err(|_| anyhow::anyhow!("database.url (DATABASE_URL) is no postgres:// address"))
+}
+
+/// The templates and event types, checked.
+///
+/// # Errors
+/// With every problem, a line each: file, line, key, what is wrong and the cure.
+pub fn catalogue(settings: &Settings) -> anyhow::Result<Catalogue> {
+    let dir = &settings.templates.dir;
+    let messages = files(&dir.join("messages"), "toml")?;
+    let schemas = files(&dir.join("events"), "json")?;
+    let mut senders: Vec<String> = settings.templates.default_sender.iter().cloned().collect();
+    senders.extend(settings.senders.keys().filter(|name| Some(*name) != settings.templates.default_sender.as_ref()).cloned());
+    let of = template::Settings { senders, default_language: "es".to_owned(), default_zone: "UTC".to_owned() };
+    Catalogue::load(&messages, &schemas, &of).map_err(|problems| {
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("the templates cannot be used:\n{}", lines.join("\n"))
+    })
 }
 
 /// All files of a folder with this ending, by name, with their text.

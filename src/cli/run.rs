@@ -74,9 +74,9 @@ async fn watch(vigil: Vigil) -> ExitCode {
 /// If the catalogue is wrong, or the database or a listening address cannot be had.
 pub async fn start(settings: &Settings, pools: &Pools, life: &Lifecycle, roles: &[Role]) -> anyhow::Result<()> {
     let clock = Clock::system();
-    let (worker, nudge) = (Uuid::new_v4(), Nudge::default());
+    let (worker, nudge) = (intake::v7(clock.now()), Nudge::default());
     let ids = sender_ids(settings, pools).await?;
-    let reader = Arc::new(Reader::load(settings, &ids)?);
+    let reader = Arc::new(Reader { catalogue: super::catalogue(settings)?, senders: ids.clone() });
     let topology = topology(settings, &reader);
     let address = address(settings)?;
 
@@ -158,11 +158,13 @@ pub fn topology(settings: &Settings, reader: &Reader) -> Topology {
         inbound_exchange: of.inbound_exchange.clone(),
         delivery_limit: of.delivery_limit,
         routing_keys: reader.event_types(),
-        sources: reader.sources(),
+        sources: Vec::new(),
     }
 }
 
-fn intake_rules(settings: &Settings, address: Address, topology: Topology) -> intake::Rules {
+/// How the queue is consumed, by these settings.
+#[must_use]
+pub fn intake_rules(settings: &Settings, address: Address, topology: Topology) -> intake::Rules {
     intake::Rules {
         address,
         topology,
