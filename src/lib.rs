@@ -2,5 +2,12 @@
 //! them, once, in time, at the pace that the provider allows, and with proof.
 
 pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod db;
 pub mod domain;
+pub mod lifecycle;
+pub mod provider;
 pub mod sim;
+pub mod telemetry;
+pub mod worker;
