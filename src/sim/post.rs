@@ -34,6 +34,7 @@ pub(super) async fn pump(world: Arc<World>, client: reqwest::Client, stop: Cance
                 if !rest.is_empty() {
                     world.outbox.put_back(rest);
                 }
+                world.tell_statuses(&updates);
                 let (house, client, stop) = (Arc::clone(&world), client.clone(), stop.clone());
                 world.tasks.spawn(async move {
                     tokio::select! {

@@ -21,7 +21,7 @@ use super::people::wa_id;
 use super::refusal::Refusal;
 
 /// Meta's bounds: updates in one POST, and its bytes (with some room below 3 MB).
-const BATCH_MAX: usize = 1000;
+pub(super) const BATCH_MAX: usize = 1000;
 const BYTES_MAX: usize = 2_900_000;
 /// What may wait at most; what comes on top is dropped and counted.
 const QUEUE_MAX: usize = 4_000_000;
@@ -356,22 +356,15 @@ impl Outbox {
         queue.tally = Tally::default();
     }
 
-    /// Manual mode: takes what waits, `batch` updates a webhook.
-    pub(super) fn take(&self, waba_id: &str, batch: usize) -> Vec<Webhook> {
+    /// Manual mode: takes what waits, and the secret to sign it with.
+    pub(super) fn take(&self) -> (Vec<Update>, String) {
         let mut guard = self.queue();
         let queue = &mut *guard;
         let mut held = std::mem::take(&mut queue.held);
         if queue.rules.shuffle {
             queue.chance.shuffle(&mut held);
         }
-        let secret = queue.rules.secret.clone();
-        drop(guard);
-        held.chunks(batch.clamp(1, BATCH_MAX))
-            .map(|chunk| {
-                let body = Bytes::from(render(waba_id, chunk));
-                Webhook { signature: sign(&secret, &body), body }
-            })
-            .collect()
+        (held, queue.rules.secret.clone())
     }
 }
 

@@ -11,6 +11,7 @@ async fn what_happened_can_be_followed_with_cursors() {
         shop.accepted(&shipping(ANA)).await;
     }
     shop.refused(&json!({})).await;
+    assert_eq!(shop.reported().len(), 9);
     let (_, page) = shop.get("/_sim/messages?since=1&limit=1").await;
     assert_eq!(page["messages"].as_array().unwrap().len(), 1);
     assert_eq!((&page["messages"][0]["no"], &page["messages"][0]["tag"]), (&json!(2), &json!("att:1")));
