@@ -2,6 +2,9 @@
 //!
 //! Pure: no `async`, no clock, no socket, no randomness. Time and chance are arguments. Knows nobody.
 
+pub mod event;
+pub mod expression;
+pub mod locale;
 pub mod message;
 pub mod notification;
 pub mod phone;
