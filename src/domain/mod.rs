@@ -8,3 +8,7 @@ pub mod locale;
 pub mod message;
 pub mod notification;
 pub mod phone;
+pub mod plan;
+pub mod problem;
+pub mod quiet;
+pub mod template;
