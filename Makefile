@@ -37,7 +37,7 @@ test: tools
 	cargo fmt --check
 	@scripts/services up
 	scripts/services run test scripts/queries compare
-	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --locked --no-deps --document-private-items
 	scripts/services run test cargo test --locked
 
 soak: tools
