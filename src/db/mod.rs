@@ -6,12 +6,15 @@
 
 pub mod contacts;
 pub mod dispatch;
+pub mod doubt;
 pub mod holds;
 pub mod inbox;
 pub mod lanes;
+pub mod outbox;
 pub mod pools;
 pub mod senders;
 pub mod settle;
+pub mod upkeep;
 
 pub use jiff_sqlx::Timestamp as Time;
 pub use pools::{Pools, connect, migrate};
