@@ -51,4 +51,4 @@ down:
 
 tools:
 	@command -v cargo >/dev/null || { echo 'Rust is missing. Get it from https://rustup.rs: curl --proto =https --tlsv1.2 -sSf https://sh.rustup.rs | sh'; exit 1; }
-	@command -v cc >/dev/null || { echo 'A C compiler is missing, which Rust links with. On Debian or Ubuntu: apt-get install build-essential'; exit 1; }
+	@command -v cc >/dev/null || scripts/services install gcc libc6-dev || { echo 'A C compiler is missing, which Rust links with. On Debian or Ubuntu: apt-get install gcc libc6-dev'; exit 1; }
