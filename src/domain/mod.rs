@@ -7,3 +7,4 @@ pub mod fact;
 pub mod message;
 pub mod notification;
 pub mod phone;
+pub mod story;
