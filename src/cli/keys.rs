@@ -1,16 +1,13 @@
 //! `recado keys`: the API's keys.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use anyhow::bail;
 use uuid::{Builder, Uuid};
 
-use super::database;
+use super::{complain, database, say, settings};
 use crate::{
-    config::Place,
+    config::{Needs, Place},
     db::{
         keys::{self, Role},
         pools::Pools,
@@ -46,32 +43,30 @@ enum What {
 }
 
 /// 0 if it was done.
-pub async fn run(args: Args, place: &Place) -> anyhow::Result<ExitCode> {
-    let (_, pools) = database::open(place).await?;
-    let mut out = io::stdout().lock();
+pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
+    let pools = database(&settings(place, Needs::DATABASE)?).await?;
     match args.what {
         What::Create { name, role } => {
             let key = create(&pools, &name, role).await?;
-            writeln!(out, "{key}")?;
-            writeln!(io::stderr(), "This is the key {name} with the role {}. It is shown only now.", role.as_str())?;
+            say(&key);
+            complain(&format!("This is the key {name} with the role {}. It is shown only now.", role.as_str()));
         }
         What::List { json: true } => {
-            serde_json::to_writer_pretty(&mut out, &keys::list(&pools.ops).await?)?;
-            writeln!(out)?;
+            say(&serde_json::to_string_pretty(&keys::list(&pools.ops).await?)?);
         }
         What::List { json: false } => {
             for key in keys::list(&pools.ops).await? {
                 let used = key.used_at.map_or("never used".to_owned(), |at| format!("last used {at}"));
                 let ended = key.revoked_at.map(|at| format!(", revoked {at}")).unwrap_or_default();
                 let role = key.role.as_str();
-                writeln!(out, "{:<24} {role:<8} made {}, {used}{ended}", key.name, key.created_at)?;
+                say(&format!("{:<24} {role:<8} made {}, {used}{ended}", key.name, key.created_at));
             }
         }
         What::Revoke { name } => {
             if !keys::revoke(&pools.ops, &name).await? {
                 bail!("there is no key of this name that was not revoked before; recado keys list shows them");
             }
-            writeln!(out, "Revoked.")?;
+            say("Revoked.");
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -8,10 +8,10 @@ use std::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::database;
+use super::{complain, database, settings};
 use crate::{
     clock::Clock,
-    config::Place,
+    config::{Needs, Place},
     db::story::{self, Found},
     domain::story::{Event, Rejected, Story},
     http::notifications::{Shown, explain},
@@ -48,17 +48,16 @@ struct Answer {
 }
 
 /// 0 if something was found, 1 if not.
-pub async fn run(args: Args, place: &Place) -> anyhow::Result<ExitCode> {
-    let (_, pools) = database::open(place).await?;
+pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
+    let pools = database(&settings(place, Needs::DATABASE)?).await?;
     let word = args.word.trim();
     let found = story::find(&pools.ops, word, args.limit).await?;
     let now = Clock::system().now();
     if found.is_empty() {
-        writeln!(
-            io::stderr(),
-            "Nothing here is known by this name. It can be a notification's id, an event's id, an order or shipment (as the event \
-             names it), a phone number with its country code, or a provider's message id."
-        )?;
+        complain(
+            "Nothing is known by this name. It can be a notification's id, an event's id, an order or shipment as the event names \
+             it, a phone number with its country code, or a provider's message id.",
+        );
         return Ok(ExitCode::FAILURE);
     }
     let mut stories = Vec::with_capacity(found.notifications.len());
@@ -139,7 +138,13 @@ fn print_conflicts(out: &mut impl Write, event: &Event) -> io::Result<()> {
 fn print_rejected(out: &mut impl Write, event: &Rejected) -> io::Result<()> {
     writeln!(out, "Rejected event {} ({})", event.id, event.routing_key)?;
     let copies = if event.copies > 1 { format!(", {} times", event.copies) } else { String::new() };
-    writeln!(out, "  {}  Received{copies}; it could not be used: {}: {}", clock(event.received_at), event.reason, event.detail)?;
+    writeln!(
+        out,
+        "  {}  Received{copies}; it could not be used: {}: {}",
+        clock(event.received_at),
+        event.reason,
+        event.detail
+    )?;
     match (event.replayed_at, &event.replay) {
         (Some(at), Some(what)) => writeln!(out, "  {}  Run again: {what}.", clock(at))?,
         (Some(at), None) => writeln!(out, "  {}  Run again.", clock(at))?,

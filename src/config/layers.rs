@@ -156,16 +156,17 @@ fn locate(path: &Path, text: &str) -> Result<BTreeMap<String, Spot>, Problems> {
         note(table.get_ref(), "", text, &mut keys);
         return Ok(keys);
     }
-    let problem = |error: &toml::de::Error| {
-        let line = error.span().map(|span| format!(":{}", line_at(text, span.start))).unwrap_or_default();
-        Problem {
-            place: Some(format!("{}{line}", path.display())),
-            key: String::new(),
-            value: None,
-            what: format!("is no TOML: {}", error.message()),
-        }
-    };
-    Err(Problems(errors.iter().map(problem).collect()))
+    let mut problems: Vec<(usize, Problem)> = errors
+        .iter()
+        .map(|error| {
+            let line = line_at(text, error.span().map_or(0, |span| span.start));
+            let place = Some(format!("{}:{line}", path.display()));
+            let what = format!("is no TOML: {}", error.message());
+            (line, Problem { place, key: String::new(), value: None, what })
+        })
+        .collect();
+    problems.sort_by_key(|(line, _)| *line);
+    Err(Problems(problems.into_iter().map(|(_, problem)| problem).collect()))
 }
 
 fn note(table: &DeTable<'_>, prefix: &str, text: &str, keys: &mut BTreeMap<String, Spot>) {

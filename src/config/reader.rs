@@ -25,6 +25,46 @@ pub(super) struct Reader {
     shown: Vec<Shown>,
 }
 
+/// A value as each of the things that it can be read as. A variable's text can be all of them.
+#[derive(Default)]
+struct Raw {
+    text: Option<String>,
+    whole: Option<i64>,
+    number: Option<f64>,
+    list: Option<Vec<String>>,
+}
+
+impl Raw {
+    fn read(kind: &ValueKind, from_variable: bool) -> Raw {
+        match kind {
+            ValueKind::String(text) if from_variable => Raw {
+                whole: text.trim().replace('_', "").parse().ok(),
+                number: text.trim().parse().ok(),
+                list: Some(
+                    text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect(),
+                ),
+                text: Some(text.clone()),
+            },
+            ValueKind::String(text) => Raw { text: Some(text.clone()), ..Raw::default() },
+            ValueKind::I64(number) => {
+                Raw { whole: Some(*number), number: i32::try_from(*number).ok().map(f64::from), ..Raw::default() }
+            }
+            ValueKind::Float(number) => Raw { number: Some(*number), ..Raw::default() },
+            ValueKind::Array(items) => {
+                let text =
+                    |item: &Value| if let ValueKind::String(text) = &item.kind { Some(text.clone()) } else { None };
+                Raw { list: items.iter().map(text).collect(), ..Raw::default() }
+            }
+            ValueKind::Nil
+            | ValueKind::Boolean(_)
+            | ValueKind::I128(_)
+            | ValueKind::U64(_)
+            | ValueKind::U128(_)
+            | ValueKind::Table(_) => Raw::default(),
+        }
+    }
+}
+
 /// One setting for people to see.
 #[derive(Debug, Clone)]
 pub(super) struct Shown {
@@ -49,13 +89,9 @@ impl Reader {
     /// The names in a table whose keys the user chooses.
     pub fn names(&mut self, table: &str) -> Vec<String> {
         self.known.insert(format!("{table}."));
-        match self.layers.value(table).map(|value| value.kind.clone()) {
-            Some(ValueKind::Table(names)) => {
-                let mut names: Vec<String> = names.into_keys().collect();
-                names.sort();
-                names
-            }
-            _ => Vec::new(),
+        match self.layers.value(table).map(|value| &value.kind) {
+            Some(ValueKind::Table(names)) => names.keys().cloned().collect::<BTreeSet<String>>().into_iter().collect(),
+            Some(_) | None => Vec::new(),
         }
     }
 
@@ -71,10 +107,10 @@ impl Reader {
     }
 
     pub fn text(&mut self, key: &str) -> String {
-        let Some((value, _)) = self.take(key) else { return String::new() };
-        match value.kind {
-            ValueKind::String(text) if !text.trim().is_empty() => self.show(key, text),
-            _ => self.refuse(key, "must be a text in quotes, and not an empty one"),
+        let Some(raw) = self.take(key) else { return String::new() };
+        match raw.text.filter(|text| !text.trim().is_empty()) {
+            Some(text) => self.show(key, text),
+            None => self.refuse(key, "must be a text in quotes, and not an empty one"),
         }
     }
 
@@ -89,34 +125,24 @@ impl Reader {
     }
 
     pub fn integer<T: TryFrom<i64> + Default>(&mut self, key: &str, range: RangeInclusive<i64>) -> T {
-        let Some((value, from_variable)) = self.take(key) else { return T::default() };
-        let number = match value.kind {
-            ValueKind::I64(number) => Some(number),
-            ValueKind::String(ref text) if from_variable => text.trim().replace('_', "").parse().ok(),
-            _ => None,
-        };
-        let good = number.filter(|number| range.contains(number)).and_then(|number| T::try_from(number).ok());
+        let Some(raw) = self.take(key) else { return T::default() };
+        let good = raw.whole.filter(|number| range.contains(number)).and_then(|n| Some((n, T::try_from(n).ok()?)));
         match good {
-            Some(good) => {
-                self.note(key, number.unwrap_or_default().to_string());
+            Some((number, good)) => {
+                self.note(key, number.to_string());
                 good
             }
-            None if number.is_some() => self.refuse(key, &format!("must be from {} to {}", range.start(), range.end())),
+            None if raw.whole.is_some() => {
+                self.refuse(key, &format!("must be from {} to {}", range.start(), range.end()))
+            }
             None => self.refuse(key, &format!("must be a whole number from {} to {}", range.start(), range.end())),
         }
     }
 
     /// A number with a fraction.
     pub fn share(&mut self, key: &str, range: RangeInclusive<f64>) -> f64 {
-        let Some((value, from_variable)) = self.take(key) else { return 0.0 };
-        let number = match value.kind {
-            ValueKind::Float(number) => Some(number),
-            #[expect(clippy::cast_precision_loss, reason = "only small whole numbers pass the range")]
-            ValueKind::I64(number) => Some(number as f64),
-            ValueKind::String(ref text) if from_variable => text.trim().parse().ok(),
-            _ => None,
-        };
-        match number.filter(|number| range.contains(number)) {
+        let Some(raw) = self.take(key) else { return 0.0 };
+        match raw.number.filter(|number| range.contains(number)) {
             Some(number) => {
                 self.note(key, number.to_string());
                 number
@@ -126,15 +152,14 @@ impl Reader {
     }
 
     pub fn duration(&mut self, key: &str, range: RangeInclusive<Duration>) -> Duration {
-        let Some((value, _)) = self.take(key) else { return Duration::ZERO };
-        let text = match value.kind {
-            ValueKind::String(text) => text,
-            ValueKind::I64(number) => {
-                return self.refuse(key, &format!("has no unit; write \"{number}s\" if you mean seconds"));
-            }
-            _ => return self.refuse(key, NO_DURATION),
+        let Some(raw) = self.take(key) else { return Duration::ZERO };
+        if let Some(number) = raw.whole {
+            return self.refuse(key, &format!("has no unit; write \"{number}s\" if you mean seconds"));
+        }
+        let parsed = raw.text.and_then(|text| Some((parse_duration(&text)?, text)));
+        let Some((duration, text)) = parsed else {
+            return self.refuse(key, "is no duration; write it like \"250ms\", \"30s\", \"10m\", \"24h\" or \"90d\"");
         };
-        let Some(duration) = parse_duration(&text) else { return self.refuse(key, NO_DURATION) };
         if !range.contains(&duration) {
             return self.refuse(key, &format!("must be from {} to {}", Span(*range.start()), Span(*range.end())));
         }
@@ -143,36 +168,24 @@ impl Reader {
     }
 
     pub fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Option<T> {
-        let (value, _) = self.take(key)?;
-        if let ValueKind::String(text) = &value.kind {
-            if let Some((_, chosen)) = choices.iter().find(|(name, _)| name == text) {
-                self.show(key, text.clone());
-                return Some(*chosen);
-            }
-            let names = || choices.iter().map(|(name, _)| *name);
-            let all: Vec<String> = names().map(|name| format!("\"{name}\"")).collect();
-            let meant = did_you_mean(text, names());
-            self.blame(key, &format!("must be {}{meant}", all.join(" or ")));
-        } else {
-            self.blame(key, "must be a text in quotes");
+        let text = self.take(key)?.text.unwrap_or_default();
+        if let Some((_, chosen)) = choices.iter().find(|(name, _)| *name == text) {
+            self.show(key, text);
+            return Some(*chosen);
         }
+        let all: Vec<String> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        let meant = did_you_mean(&text, choices.iter().map(|(name, _)| *name));
+        self.blame(key, &format!("must be {}{meant}", all.join(" or ")));
         None
     }
 
     /// Texts; from a variable, separated by commas.
     pub fn list(&mut self, key: &str) -> Vec<String> {
-        let Some((value, from_variable)) = self.take(key) else { return Vec::new() };
-        let items = match value.kind {
-            ValueKind::Array(items) => items
-                .into_iter()
-                .map(|item| if let ValueKind::String(text) = item.kind { Some(text) } else { None })
-                .collect::<Option<Vec<_>>>(),
-            ValueKind::String(text) if from_variable => {
-                Some(text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect())
-            }
-            _ => None,
-        };
-        items.unwrap_or_else(|| self.refuse(key, "must be a list of texts, like [\"one\", \"two\"]"))
+        let Some(raw) = self.take(key) else { return Vec::new() };
+        raw.list.unwrap_or_else(|| {
+            self.accuse(key, "must be a list of texts, like [\"one\", \"two\"]");
+            Vec::new()
+        })
     }
 
     pub fn address(&mut self, key: &str) -> SocketAddr {
@@ -310,7 +323,7 @@ impl Reader {
     fn written_text(&self, key: &str) -> String {
         match self.layers.value(key).map(|value| &value.kind) {
             Some(ValueKind::String(text)) => text.clone(),
-            _ => String::new(),
+            Some(_) | None => String::new(),
         }
     }
 
@@ -359,14 +372,18 @@ impl Reader {
         T::default()
     }
 
-    fn take(&mut self, key: &str) -> Option<(Value, bool)> {
+    fn take(&mut self, key: &str) -> Option<Raw> {
         self.known.insert(key.to_owned());
         let from_variable = matches!(self.layers.origin(key), Origin::Variable(_));
-        let value = self.layers.value(key).cloned();
-        if value.is_none() && !self.is_buried(key) {
-            self.miss(key, "is missing");
+        match self.layers.value(key) {
+            Some(value) => Some(Raw::read(&value.kind, from_variable)),
+            None => {
+                if !self.is_buried(key) {
+                    self.miss(key, "is missing");
+                }
+                None
+            }
         }
-        Some((value?, from_variable))
     }
 
     /// Whether a plain value stands where a section of `key` should be. That is named once, as an unknown key.
@@ -409,7 +426,10 @@ impl Reader {
                 if reported.iter().any(below) {
                     continue;
                 }
-                if let Some(what) = self.strangeness(key, spot.table) {
+                if spot.table && self.known.contains(key) {
+                    // Blamed already for being a table; what is in it does not matter.
+                    reported.push(key);
+                } else if let Some(what) = self.strangeness(key, spot.table) {
                     reported.push(key);
                     strangers.push((format!("{}:{}", file.shown, spot.line), key.clone(), what));
                 }
@@ -476,8 +496,6 @@ pub(super) fn check_url(text: &str, scheme: &Scheme) -> Result<reqwest::Url, Str
     }
     Ok(url)
 }
-
-const NO_DURATION: &str = "is no duration; write it like \"250ms\", \"30s\", \"10m\", \"24h\" or \"90d\"";
 
 /// A duration as people write it; a day has 24 hours. Not negative.
 fn parse_duration(text: &str) -> Option<Duration> {

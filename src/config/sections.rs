@@ -243,10 +243,10 @@ fn senders(r: &mut Reader, needs: Needs) -> BTreeMap<String, Sender> {
         }
         let sender = sender(r, &name, &shared, needs);
         let Provider::Meta(meta) = &sender.provider;
-        if !meta.phone_number_id.is_empty() {
-            if let Some(other) = numbers.insert(meta.phone_number_id.clone(), name.clone()) {
-                r.blame(&format!("{at}.phone_number_id"), &format!("is the number of senders.{other} already"));
-            }
+        if !meta.phone_number_id.is_empty()
+            && let Some(other) = numbers.insert(meta.phone_number_id.clone(), name.clone())
+        {
+            r.blame(&format!("{at}.phone_number_id"), &format!("is the number of senders.{other} already"));
         }
         senders.insert(name, sender);
     }
@@ -388,7 +388,7 @@ fn templates(r: &mut Reader, needs: Needs, senders: &BTreeMap<String, Sender>) -
         (None, [only]) => default_sender = Some((*only).to_owned()),
         (None, []) => {}
         (None, several) => {
-            r.miss(DEFAULT, &format!("is missing; there are several senders, name one of {}", several.join(", ")))
+            r.miss(DEFAULT, &format!("is missing; there are several senders, name one of {}", several.join(", ")));
         }
     }
     Templates { dir: dir.unwrap_or_else(|| PathBuf::from("templates")), default_sender }
@@ -424,11 +424,8 @@ fn upkeep(r: &mut Reader) -> Upkeep {
 
 fn log(r: &mut Reader) -> Log {
     let format = r.choice("log.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
-    let level = r.text_of(
-        "log.level",
-        "must be a level like \"info\", or levels by module like \"info,recado::worker=debug\"",
-        |text| text.parse::<tracing_subscriber::filter::Targets>().is_ok(),
-    );
+    let what = "must be a level like \"info\", or levels by module like \"info,recado::worker=debug\"";
+    let level = r.text_of("log.level", what, |text| text.split(',').all(is_log_directive));
     Log { format: format.unwrap_or(LogFormat::Text), level }
 }
 
@@ -452,6 +449,13 @@ fn in_order(r: &mut Reader, (short, shorter): (&str, Duration), (long, longer): 
     } else {
         r.blame(short, &format!("must be shorter than {long}"));
     }
+}
+
+/// `info`, or `recado::worker=info`.
+fn is_log_directive(text: &str) -> bool {
+    let (module, level) = text.trim().split_once('=').map_or(("recado", text.trim()), |(m, l)| (m.trim(), l.trim()));
+    let is_module = !module.is_empty() && module.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':'));
+    is_module && matches!(level, "off" | "error" | "warn" | "info" | "debug" | "trace")
 }
 
 fn is_sender_name(name: &str) -> bool {

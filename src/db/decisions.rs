@@ -13,7 +13,12 @@ pub enum Decided {
     /// There is no such notification.
     Unknown,
     /// Nothing was changed, since it is in this state (for this reason).
-    Refused { state: String, reason: Option<String>, expired: bool, kept: bool },
+    Refused {
+        state: String,
+        reason: Option<String>,
+        expired: bool,
+        kept: bool,
+    },
 }
 
 /// Ends a notification that is pending (as suppressed) or in doubt (as failed: it may have been received).

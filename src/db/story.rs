@@ -267,10 +267,9 @@ pub(super) fn state(id: Uuid, row: Row<'_>) -> Result<State, Error> {
             due_at: row.due_at.ok_or_else(|| wrong("due_at"))?,
             waiting_on: row.waiting_on.map(|on| Wait::named(on).ok_or_else(|| wrong("waiting_on"))).transpose()?,
         },
-        "sending" => State::Sending {
-            attempt: row.attempt,
-            lease_until: row.lease_until.ok_or_else(|| wrong("lease_until"))?,
-        },
+        "sending" => {
+            State::Sending { attempt: row.attempt, lease_until: row.lease_until.ok_or_else(|| wrong("lease_until"))? }
+        }
         "in_doubt" => State::InDoubt { since: row.doubt_since.ok_or_else(|| wrong("doubt_since"))? },
         "accepted" => State::Accepted {
             message_id: row.message_id.ok_or_else(|| wrong("message_id"))?,

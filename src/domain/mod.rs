@@ -3,8 +3,16 @@
 //! Pure: no `async`, no clock, no socket, no randomness. Time and chance are arguments. Knows nobody.
 
 pub mod consent;
+pub mod doubt;
+pub mod event;
+pub mod expression;
 pub mod fact;
+pub mod locale;
 pub mod message;
 pub mod notification;
 pub mod phone;
+pub mod plan;
+pub mod problem;
+pub mod quiet;
 pub mod story;
+pub mod template;

@@ -285,7 +285,8 @@ impl Story {
                 format!("It waits for its turn with this person, and goes when the pace allows, by {due_at} or never.")
             }
             Some(Wait::Subject) => {
-                let whom = self.behind.map_or("an earlier message".to_owned(), |id| format!("the earlier message {id}"));
+                let whom =
+                    self.behind.map_or("an earlier message".to_owned(), |id| format!("the earlier message {id}"));
                 format!("It waits for {whom} about the same subject, by {due_at} at the latest.")
             }
             Some(Wait::Template) => {
@@ -296,7 +297,9 @@ impl Story {
                 )
             }
             Some(Wait::Consent) if self.consent_now.state.as_deref() == Some("pending") => {
-                format!("The person was asked and has not confirmed. If they do not by {due_at}, it ends as not_confirmed.")
+                format!(
+                    "The person was asked and has not confirmed. If they do not by {due_at}, it ends as not_confirmed."
+                )
             }
             Some(Wait::Consent) if self.consent_now.state.as_deref() == Some("granted") => {
                 "The person has agreed meanwhile: it is about to be looked at again.".to_owned()
@@ -320,7 +323,10 @@ impl Event {
     fn tell(&self, lines: &mut Vec<Line>) {
         lines.push(line(
             self.received_at,
-            format!("Received: event {} ({}) of {}, which happened at {}.", self.id, self.r#type, self.source, self.time),
+            format!(
+                "Received: event {} ({}) of {}, which happened at {}.",
+                self.id, self.r#type, self.source, self.time
+            ),
         ));
         for at in &self.conflicts {
             lines.push(line(*at, "The same event came again with another body; the first one counts.".to_owned()));
@@ -372,6 +378,10 @@ impl Note {
             ("duplicate_confirmed", Some(which)) => {
                 format!("The provider took {which} as well: the person may have received it twice")
             }
+            ("resend", _) => "Nothing was heard of it while later messages were reported on: to be sent once more, marked as a resend".to_owned(),
+            ("resend_ordered", _) => "To be sent once more by order, marked as a resend: the person may get it twice".to_owned(),
+            ("retry_ordered", _) => "To be tried again by order".to_owned(),
+            ("gave_up", _) => "Given up: its outcome could not be learnt, and it is not sent again".to_owned(),
             (what, detail) => {
                 let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
                 format!("{}{detail}", sentence(what))

@@ -81,8 +81,11 @@ impl FromRequestParts<Arc<Desk>> for Caller {
 }
 
 fn no_key() -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, "This needs an API key: Authorization: Bearer rk_… (made with recado keys create).")
-        .with(header::WWW_AUTHENTICATE, "Bearer realm=\"recado\"")
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "This needs an API key: Authorization: Bearer rk_… (made with recado keys create).",
+    )
+    .with(header::WWW_AUTHENTICATE, "Bearer realm=\"recado\"")
 }
 
 fn wrong_key() -> Problem {

@@ -85,7 +85,9 @@ pub(super) async fn ready(State(desk): State<Arc<Desk>>) -> Response {
         },
         results: match standing {
             Standing { stopping: true, .. } => "stopping",
-            Standing { results_taken: false, .. } => "kept in memory until the database takes them; nothing new is sent",
+            Standing { results_taken: false, .. } => {
+                "kept in memory until the database takes them; nothing new is sent"
+            }
             Standing { .. } => "ok",
         },
         holds: found.holds,

@@ -31,22 +31,9 @@ pub(super) struct Holds {
 #[derive(Deserialize)]
 #[serde(tag = "scope", rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Wanted {
-    Everything {
-        reason: String,
-        r#for: Option<String>,
-    },
-    Sender {
-        sender: String,
-        reason: String,
-        r#for: Option<String>,
-    },
-    Template {
-        sender: String,
-        template: String,
-        language: Option<String>,
-        reason: String,
-        r#for: Option<String>,
-    },
+    Everything { reason: String, r#for: Option<String> },
+    Sender { sender: String, reason: String, r#for: Option<String> },
+    Template { sender: String, template: String, language: Option<String>, reason: String, r#for: Option<String> },
 }
 
 pub(super) async fn list(State(desk): State<Arc<Desk>>, _: Caller) -> Result<Json<Holds>, Problem> {

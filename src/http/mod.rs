@@ -143,7 +143,9 @@ async fn attend(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> 
     let mut response = match tokio::time::timeout(desk.doors.limits.request_timeout, answer).await {
         Ok(Ok(response)) => response,
         // What a panic says may hold anything; the panic hook has told the place.
-        Ok(Err(_)) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "This request met a mistake of ours.").into_response(),
+        Ok(Err(_)) => {
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "This request met a mistake of ours.").into_response()
+        }
         Err(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "This request took too long.").into_response(),
     };
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -18,7 +18,7 @@ use crate::{
         story,
     },
     domain::{
-        notification::{self},
+        notification,
         phone::Phone,
         story::{Line, Story},
     },
@@ -108,7 +108,10 @@ pub(super) async fn list(
     }
     if asked.phone.is_some() && !caller.sees_persons() {
         // A viewer who may try numbers would see whose they are.
-        return Err(Problem::new(StatusCode::FORBIDDEN, "Looking for a phone number needs a key whose role is operator or more."));
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "Looking for a phone number needs a key whose role is operator or more.",
+        ));
     }
     let mut found = listing::page(&desk.doors.pools.ops, &filter(asked)?, limit + 1).await?;
     let more = i64::try_from(found.len()).is_ok_and(|n| n > limit);
@@ -125,14 +128,16 @@ fn filter(asked: Asked) -> Result<Filter, Problem> {
         let known = names.into_iter().find(|known| *known == name);
         known.ok_or_else(|| Problem::bad(format!("state is one of {}.", names.join(", "))))
     });
-    let since = asked.since.as_deref().map(|text| {
-        text.parse().map_err(|_| Problem::bad("since is a time like 2026-11-22T20:00:00Z."))
-    });
-    let before = asked.cursor.as_deref().map(|text| {
-        Uuid::try_parse(text).map_err(|_| Problem::bad("cursor is what the page before gave as next."))
-    });
+    let since = asked
+        .since
+        .as_deref()
+        .map(|text| text.parse().map_err(|_| Problem::bad("since is a time like 2026-11-22T20:00:00Z.")));
+    let before = asked
+        .cursor
+        .as_deref()
+        .map(|text| Uuid::try_parse(text).map_err(|_| Problem::bad("cursor is what the page before gave as next.")));
     // A plus that was not escaped came as a space.
-    let phone = asked.phone.as_deref().map(|text| text.trim()).map(|text| {
+    let phone = asked.phone.as_deref().map(str::trim).map(|text| {
         let text = if text.starts_with('+') { text.to_owned() } else { format!("+{text}") };
         Phone::parse(&text).map_err(|why| Problem::bad(format!("phone {why}.")))
     });

@@ -1,7 +1,7 @@
 //! What went wrong with a request, as problem+json (RFC 9457). Never repeats what the request said.
 
 use axum::{
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::json;
@@ -13,14 +13,14 @@ use crate::db;
 pub struct Problem {
     status: StatusCode,
     detail: String,
-    headers: HeaderMap,
+    header: Option<(HeaderName, &'static str)>,
 }
 
 impl Problem {
     /// `detail` is a sentence for whoever asked.
     #[must_use]
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
-        Problem { status, detail: detail.into(), headers: HeaderMap::new() }
+        Problem { status, detail: detail.into(), header: None }
     }
 
     /// For something wrong with what was asked.
@@ -29,9 +29,10 @@ impl Problem {
         Problem::new(StatusCode::BAD_REQUEST, detail)
     }
 
+    /// With a header of its own.
     #[must_use]
     pub fn with(mut self, name: HeaderName, value: &'static str) -> Problem {
-        self.headers.insert(name, HeaderValue::from_static(value));
+        self.header = Some((name, value));
         self
     }
 }
@@ -64,6 +65,10 @@ impl IntoResponse for Problem {
             "detail": self.detail,
         });
         let kind = HeaderValue::from_static("application/problem+json");
-        (self.status, self.headers, [(header::CONTENT_TYPE, kind)], body.to_string()).into_response()
+        let mut response = (self.status, [(header::CONTENT_TYPE, kind)], body.to_string()).into_response();
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
     }
 }

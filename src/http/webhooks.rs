@@ -91,8 +91,9 @@ pub(super) async fn receive(
     let too_large = || refuse("too_large", StatusCode::PAYLOAD_TOO_LARGE, "A webhook is not that large.");
     let place = desk.large.admit(request.headers()).map_err(|status| match status {
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-        status => refuse("failed", status, "Too many large webhooks at once; send it again.")
-            .with(header::RETRY_AFTER, "1"),
+        status => {
+            refuse("failed", status, "Too many large webhooks at once; send it again.").with(header::RETRY_AFTER, "1")
+        }
     })?;
     let headers = request.headers().clone();
     let body = Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
@@ -100,7 +101,11 @@ pub(super) async fn receive(
         _ => refuse("unreadable", StatusCode::BAD_REQUEST, "The body could not be read to its end."),
     })?;
     if !meta::verify(&secrets.app, &headers, &body) {
-        return Err(refuse("bad_signature", StatusCode::UNAUTHORIZED, "The signature is missing or not this sender's."));
+        return Err(refuse(
+            "bad_signature",
+            StatusCode::UNAUTHORIZED,
+            "The signature is missing or not this sender's.",
+        ));
     }
     if let Err(error) = db::webhooks::store(&desk.doors.pools.receipts, &sender, &body).await {
         telemetry::count_webhook(&sender, "failed");

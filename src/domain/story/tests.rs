@@ -77,8 +77,11 @@ fn a_story_is_told_in_the_order_of_time() {
     assert!(lines[1].starts_with("Planned: order_confirmed in es_MX"), "{}", lines[1]);
     assert_eq!(lines[2], "Attempt 1: claimed, allowed by consent entry 2.");
     assert_eq!(lines[3], "Attempt 1: outcome unknown, no_answer.");
-    assert_eq!(lines[4], "Resend ordered (by ana).");
-    assert_eq!(lines[5], "Attempt 2: claimed, allowed by consent entry 2. It is a resend: the person may get it twice.");
+    assert_eq!(lines[4], "To be sent once more by order, marked as a resend: the person may get it twice (by ana).");
+    assert_eq!(
+        lines[5],
+        "Attempt 2: claimed, allowed by consent entry 2. It is a resend: the person may get it twice."
+    );
     assert_eq!(lines.last().unwrap(), "Attempt 2: reported as delivered.");
 }
 
