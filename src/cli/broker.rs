@@ -47,14 +47,19 @@ pub async fn publish(place: &Place, args: PublishArgs) -> anyhow::Result<ExitCod
         let routing_key = match &args.routing_key {
             Some(key) => key.clone(),
             None => event_type(&body).ok_or_else(|| {
-                anyhow::anyhow!("{}: no JSON object with a \"type\"; name the routing key: --routing-key", file.display())
+                anyhow::anyhow!(
+                    "{}: no JSON object with a \"type\"; name the routing key: --routing-key",
+                    file.display()
+                )
             })?,
         };
         let properties =
             BasicProperties::default().with_delivery_mode(2).with_content_type("application/cloudevents+json".into());
         let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let confirmation =
-            channel.basic_publish(exchange.into(), routing_key.as_str().into(), mandatory, &body, properties).await?.await?;
+        let confirmation = channel
+            .basic_publish(exchange.into(), routing_key.as_str().into(), mandatory, &body, properties)
+            .await?
+            .await?;
         match confirmation {
             Confirmation::Ack(None) => say(&format!("{}: published to {exchange} as {routing_key}", file.display())),
             Confirmation::Ack(Some(_)) => {
@@ -90,7 +95,9 @@ fn event_type(body: &[u8]) -> Option<String> {
 
 /// Runs rejected events through the intake again. What is rejected once more stays.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  recado replay-rejected --all\n  recado replay-rejected --reason unfillable_template --dry-run")]
+#[command(
+    after_help = "Examples:\n  recado replay-rejected --all\n  recado replay-rejected --reason unfillable_template --dry-run"
+)]
 #[group(required = true, multiple = true)]
 pub struct ReplayArgs {
     /// Only this one.
@@ -143,7 +150,13 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
                     again += 1;
                 } else {
                     recorded += 1;
-                    let came_to = if tally.accepted > 0 { "accepted" } else if tally.ignored > 0 { "ignored" } else { "known" };
+                    let came_to = if tally.accepted > 0 {
+                        "accepted"
+                    } else if tally.ignored > 0 {
+                        "ignored"
+                    } else {
+                        "known"
+                    };
                     inbox::mark_replayed(&pools.ops, id, came_to).await?;
                 }
             }

@@ -3,9 +3,14 @@
 //! Exit codes: 0 done, 1 could not or found something wrong, 2 not understood.
 
 pub mod broker;
+pub mod decide;
+pub mod healthcheck;
+pub mod hold;
+pub mod keys;
 pub mod run;
 pub mod schema;
 pub mod sim;
+pub mod why;
 
 use std::{
     io::Write,
@@ -46,8 +51,24 @@ enum Command {
     ReplayRejected(broker::ReplayArgs),
     /// Declares the exchanges and queues, as `run` does by itself: for producers that are there first.
     Topology(broker::TopologyArgs),
+    /// Tells what became of a notification, an event, an order or a person's messages.
+    Why(why::Args),
+    /// Makes, lists and revokes the API's keys.
+    Keys(keys::Args),
+    /// Stops sending, with a reason.
+    Hold(hold::HoldArgs),
+    /// Ends holds.
+    Release(hold::ReleaseArgs),
+    /// Shows the holds in force.
+    Holds(hold::ListArgs),
+    /// Ends a notification that is pending or in doubt.
+    Cancel(decide::CancelArgs),
+    /// Lets a notification try again.
+    Retry(decide::RetryArgs),
+    /// Asks the running service whether it is ready, for a container's health check.
+    Healthcheck(healthcheck::Args),
     /// Simulates Meta's WhatsApp Cloud API, for development and tests.
-    Sim(sim::Args),
+    Sim(Box<sim::Args>),
 }
 
 /// Reads the command line, runs the command and says how it ended.
@@ -86,7 +107,15 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Publish(args) => broker::publish(&place, args).await,
         Command::ReplayRejected(args) => broker::replay(&place, args).await,
         Command::Topology(args) => broker::topology(&place, args).await,
-        Command::Sim(args) => sim::run(args).await.map(|()| ExitCode::SUCCESS),
+        Command::Why(args) => why::run(&place, args).await,
+        Command::Keys(args) => keys::run(&place, args).await,
+        Command::Hold(args) => hold::hold(&place, args).await,
+        Command::Release(args) => hold::release(&place, args).await,
+        Command::Holds(args) => hold::list(&place, args).await,
+        Command::Cancel(args) => decide::cancel(&place, args).await,
+        Command::Retry(args) => decide::retry(&place, args).await,
+        Command::Healthcheck(args) => healthcheck::run(&place, args).await,
+        Command::Sim(args) => sim::run(*args).await.map(|()| ExitCode::SUCCESS),
     }
 }
 
@@ -106,9 +135,9 @@ pub fn settings(place: &Place, needs: Needs) -> anyhow::Result<Settings> {
 /// If it cannot be reached, or its schema is older or newer; the error says what to do.
 pub async fn database(settings: &Settings) -> anyhow::Result<Pools> {
     let pools = open(settings)?;
-    let schema = pools::schema(&pools.ops)
-        .await
-        .map_err(|error| anyhow::anyhow!("database.url (DATABASE_URL): {error}. Is Postgres running there, and may this user log in?"))?;
+    let schema = pools::schema(&pools.ops).await.map_err(|error| {
+        anyhow::anyhow!("database.url (DATABASE_URL): {error}. Is Postgres running there, and may this user log in?")
+    })?;
     match schema {
         db::pools::Schema::Fits => Ok(pools),
         db::pools::Schema::Empty => anyhow::bail!("the database is empty. Make the tables: recado migrate"),
@@ -153,7 +182,9 @@ pub fn catalogue(settings: &Settings) -> anyhow::Result<Catalogue> {
     let messages = files(&dir.join("messages"), "toml")?;
     let schemas = files(&dir.join("events"), "json")?;
     let mut senders: Vec<String> = settings.templates.default_sender.iter().cloned().collect();
-    senders.extend(settings.senders.keys().filter(|name| Some(*name) != settings.templates.default_sender.as_ref()).cloned());
+    senders.extend(
+        settings.senders.keys().filter(|name| Some(*name) != settings.templates.default_sender.as_ref()).cloned(),
+    );
     let of = template::Settings { senders, default_language: "es".to_owned(), default_zone: "UTC".to_owned() };
     Catalogue::load(&messages, &schemas, &of).map_err(|problems| {
         let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
@@ -171,7 +202,8 @@ pub fn files(folder: &Path, ending: &str) -> anyhow::Result<Vec<(String, String)
     for entry in entries {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == ending) {
-            let text = std::fs::read_to_string(&path).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
+            let text =
+                std::fs::read_to_string(&path).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
             found.push((path.display().to_string(), text));
         }
     }

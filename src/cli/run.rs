@@ -193,7 +193,8 @@ fn fleet(
         let token = SecretString::from(meta.token.reveal()?);
         let provider = Meta::new(&meta.base_url, &meta.version, &meta.phone_number_id, &token)?;
         let rate = SenderRate::new(sender.rate_per_second, settings.dispatch.headroom);
-        let day = portfolios.iter().find(|p| p.senders.contains(&id)).map_or_else(DayLimit::default, |p| p.full.clone());
+        let day =
+            portfolios.iter().find(|p| p.senders.contains(&id)).map_or_else(DayLimit::default, |p| p.full.clone());
         let (pool, clock, nudge) = (pools.dispatch.clone(), clock.clone(), nudge.clone());
         let rules = dispatch_rules(settings);
         dispatchers.push(Arc::new(Dispatcher::new(

@@ -5,16 +5,21 @@
 //! Whatever is read is parsed here: no text from a row means anything further up.
 
 pub mod contacts;
+pub mod decisions;
 pub mod dispatch;
 pub mod doubt;
 pub mod holds;
 pub mod inbox;
+pub mod keys;
 pub mod lanes;
+pub mod listing;
 pub mod outbox;
 pub mod pools;
 pub mod senders;
 pub mod settle;
+pub mod story;
 pub mod upkeep;
+pub mod webhooks;
 
 pub use jiff_sqlx::Timestamp as Time;
 pub use pools::{Pools, connect, migrate};

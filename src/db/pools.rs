@@ -57,8 +57,8 @@ impl Default for Sizes {
 /// # Errors
 /// If the address is none. It is not repeated, since it may hold a password.
 pub fn connect(url: &str, sizes: Sizes, clock: &Clock) -> Result<Pools, Error> {
-    let base = PgConnectOptions::from_str(url)?
-        .options([("jit", "off"), ("idle_in_transaction_session_timeout", "10000")]);
+    let base =
+        PgConnectOptions::from_str(url)?.options([("jit", "off"), ("idle_in_transaction_session_timeout", "10000")]);
     let limited = |timeout: Duration| {
         base.clone().options([
             ("statement_timeout", timeout.as_millis().to_string()),
@@ -93,7 +93,9 @@ fn pool(options: PgConnectOptions, size: u32, acquire_timeout: Duration, clock: 
         pool = pool.before_acquire(move |connection, _| {
             let now = clock.now();
             Box::pin(async move {
-                sqlx::query!("select set_config('recado.now', $1, false)", now.to_string()).fetch_one(connection).await?;
+                sqlx::query!("select set_config('recado.now', $1, false)", now.to_string())
+                    .fetch_one(connection)
+                    .await?;
                 Ok(true)
             })
         });

@@ -279,7 +279,12 @@ impl Raw {
             subject: text(self.subject, "subject", SUBJECT_BYTES)?,
             time: time(self.time, "time")?.unwrap_or(now),
             expires: time(self.expires, "expires")?,
-            traceparent: self.traceparent.as_ref().and_then(Value::as_str).filter(|t| is_traceparent(t)).map(str::to_owned),
+            traceparent: self
+                .traceparent
+                .as_ref()
+                .and_then(Value::as_str)
+                .filter(|t| is_traceparent(t))
+                .map(str::to_owned),
             recipient: text(self.recipient, "recipient", 64)?,
             data: self.data.unwrap_or(Value::Null),
         })
@@ -309,7 +314,9 @@ fn time(value: Option<Value>, name: &'static str) -> Result<Option<Timestamp>, R
 fn is_traceparent(text: &str) -> bool {
     let lengths = [2, 32, 16, 2];
     let is_hex = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    text.len() == 55 && text.split('-').count() == 4 && text.split('-').zip(lengths).all(|(p, n)| p.len() == n && is_hex(p))
+    text.len() == 55
+        && text.split('-').count() == 4
+        && text.split('-').zip(lengths).all(|(p, n)| p.len() == n && is_hex(p))
 }
 
 /// Refuses NUL and containers nested deeper than `levels`.
@@ -356,9 +363,8 @@ impl<'de> Visitor<'de> for Members<'_> {
         let mut raw = Raw::default();
         while let Some(name) = members.next_key::<String>()? {
             let value: Value = members.next_value()?;
-            let put = check_text(&name)
-                .and_then(|()| check_value(&value, NESTING - 1))
-                .and_then(|()| raw.put(&name, value));
+            let put =
+                check_text(&name).and_then(|()| check_value(&value, NESTING - 1)).and_then(|()| raw.put(&name, value));
             if let Err(rejection) = put {
                 return self.refuse(rejection);
             }

@@ -30,7 +30,8 @@ impl Locale {
     pub fn parse(text: &str) -> Option<Locale> {
         let text = text.trim().split(['.', '@']).next()?;
         let mut tags = text.split(['_', '-']);
-        let language = tags.next().filter(|t| matches!(t.len(), 2 | 3) && t.bytes().all(|b| b.is_ascii_alphabetic()))?;
+        let language =
+            tags.next().filter(|t| matches!(t.len(), 2 | 3) && t.bytes().all(|b| b.is_ascii_alphabetic()))?;
         let region = tags.take(3).find(|t| match t.len() {
             2 => t.bytes().all(|b| b.is_ascii_alphabetic()),
             3 => t.bytes().all(|b| b.is_ascii_digit()),
@@ -216,8 +217,8 @@ pub fn read_moment(text: &str, zone: Option<&TimeZone>, fallback: &TimeZone) -> 
 /// Decimals that a currency has (ISO 4217).
 fn minor_units(currency: &str) -> u32 {
     match currency {
-        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "VND" | "VUV" | "XAF"
-        | "XOF" | "XPF" => 0,
+        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "VND" | "VUV"
+        | "XAF" | "XOF" | "XPF" => 0,
         "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
         _ => 2,
     }
@@ -234,15 +235,45 @@ fn start(month: &str) -> &str {
 }
 
 const ES_MONTHS: [&str; 12] = [
-    "enero", "febrero", "marzo", "abril", "mayo", "junio", "julio", "agosto", "septiembre", "octubre", "noviembre",
+    "enero",
+    "febrero",
+    "marzo",
+    "abril",
+    "mayo",
+    "junio",
+    "julio",
+    "agosto",
+    "septiembre",
+    "octubre",
+    "noviembre",
     "diciembre",
 ];
 const EN_MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 const PT_MONTHS: [&str; 12] = [
-    "janeiro", "fevereiro", "março", "abril", "maio", "junho", "julho", "agosto", "setembro", "outubro", "novembro",
+    "janeiro",
+    "fevereiro",
+    "março",
+    "abril",
+    "maio",
+    "junho",
+    "julho",
+    "agosto",
+    "setembro",
+    "outubro",
+    "novembro",
     "dezembro",
 ];
 const ES_DAYS: [&str; 7] = ["lunes", "martes", "miércoles", "jueves", "viernes", "sábado", "domingo"];

@@ -14,4 +14,5 @@ pub mod phone;
 pub mod plan;
 pub mod problem;
 pub mod quiet;
+pub mod story;
 pub mod template;

@@ -99,7 +99,8 @@ fn parse_slowly(region: Option<phonenumber::country::Id>, text: &str) -> Result<
         return Err(BadPhone::Invalid);
     }
     let e164 = phonenumber::format(&number).mode(phonenumber::Mode::E164).to_string();
-    let plain = e164.strip_prefix('+').is_some_and(|d| (7..=15).contains(&d.len()) && d.bytes().all(|b| b.is_ascii_digit()));
+    let plain =
+        e164.strip_prefix('+').is_some_and(|d| (7..=15).contains(&d.len()) && d.bytes().all(|b| b.is_ascii_digit()));
     if plain { Ok(Phone(e164)) } else { Err(BadPhone::Invalid) }
 }
 

@@ -127,7 +127,8 @@ pub fn plan(event: &Event, catalogue: &Catalogue, now: Timestamp, spread: f64) -
     }
     let Some(to) = customer.phone()? else { return ignored(Ignored::NoRecipient, stage) };
     let stage = stage?;
-    let occasion = Occasion { event, customer: &customer, names: &neutral, to, stage: stage.as_ref(), now, spread, catalogue };
+    let occasion =
+        Occasion { event, customer: &customer, names: &neutral, to, stage: stage.as_ref(), now, spread, catalogue };
     let planned = wanted.into_iter().map(|template| occasion.plan(template)).collect::<Result<_, _>>()?;
     Ok(Plan { stage, fate: Fate::Planned(planned) })
 }
@@ -156,7 +157,9 @@ impl<'a> Customer<'a> {
     fn phone(&self) -> Result<Option<Phone>, Rejection> {
         let (field, text) = match (self.recipient, self.phone) {
             (Some(recipient), _) => ("recipient", Some(recipient)),
-            (None, (field, Some(Value::String(phone)))) => (field, Some(phone.as_str()).filter(|p| !p.trim().is_empty())),
+            (None, (field, Some(Value::String(phone)))) => {
+                (field, Some(phone.as_str()).filter(|p| !p.trim().is_empty()))
+            }
             (None, (field, Some(_))) => return Err(Rejection::BadPhone { field, problem: BadPhone::NotANumber }),
             (None, (field, None)) => (field, None),
         };
@@ -252,7 +255,9 @@ impl Occasion<'_> {
     }
 
     fn quiet(&self, template: &Template, expires_at: Timestamp) -> Vec<(Timestamp, Timestamp)> {
-        let Some(hours) = template.quiet.as_ref().filter(|_| template.class != Class::Urgent) else { return Vec::new() };
+        let Some(hours) = template.quiet.as_ref().filter(|_| template.class != Class::Urgent) else {
+            return Vec::new();
+        };
         let zones = quiet::zones_of(self.customer.zone.as_ref(), &self.to, self.catalogue.default_zone());
         hours.intervals(&zones, self.now, expires_at, self.spread)
     }

@@ -73,7 +73,9 @@ impl Intake {
             match ended {
                 Ok(()) => break,
                 Err(error @ broker::Error::OtherQueue { .. }) => return Err(error),
-                Err(error) => tracing::warn!(queue = self.queue_name(), %error, "intake.interrupted: it will come back"),
+                Err(error) => {
+                    tracing::warn!(queue = self.queue_name(), %error, "intake.interrupted: it will come back")
+                }
             }
             pauses.pause(life.soft()).await;
         }
@@ -324,10 +326,11 @@ impl Tally {
 
 /// What the broker says of a delivery that it gave up on.
 fn death(delivery: &Delivery) -> String {
-    let reason = delivery.properties.headers().as_ref().and_then(|headers| match headers.inner().get("x-first-death-reason") {
-        Some(AMQPValue::LongString(reason)) => Some(reason.to_string()),
-        _ => None,
-    });
+    let reason =
+        delivery.properties.headers().as_ref().and_then(|headers| match headers.inner().get("x-first-death-reason") {
+            Some(AMQPValue::LongString(reason)) => Some(reason.to_string()),
+            _ => None,
+        });
     match reason.as_deref() {
         Some("delivery_limit") => "It was delivered as often as allowed and never acknowledged.".to_owned(),
         Some(reason) => format!("The broker dead-lettered it: {}.", clean(reason)),

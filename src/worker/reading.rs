@@ -75,7 +75,8 @@ impl Reader {
 
     fn born(&self, planned: Planned, now: Timestamp) -> Result<Born, (&'static str, String)> {
         let sender = self.senders.get(&planned.sender).copied().ok_or_else(|| {
-            let text = format!("The template {} names the sender {}, which does not exist.", planned.template, planned.sender);
+            let text =
+                format!("The template {} names the sender {}, which does not exist.", planned.template, planned.sender);
             ("unknown_sender", text)
         })?;
         let filled = serde_json::to_string(&planned.filled)

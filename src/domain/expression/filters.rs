@@ -47,7 +47,8 @@ fn money(state: &State<'_, '_>, value: &Value, currency: Option<&str>) -> Result
 }
 
 fn read_decimal(value: &Value) -> Option<Decimal> {
-    let text = value.as_str().map(|text| text.trim().to_owned()).or_else(|| value.is_number().then(|| value.to_string()))?;
+    let text =
+        value.as_str().map(|text| text.trim().to_owned()).or_else(|| value.is_number().then(|| value.to_string()))?;
     Decimal::from_str(&text).or_else(|_| Decimal::from_scientific(&text)).ok()
 }
 

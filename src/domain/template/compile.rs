@@ -50,7 +50,11 @@ pub(super) fn read(
     let example = serde_json::to_value(file.example.get_ref()).unwrap_or_default();
     let event_file = files.get(file.trigger.event.get_ref());
     if event_file.is_none() {
-        let message = format!("No schema describes the event type {:?}; add templates/events/{}.json.", file.trigger.event.get_ref(), file.trigger.event.get_ref());
+        let message = format!(
+            "No schema describes the event type {:?}; add templates/events/{}.json.",
+            file.trigger.event.get_ref(),
+            file.trigger.event.get_ref()
+        );
         report.add(file.trigger.event.span(), "trigger.event", message);
     }
     let judge = Judge {
@@ -75,29 +79,48 @@ struct Compiler<'a, 'r, 't> {
 }
 
 impl Compiler<'_, '_, '_> {
-    fn template(&mut self, file: &File, example: &Value, settings: &Settings, earlier: &[Template]) -> Option<Template> {
+    fn template(
+        &mut self,
+        file: &File,
+        example: &Value,
+        settings: &Settings,
+        earlier: &[Template],
+    ) -> Option<Template> {
         let name = file.name.get_ref();
         if earlier.iter().any(|template| template.name == *name) {
-            self.report.add(file.name.span(), "name", format!("Another file already has the template {name:?}; rename one of them."));
+            self.report.add(
+                file.name.span(),
+                "name",
+                format!("Another file already has the template {name:?}; rename one of them."),
+            );
         }
         let sender = self.sender(file, settings);
-        let languages: Vec<Language> = file.languages.iter().filter_map(|(code, l)| self.language(file, code, l)).collect();
+        let languages: Vec<Language> =
+            file.languages.iter().filter_map(|(code, l)| self.language(file, code, l)).collect();
         let default = file.default_language.as_ref().map_or(&settings.default_language, |l| l.get_ref());
         let default_language = languages.iter().position(|language| language.code == *default);
         if default_language.is_none() {
             let span = file.default_language.as_ref().map_or_else(|| file.name.span(), |l| l.span());
-            let message = format!("The template has no {default:?}, the language for everybody else; add it or name another default_language.");
+            let message = format!(
+                "The template has no {default:?}, the language for everybody else; add it or name another default_language."
+            );
             self.report.add(span, "default_language", message);
         }
         if languages.is_empty() {
             return None;
         }
-        let when = file.trigger.when.as_ref().and_then(|text| {
-            self.compile(text, "trigger.when", &Locale::unknown(), Kind::Condition)
-        });
+        let when = file
+            .trigger
+            .when
+            .as_ref()
+            .and_then(|text| self.compile(text, "trigger.when", &Locale::unknown(), Kind::Condition));
         let expires_after = self.duration(&file.expires_after, "expires_after").unwrap_or(MAX_EXPIRY);
         if !(SignedDuration::from_secs(60)..=MAX_EXPIRY).contains(&expires_after) {
-            self.report.add(file.expires_after.span(), "expires_after", "A message lives between a minute and 30 days (720h).");
+            self.report.add(
+                file.expires_after.span(),
+                "expires_after",
+                "A message lives between a minute and 30 days (720h).",
+            );
         }
         let mut wait = |text: &Option<file::Text>, key: &str, otherwise| {
             text.as_ref().and_then(|text| self.duration(text, key)).map_or(otherwise, SignedDuration::unsigned_abs)
@@ -148,7 +171,11 @@ impl Compiler<'_, '_, '_> {
         };
         let (from, until) = (time(&quiet.from, "quiet.from")?, time(&quiet.until, "quiet.until")?);
         if from == until {
-            self.report.add(quiet.from.span(), "quiet", "Quiet hours that end when they begin leave no time to send in.");
+            self.report.add(
+                quiet.from.span(),
+                "quiet",
+                "Quiet hours that end when they begin leave no time to send in.",
+            );
         }
         let spread = quiet.spread.as_ref().and_then(|text| self.duration(text, "quiet.spread"));
         Some(QuietHours { from, until, spread: spread.map_or(Duration::ZERO, SignedDuration::unsigned_abs) })
@@ -172,22 +199,36 @@ impl Compiler<'_, '_, '_> {
                     .parameters(file, language, &names, &locale, &text.span(), &format!("{key}.header"))
                     .into_iter()
                     .next()
-                    .map(|(name, expression)| (name.strip_prefix("header_").filter(|n| is_number(n)).map_or(name.clone(), str::to_owned), expression));
+                    .map(|(name, expression)| {
+                        (
+                            name.strip_prefix("header_").filter(|n| is_number(n)).map_or(name.clone(), str::to_owned),
+                            expression,
+                        )
+                    });
                 used.extend(names);
                 Some(Header::Text { text: parsed, parameter })
             }
             (None, None) => None,
             (Some(header), Some(_)) => {
-                self.report.add(header.kind.span(), "header", "A header is either a text of each language or one of these, not both.");
+                self.report.add(
+                    header.kind.span(),
+                    "header",
+                    "A header is either a text of each language or one of these, not both.",
+                );
                 None
             }
         };
         for (name, _) in &language.parameters {
             if !used.contains(name.get_ref()) {
-                self.report.add(name.span(), format!("{key}.parameters.{}", name.get_ref()), "No placeholder of this language has this name; remove it.");
+                self.report.add(
+                    name.span(),
+                    format!("{key}.parameters.{}", name.get_ref()),
+                    "No placeholder of this language has this name; remove it.",
+                );
             }
         }
-        let buttons = file.buttons.iter().filter_map(|button| self.button(file, button, code.get_ref(), &locale)).collect();
+        let buttons =
+            file.buttons.iter().filter_map(|button| self.button(file, button, code.get_ref(), &locale)).collect();
         let footer = language.footer.as_ref().map(|footer| footer.get_ref().clone());
         Some(Language { code: code.get_ref().clone(), locale, header, body, parameters, footer, buttons })
     }
@@ -253,7 +294,9 @@ impl Compiler<'_, '_, '_> {
                     }
                 }
                 (true, None) => self.report.add(header.kind.span(), key, "This kind of header needs it."),
-                (false, Some(text)) => self.report.add(text.span(), key, "This kind of header has no such value; remove it."),
+                (false, Some(text)) => {
+                    self.report.add(text.span(), key, "This kind of header has no such value; remove it.")
+                }
                 (false, None) => {}
             }
         }
@@ -271,7 +314,13 @@ impl Compiler<'_, '_, '_> {
         })
     }
 
-    fn button(&mut self, file: &File, button: &toml::Spanned<file::Button>, code: &str, locale: &Locale) -> Option<Button> {
+    fn button(
+        &mut self,
+        file: &File,
+        button: &toml::Spanned<file::Button>,
+        code: &str,
+        locale: &Locale,
+    ) -> Option<Button> {
         let span = button.span();
         let button = button.get_ref();
         let fields = [
@@ -285,10 +334,15 @@ impl Compiler<'_, '_, '_> {
         ];
         for (name, present, fits) in fields {
             if present && !fits {
-                self.report.add(span.clone(), format!("buttons.{name}"), "This kind of button has no such value; remove it.");
+                self.report.add(
+                    span.clone(),
+                    format!("buttons.{name}"),
+                    "This kind of button has no such value; remove it.",
+                );
             }
         }
-        let text = button.text.iter().find(|(language, _)| language.get_ref() == code).map(|(_, text)| text.get_ref().clone());
+        let text =
+            button.text.iter().find(|(language, _)| language.get_ref() == code).map(|(_, text)| text.get_ref().clone());
         if text.is_none() && button.kind != ButtonKind::CopyCode {
             self.report.add(span.clone(), "buttons.text", format!("The button has no text in {code:?}; add it."));
             return None;
@@ -299,9 +353,14 @@ impl Compiler<'_, '_, '_> {
         let action = match button.kind {
             ButtonKind::QuickReply => {
                 if button.opt_out && button.payload.is_some() {
-                    self.report.add(span.clone(), "buttons.payload", "opt_out makes the payload itself; remove one of them.");
+                    self.report.add(
+                        span.clone(),
+                        "buttons.payload",
+                        "opt_out makes the payload itself; remove one of them.",
+                    );
                 }
-                let computed = button.payload.as_ref().and_then(|p| self.compile(p, "buttons.payload", locale, Kind::Text));
+                let computed =
+                    button.payload.as_ref().and_then(|p| self.compile(p, "buttons.payload", locale, Kind::Text));
                 let fixed = button.opt_out.then(|| Payload::Fixed(format!("optout:{}", file.purpose.get_ref())));
                 Action::QuickReply { payload: fixed.or(computed.map(Payload::Computed)) }
             }
@@ -312,8 +371,16 @@ impl Compiler<'_, '_, '_> {
                 };
                 let base = url.get_ref().strip_suffix("{{1}}");
                 match (&button.value, base) {
-                    (Some(_), None) => self.report.add(url.span(), "buttons.value", "The address has no {{1}} at its end for the value; add it or remove the value."),
-                    (None, Some(_)) => self.report.add(url.span(), "buttons.value", "Nothing says what the address's {{1}} is; add `value = \"…\"`."),
+                    (Some(_), None) => self.report.add(
+                        url.span(),
+                        "buttons.value",
+                        "The address has no {{1}} at its end for the value; add it or remove the value.",
+                    ),
+                    (None, Some(_)) => self.report.add(
+                        url.span(),
+                        "buttons.value",
+                        "Nothing says what the address's {{1}} is; add `value = \"…\"`.",
+                    ),
                     (Some(_), Some(_)) | (None, None) => {}
                 }
                 let suffix = button.value.as_ref().and_then(|v| self.compile(v, "buttons.value", locale, Kind::Text));
@@ -401,14 +468,19 @@ impl Judge<'_> {
                         part.join(".")
                     )),
                 },
-                (["data", ..], None) | (["event"] | ["event", "id" | "source" | "type" | "time" | "subject", ..], _) => {}
+                (["data", ..], None)
+                | (["event"] | ["event", "id" | "source" | "type" | "time" | "subject", ..], _) => {}
                 ([name], _) if FUNCTIONS.contains(name) => {}
-                _ => complaints.push(format!("There is no {path}; an expression can use data.… and event.id, source, type, time, subject.")),
+                _ => complaints.push(format!(
+                    "There is no {path}; an expression can use data.… and event.id, source, type, time, subject."
+                )),
             }
         }
         let without_subject = Event { subject: None, ..event.clone() };
         if self.attempt(expression, &without_subject, locale, kind, false).is_err() {
-            complaints.push("The expression needs event.subject, which an event may lack; handle that with default(…).".into());
+            complaints.push(
+                "The expression needs event.subject, which an event may lack; handle that with default(…).".into(),
+            );
         }
         let Some(schema) = self.schema else { return complaints };
         let mut told = false;
@@ -433,7 +505,14 @@ impl Judge<'_> {
         complaints
     }
 
-    fn attempt(&self, expression: &Expression, event: &Event, locale: &Locale, kind: Kind, holds: bool) -> Result<(), String> {
+    fn attempt(
+        &self,
+        expression: &Expression,
+        event: &Event,
+        locale: &Locale,
+        kind: Kind,
+        holds: bool,
+    ) -> Result<(), String> {
         let zones = Zones { person: None, default: self.zone.clone() };
         let scope = Scope::of_event(expression::attributes(event), expression::value_of(&event.data), locale, &zones);
         match kind {

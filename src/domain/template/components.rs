@@ -45,7 +45,8 @@ fn components(template: &Template, language: &Language, filled: &Filled) -> Vec<
     components.push(body_component(template, language, filled));
     components.extend(language.footer.as_ref().map(|footer| json!({ "type": "FOOTER", "text": footer })));
     if !language.buttons.is_empty() {
-        let buttons: Vec<Value> = (0_u8..).zip(&language.buttons).map(|(i, button)| button_component(i, button, filled)).collect();
+        let buttons: Vec<Value> =
+            (0_u8..).zip(&language.buttons).map(|(i, button)| button_component(i, button, filled)).collect();
         components.push(json!({ "type": "BUTTONS", "buttons": buttons }));
     }
     components
@@ -66,7 +67,8 @@ fn header_component(header: &Header, filled: &Filled) -> Value {
         Header::Location { .. } => json!({ "type": "HEADER", "format": "LOCATION" }),
         Header::Text { text, .. } => {
             let mut component = json!({ "type": "HEADER", "format": "TEXT", "text": text.source() });
-            if let (Some(message::Header::Text(parameter)), Some(members)) = (&filled.header, component.as_object_mut()) {
+            if let (Some(message::Header::Text(parameter)), Some(members)) = (&filled.header, component.as_object_mut())
+            {
                 let example = shown(&parameter.value);
                 let example = match &parameter.name {
                     Some(name) => json!({ "header_text_named_params": [{ "param_name": name, "example": example }] }),

@@ -51,7 +51,11 @@ pub(super) fn read(path: &str, text: &str, report: &mut Report<'_>) -> Option<(S
         None => None,
         Some(Ok(stage)) => Some(stage),
         Some(Err(error)) => {
-            report.add(schema::place_of(text, "x-recado"), "x-recado", format!("{error}; it has journey, key (an expression) and stage (a number)."));
+            report.add(
+                schema::place_of(text, "x-recado"),
+                "x-recado",
+                format!("{error}; it has journey, key (an expression) and stage (a number)."),
+            );
             None
         }
     };

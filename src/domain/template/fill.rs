@@ -53,7 +53,9 @@ impl Template {
                 Some(message::Header::Text(parameter)) => shown(&parameter.value).to_owned(),
                 _ => String::new(),
             })),
-            (_, Some(message::Header::Image { link } | message::Header::Video { link })) => parts.push(format!("[{link}]")),
+            (_, Some(message::Header::Image { link } | message::Header::Video { link })) => {
+                parts.push(format!("[{link}]"))
+            }
             (_, Some(message::Header::Document { filename, .. })) => parts.push(format!("[{filename}]")),
             (_, Some(message::Header::Location { name, address, .. })) => parts.push(format!("[{name}, {address}]")),
             (_, Some(message::Header::Text(_)) | None) => {}
@@ -172,14 +174,18 @@ impl Filling<'_> {
         };
         Ok(match action {
             Action::QuickReply { payload: None } | Action::Phone { .. } | Action::Url { suffix: None, .. } => None,
-            Action::QuickReply { payload: Some(Payload::Fixed(payload)) } => Some(ButtonValue::Payload(payload.clone())),
+            Action::QuickReply { payload: Some(Payload::Fixed(payload)) } => {
+                Some(ButtonValue::Payload(payload.clone()))
+            }
             Action::QuickReply { payload: Some(Payload::Computed(expression)) } => {
                 Some(ButtonValue::Payload(limited(expression, "buttons.payload", PAYLOAD)?))
             }
             Action::Url { base, suffix: Some(expression) } => {
                 let suffix = encoded(&self.text(expression, "buttons.value")?);
                 if base.len() + suffix.len() > URL {
-                    return Err(self.unfillable("buttons.value", format!("makes the address longer than {URL} characters")));
+                    return Err(
+                        self.unfillable("buttons.value", format!("makes the address longer than {URL} characters"))
+                    );
                 }
                 Some(ButtonValue::UrlSuffix(suffix))
             }

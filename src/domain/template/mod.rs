@@ -201,7 +201,10 @@ impl Catalogue {
     ) -> Result<Catalogue, Vec<Problem>> {
         let mut problems = Vec::new();
         let default_zone = TimeZone::get(&settings.default_zone).unwrap_or_else(|_| {
-            let message = format!("There is no time zone {:?}; use an IANA name like Europe/Madrid, and see that the machine has tzdata.", settings.default_zone);
+            let message = format!(
+                "There is no time zone {:?}; use an IANA name like Europe/Madrid, and see that the machine has tzdata.",
+                settings.default_zone
+            );
             problems.push(Problem { file: "configuration".into(), line: 1, key: "default_zone".into(), message });
             TimeZone::UTC
         });

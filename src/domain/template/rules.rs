@@ -33,7 +33,9 @@ pub(super) fn check(file: &File, template: &Template, zone: &TimeZone, earlier: 
     check_names(file, report);
     check_buttons(file, report);
     for language in &template.languages {
-        let Some((code, source)) = file.languages.iter().find(|(code, _)| *code.get_ref() == language.code) else { continue };
+        let Some((code, source)) = file.languages.iter().find(|(code, _)| *code.get_ref() == language.code) else {
+            continue;
+        };
         let key = format!("languages.{}", language.code);
         if !is_language_code(code.get_ref()) {
             report.add(code.span(), key.clone(), "Meta writes languages like es, pt_BR, zh_CN.");
@@ -117,7 +119,9 @@ fn check_body(body: &Text, span: Range<usize>, key: &str, report: &mut Report<'_
         .pieces
         .iter()
         .map(|piece| match piece {
-            Piece::Fixed(text) => text.split_whitespace().filter(|word| word.chars().any(char::is_alphanumeric)).count(),
+            Piece::Fixed(text) => {
+                text.split_whitespace().filter(|word| word.chars().any(char::is_alphanumeric)).count()
+            }
             Piece::Placeholder(_) => 0,
         })
         .sum();
@@ -135,7 +139,11 @@ fn check_numbering(named: bool, language: &Language, span: &Range<usize>, key: &
             report.add(span.clone(), format!("{key}.header"), "Numbers begin at {{1}} in the header, too.");
         }
         if named && header.iter().any(|name| name.bytes().all(|b| b.is_ascii_digit())) {
-            report.add(span.clone(), format!("{key}.header"), "The body's placeholders are named, so the header's must be.");
+            report.add(
+                span.clone(),
+                format!("{key}.header"),
+                "The body's placeholders are named, so the header's must be.",
+            );
         }
     }
     if named {
@@ -144,11 +152,19 @@ fn check_numbering(named: bool, language: &Language, span: &Range<usize>, key: &
     names.sort_by_key(|name| name.parse::<u8>().unwrap_or(u8::MAX));
     let sequential = names.iter().zip(1_u8..).all(|(name, number)| *name == number.to_string());
     if !sequential {
-        report.add(span.clone(), format!("{key}.body"), "Placeholders are all named, or numbered {{1}}, {{2}}, … without gaps, the same way in all languages.");
+        report.add(
+            span.clone(),
+            format!("{key}.body"),
+            "Placeholders are all named, or numbered {{1}}, {{2}}, … without gaps, the same way in all languages.",
+        );
     }
     let in_order = language.body.placeholders().is_sorted_by_key(|name| name.parse::<u8>().unwrap_or(u8::MAX));
     if sequential && !in_order {
-        report.add(span.clone(), format!("{key}.body"), "Number the placeholders in the order in which they first stand in the text.");
+        report.add(
+            span.clone(),
+            format!("{key}.body"),
+            "Number the placeholders in the order in which they first stand in the text.",
+        );
     }
 }
 
@@ -200,10 +216,18 @@ fn check_buttons(file: &File, report: &mut Report<'_>) {
             let key = format!("buttons.text.{}", language.get_ref());
             let length = text.get_ref().chars().count();
             if !(1..=BUTTON_TEXT).contains(&length) || text.get_ref().contains(['\n', '{', '}']) {
-                report.add(text.span(), key.clone(), format!("A button's text has 1 to {BUTTON_TEXT} characters, no placeholder and no line break."));
+                report.add(
+                    text.span(),
+                    key.clone(),
+                    format!("A button's text has 1 to {BUTTON_TEXT} characters, no placeholder and no line break."),
+                );
             }
             let twins = file.buttons.iter().filter(|other| {
-                other.get_ref().text.iter().any(|(l, t)| l.get_ref() == language.get_ref() && t.get_ref() == text.get_ref())
+                other
+                    .get_ref()
+                    .text
+                    .iter()
+                    .any(|(l, t)| l.get_ref() == language.get_ref() && t.get_ref() == text.get_ref())
             });
             if twins.count() > 1 {
                 report.add(text.span(), key.clone(), "Two buttons have the same text.");
@@ -224,7 +248,11 @@ fn check_buttons(file: &File, report: &mut Report<'_>) {
         if let Some(phone) = &button.phone
             && (phone.get_ref().len() > PHONE || crate::domain::phone::Phone::parse(phone.get_ref()).is_err())
         {
-            report.add(phone.span(), "buttons.phone", format!("This is no telephone number with its country code of at most {PHONE} characters."));
+            report.add(
+                phone.span(),
+                "buttons.phone",
+                format!("This is no telephone number with its country code of at most {PHONE} characters."),
+            );
         }
         if button.kind == ButtonKind::QuickReply && button.text.is_empty() {
             report.add(span, "buttons.text", "A quick reply needs a text.");

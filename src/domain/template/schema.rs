@@ -6,9 +6,31 @@ use crate::domain::problem::Report;
 
 /// Keywords that are understood, or that promise nothing.
 const KEYWORDS: &[&str] = &[
-    "$schema", "$id", "$defs", "$ref", "$comment", "title", "description", "type", "required", "properties",
-    "additionalProperties", "items", "enum", "const", "examples", "default", "format", "minimum", "maximum",
-    "minLength", "maxLength", "minItems", "maxItems", "pattern", "x-recado",
+    "$schema",
+    "$id",
+    "$defs",
+    "$ref",
+    "$comment",
+    "title",
+    "description",
+    "type",
+    "required",
+    "properties",
+    "additionalProperties",
+    "items",
+    "enum",
+    "const",
+    "examples",
+    "default",
+    "format",
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "pattern",
+    "x-recado",
 ];
 const MAX_DEPTH: usize = 32;
 
@@ -98,7 +120,11 @@ impl Schema {
             let target = reference.as_str().and_then(|r| r.strip_prefix('#')).and_then(|p| self.root.pointer(p));
             if target.is_none() {
                 let shown = reference.as_str().unwrap_or_default();
-                report.add(place_of(text, shown), path, format!("$ref {shown:?} leads nowhere in this file; it must be like \"#/$defs/customer\"."));
+                report.add(
+                    place_of(text, shown),
+                    path,
+                    format!("$ref {shown:?} leads nowhere in this file; it must be like \"#/$defs/customer\"."),
+                );
             }
         }
         if depth == MAX_DEPTH {
@@ -116,7 +142,11 @@ impl Schema {
         let properties = members.get("properties").and_then(Value::as_object);
         for name in members.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
             if !properties.is_some_and(|p| p.contains_key(name)) {
-                report.add(place_of(text, name), path, format!("{name:?} is required, but not described under properties."));
+                report.add(
+                    place_of(text, name),
+                    path,
+                    format!("{name:?} is required, but not described under properties."),
+                );
             }
         }
     }
@@ -141,7 +171,8 @@ impl Schema {
                 Value::Object(kept)
             }
             Value::Array(items) => {
-                let least = node.get("minItems").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+                let least =
+                    node.get("minItems").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
                 let inner = node.get("items").unwrap_or(&Value::Null);
                 Value::Array(items.iter().take(least).map(|item| self.prune(inner, item, depth + 1)).collect())
             }

@@ -73,7 +73,8 @@ impl Text {
 }
 
 fn is_placeholder(name: &str) -> bool {
-    let is_number = !name.is_empty() && name.len() <= 2 && name.bytes().all(|b| b.is_ascii_digit()) && !name.starts_with('0');
+    let is_number =
+        !name.is_empty() && name.len() <= 2 && name.bytes().all(|b| b.is_ascii_digit()) && !name.starts_with('0');
     let is_name = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase())
         && name.len() <= 64
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
