@@ -83,8 +83,11 @@ async fn killed_at_moments(lives: usize, events: usize) -> Audit {
 }
 
 fn hurry(plan: &mut super::harness::Plan) {
-    plan.set("dispatch.lease", "2s").set("dispatch.send_timeout", "700ms").set("dispatch.max_in_flight", "8");
-    plan.set("intake.batch", "10").set("dispatch.settle_batch", "4");
+    plan.set("dispatch.lease", "2s");
+    plan.set("dispatch.send_timeout", "700ms");
+    plan.set("dispatch.max_in_flight", "8");
+    plan.set("intake.batch", "10");
+    plan.set("dispatch.settle_batch", "4");
 }
 
 /// A process that lives brings everything to its end.

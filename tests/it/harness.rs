@@ -53,9 +53,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub fn set(&mut self, key: &str, value: &str) -> &mut Self {
+    pub fn set(&mut self, key: &str, value: &str) {
         self.settings.insert(key.to_owned(), value.to_owned());
-        self
     }
 }
 
@@ -72,8 +71,6 @@ pub struct Fleet {
     pub published: Vec<Published>,
     pub services: Vec<Service>,
     pub settings: BTreeMap<String, String>,
-    /// Where the first process listens, and webhooks go.
-    pub port: u16,
     broker: Connection,
     out: PathBuf,
     started: usize,
@@ -296,7 +293,6 @@ impl Fleet {
             published: Vec::new(),
             services: Vec::new(),
             settings,
-            port,
             broker,
             out,
             started: 0,
@@ -336,18 +332,8 @@ impl Fleet {
         let log = self.out.join(format!("service-{:03}.log", self.started));
         let file = File::create(&log).expect("a log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_recado"));
-        command.arg("run").current_dir(&self.out).env_clear().kill_on_drop(true);
+        self.equip(command.arg("run"));
         command.stdin(Stdio::null()).stdout(file.try_clone().expect("a log")).stderr(file);
-        command.env("PATH", variable("PATH", "/usr/bin:/bin"));
-        for (key, value) in &self.settings {
-            command.env(format!("RECADO_{}", key.to_uppercase().replace('.', "__")), value);
-        }
-        if !self.settings.contains_key("database.url") {
-            command.env("DATABASE_URL", &self.database_url);
-        }
-        if !self.settings.contains_key("broker.url") {
-            command.env("AMQP_URL", amqp_url());
-        }
         command.envs(more.iter().copied());
         if self.services.iter().any(|service| service.child.id().is_some()) {
             // Webhooks go to the first; another one listens somewhere.
@@ -454,6 +440,58 @@ impl Fleet {
         rows.into_iter().collect()
     }
 
+    /// How the one notification of an event stands, if the event is known.
+    pub async fn find(&self, event: &str) -> Option<Standing> {
+        let standing = sqlx::query_as(
+            "select n.state::text as state, n.reason, n.waiting_on::text as waiting_on, n.attempt, n.tries, n.resends,
+               a.outcome, a.reason as said, a.code
+             from notifications n left join attempts a on a.notification_id = n.id and a.number = n.attempt
+             where n.event_source = $1 and n.event_id = $2",
+        );
+        standing.bind(SOURCE).bind(event).fetch_optional(&self.pool).await.expect("a notification")
+    }
+
+    /// Waits until the notification of an event is as it should be.
+    pub async fn becomes(&self, event: &str, what: &str, as_it_should: impl Fn(&Standing) -> bool) -> Standing {
+        let began = Instant::now();
+        loop {
+            let standing = self.find(event).await;
+            if let Some(standing) = &standing
+                && as_it_should(standing)
+            {
+                return standing.clone();
+            }
+            assert!(began.elapsed() < PATIENCE, "{event} does not become {what}: {standing:?}");
+            tokio::time::sleep(Duration::from_millis(15)).await;
+        }
+    }
+
+    /// Waits until the notification of an event is in this state.
+    pub async fn reaches(&self, event: &str, state: &str) -> Standing {
+        self.becomes(event, state, |standing| standing.state == state).await
+    }
+
+    /// Runs a command of the program with the fleet's settings.
+    pub async fn command(&self, arguments: &[&str]) -> std::process::Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_recado"));
+        self.equip(command.args(arguments).stdin(Stdio::null()));
+        command.output().await.expect("the program runs")
+    }
+
+    fn equip(&self, command: &mut Command) {
+        command.current_dir(&self.out).env_clear().kill_on_drop(true);
+        command.env("PATH", variable("PATH", "/usr/bin:/bin"));
+        for (key, value) in &self.settings {
+            command.env(format!("RECADO_{}", key.to_uppercase().replace('.', "__")), value);
+        }
+        if !self.settings.contains_key("database.url") {
+            command.env("DATABASE_URL", &self.database_url);
+        }
+        if !self.settings.contains_key("broker.url") {
+            command.env("AMQP_URL", amqp_url());
+        }
+    }
+
     /// Waits until everything published is recorded and every notification has come to an end; doubts too, if `and_doubts`.
     pub async fn quiet(&self, limit: Duration, and_doubts: bool) {
         let open = if and_doubts { "'pending', 'sending', 'in_doubt'" } else { "'pending', 'sending'" };
@@ -521,6 +559,21 @@ impl Service {
     fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
+}
+
+/// How a notification stands, with its last attempt.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Standing {
+    pub state: String,
+    pub reason: Option<String>,
+    pub waiting_on: Option<String>,
+    pub attempt: i16,
+    pub tries: i16,
+    pub resends: i16,
+    /// What the last attempt came to, why, and the provider's code.
+    pub outcome: Option<String>,
+    pub said: Option<String>,
+    pub code: Option<i32>,
 }
 
 /// A line of the simulator's ledger.

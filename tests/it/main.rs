@@ -2,4 +2,7 @@
 
 mod audit;
 mod crash;
+mod faults;
+mod fleet;
 mod harness;
+mod shutdown;
