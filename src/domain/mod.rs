@@ -3,8 +3,9 @@
 //! Pure: no `async`, no clock, no socket, no randomness. Time and chance are arguments. Knows nobody.
 
 pub mod consent;
-pub mod fact;
 pub mod doubt;
+pub mod fact;
+pub mod ledger;
 pub mod message;
 pub mod notification;
 pub mod phone;

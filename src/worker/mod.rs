@@ -8,6 +8,7 @@ pub mod fleet;
 pub mod broker;
 pub mod outbox;
 pub mod rate;
+pub mod receipts;
 pub mod settling;
 pub mod upkeep;
 

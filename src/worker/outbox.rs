@@ -115,13 +115,20 @@ impl Publisher {
                 .with_content_type("application/cloudevents+json".into())
                 .with_message_id(id.as_str().into());
             let confirm = channel
-                .basic_publish(exchange.into(), routing_key.as_str().into(), BasicPublishOptions::default(), body.as_bytes(), properties)
+                .basic_publish(
+                    exchange.into(),
+                    routing_key.as_str().into(),
+                    BasicPublishOptions::default(),
+                    body.as_bytes(),
+                    properties,
+                )
                 .await
                 .map_err(broker::Error::from)?;
             confirms.push(confirm);
         }
         for confirm in confirms {
-            let confirmation = tokio::time::timeout(self.rules.lease, confirm).await.map_err(|_| broker::Error::Timeout)?;
+            let confirmation =
+                tokio::time::timeout(self.rules.lease, confirm).await.map_err(|_| broker::Error::Timeout)?;
             if confirmation.map_err(broker::Error::from)?.is_nack() {
                 return Err(broker::Error::Broker("the broker refused a status event".to_owned()).into());
             }
