@@ -63,9 +63,12 @@ pub struct Args {
     /// Milliseconds from the acceptance to sent, delivered and read.
     #[arg(long, num_args = 3, value_names = ["SENT", "DELIVERED", "READ"], default_values_t = [50, 200, 500])]
     status_ms: Vec<u64>,
-    /// A JSON file with one template in the form of Meta's API, or a list; may be given several times.
+    /// A JSON file with one template in the form of Meta's API, a list, or a page of its listing; may be given several times.
     #[arg(long, value_name = "FILE")]
     templates: Vec<PathBuf>,
+    /// A file that gets the address (host:port) as soon as it listens; with port 0, this is how to learn it.
+    #[arg(long, value_name = "FILE")]
+    address_file: Option<PathBuf>,
     /// The seed of all chance, to repeat a run.
     #[arg(long)]
     seed: Option<u64>,
@@ -110,6 +113,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         ..Options::default()
     };
     let sim = Sim::start(options).await?;
+    if let Some(path) = &args.address_file {
+        std::fs::write(path, sim.addr().to_string()).with_context(|| format!("cannot write {}", path.display()))?;
+    }
     tracing::info!(address = %sim.addr(), "sim.listening");
     stopped().await?;
     sim.shutdown().await;
@@ -119,13 +125,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 fn read_templates(path: &Path) -> anyhow::Result<Vec<Value>> {
     let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let json: Value = serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", path.display()))?;
-    Ok(match json {
-        Value::Array(list) => list,
-        Value::Object(mut page) if page.contains_key("data") => {
-            page.remove("data").and_then(|data| data.as_array().cloned()).unwrap_or_default()
-        }
-        one => vec![one],
-    })
+    let list = json.get("data").unwrap_or(&json);
+    Ok(list.as_array().cloned().unwrap_or_else(|| vec![json.clone()]))
 }
 
 async fn stopped() -> anyhow::Result<()> {
@@ -135,4 +136,28 @@ async fn stopped() -> anyhow::Result<()> {
         _ = terminate.recv() => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Probe {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn the_arguments_fit_together_and_the_example_in_the_help_works() {
+        Probe::command().debug_assert();
+        let help = Probe::command().render_help().to_string();
+        let example = help.split("recado sim").nth(1).expect("an example").split("curl").next().unwrap_or_default();
+        let words = example.split_whitespace().filter(|word| *word != "\\");
+        let args = Probe::try_parse_from(std::iter::once("sim").chain(words)).expect("the example parses").args;
+        assert_eq!((args.latency_ms, args.templates.len()), (200, 1));
+        assert_eq!(args.status_ms, [50, 200, 500]);
+    }
 }

@@ -125,10 +125,10 @@ async fn insert(pool: &PgPool, arrivals: &[Arrival]) -> Result<Vec<i64>, Error> 
         ), received as (
           insert into inbox (source, id, body_hash, type, subject, time, journey, journey_key, stage, contact_id, notifications, ignored, body)
           select e.source, e.id, e.body_hash, e.type, e.subject, e.time, e.journey, e.journey_key, e.stage,
-            (select c.id from contact c where c.phone = e.phone),
-            coalesce((select array_agg(b.id) from born b where b.n = e.n), '{}'),
-            e.ignored, case when e.ignored is null then e.body end
+            c.id, coalesce(b.ids, '{}'), e.ignored, case when e.ignored is null then e.body end
           from event e
+          left join contact c on c.phone = e.phone
+          left join (select n, array_agg(id) as ids from born group by n) b on b.n = e.n
           on conflict do nothing
           returning id, source
         ), fresh as materialized (
@@ -280,4 +280,55 @@ pub async fn probe(pool: &PgPool) -> Result<(), Error> {
     .fetch_one(pool)
     .await?;
     if read_only { Err(Error::Outage(sqlx::Error::Protocol("the database is read-only".into()))) } else { Ok(()) }
+}
+
+/// A rejected event, to be run again.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    pub id: Uuid,
+    pub reason: String,
+    pub exchange: String,
+    pub routing_key: String,
+    pub content_type: Option<String>,
+    pub headers: serde_json::Value,
+    pub body: Vec<u8>,
+    pub whole: bool,
+}
+
+/// The rejected events that were not replayed yet, oldest first, after `after`; only this one or of this reason, if given.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn rejected(
+    pool: &PgPool,
+    only: Option<Uuid>,
+    reason: Option<&str>,
+    after: Uuid,
+    limit: i64,
+) -> Result<Vec<Kept>, Error> {
+    Ok(sqlx::query_as!(
+        Kept,
+        r#"
+        select id, reason, exchange, routing_key, content_type, headers, body, whole from rejected_events
+        where replayed_at is null and id > $3 and ($1::uuid is null or id = $1) and ($2::text is null or reason = $2)
+        order by id limit $4
+        "#,
+        only,
+        reason,
+        after,
+        limit
+    )
+    .fetch_all(pool)
+    .await?)
+}
+
+/// Remembers that a rejected event was run again, and what it came to.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn mark_replayed(pool: &PgPool, id: Uuid, came_to: &str) -> Result<(), Error> {
+    sqlx::query!("update rejected_events set replayed_at = recado_now(), replay = $2 where id = $1", id, came_to)
+        .execute(pool)
+        .await?;
+    Ok(())
 }

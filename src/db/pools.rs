@@ -31,12 +31,24 @@ pub struct Sizes {
     pub dispatch: u32,
     pub receipts: u32,
     pub ops: u32,
+    /// For the three hot pools.
     pub statement_timeout: Duration,
+    /// For `ops`.
+    pub slow_timeout: Duration,
+    pub acquire_timeout: Duration,
 }
 
 impl Default for Sizes {
     fn default() -> Sizes {
-        Sizes { intake: 2, dispatch: 6, receipts: 2, ops: 3, statement_timeout: Duration::from_secs(15) }
+        Sizes {
+            intake: 2,
+            dispatch: 6,
+            receipts: 2,
+            ops: 3,
+            statement_timeout: Duration::from_secs(10),
+            slow_timeout: Duration::from_secs(60),
+            acquire_timeout: Duration::from_secs(3),
+        }
     }
 }
 
@@ -45,34 +57,37 @@ impl Default for Sizes {
 /// # Errors
 /// If the address is none. It is not repeated, since it may hold a password.
 pub fn connect(url: &str, sizes: Sizes, clock: &Clock) -> Result<Pools, Error> {
-    let options = PgConnectOptions::from_str(url)?.options([
-        ("jit", "off".to_owned()),
-        ("statement_timeout", sizes.statement_timeout.as_millis().to_string()),
-        ("lock_timeout", (sizes.statement_timeout / 2).as_millis().to_string()),
-        ("idle_in_transaction_session_timeout", "10000".to_owned()),
-    ]);
+    let base =
+        PgConnectOptions::from_str(url)?.options([("jit", "off"), ("idle_in_transaction_session_timeout", "10000")]);
+    let limited = |timeout: Duration| {
+        base.clone().options([
+            ("statement_timeout", timeout.as_millis().to_string()),
+            ("lock_timeout", (timeout / 2).as_millis().to_string()),
+        ])
+    };
+    let options = limited(sizes.statement_timeout);
     // The hot statements look rows up by key, whatever the statistics say: a plan that reads a whole table because it was
     // small or never analysed when the statement was prepared would stay for as long as the connection does.
     let by_key = [("enable_seqscan", "off"), ("plan_cache_mode", "force_generic_plan")];
     let looped = [("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
     let dispatch = options.clone().application_name("recado dispatch").options(by_key).options(looped);
+    let pool = |options: PgConnectOptions, size| pool(options, size, sizes.acquire_timeout, clock);
     Ok(Pools {
-        intake: pool(options.clone().application_name("recado intake").options(by_key), sizes.intake, clock),
-        dispatch: pool(dispatch, sizes.dispatch, clock),
-        receipts: pool(options.clone().application_name("recado receipts").options(by_key), sizes.receipts, clock),
-        ops: pool(options.application_name("recado ops"), sizes.ops, clock),
+        intake: pool(options.clone().application_name("recado intake").options(by_key), sizes.intake),
+        dispatch: pool(dispatch, sizes.dispatch),
+        receipts: pool(options.application_name("recado receipts").options(by_key), sizes.receipts),
+        ops: pool(limited(sizes.slow_timeout).application_name("recado ops"), sizes.ops),
     })
 }
 
-fn pool(options: PgConnectOptions, size: u32, clock: &Clock) -> PgPool {
+fn pool(options: PgConnectOptions, size: u32, acquire_timeout: Duration, clock: &Clock) -> PgPool {
     let mut pool = PgPoolOptions::new()
         .max_connections(size)
-        .acquire_timeout(Duration::from_secs(5))
+        .acquire_timeout(acquire_timeout)
         .max_lifetime(Duration::from_secs(1800))
         .idle_timeout(Duration::from_secs(300))
         // The statement itself finds out whether its connection still stands; a question before each would double the trips.
-        .test_before_acquire(false)
-        .after_release(|_, _| Box::pin(async { Ok(true) }));
+        .test_before_acquire(false);
     if clock.is_standing() {
         let clock = clock.clone();
         pool = pool.before_acquire(move |connection, _| {

@@ -33,6 +33,15 @@ pub async fn find(pool: &PgPool, name: &str) -> Result<Option<i16>, Error> {
     Ok(sqlx::query_scalar!("select id from senders where name = $1", name).fetch_optional(pool).await?)
 }
 
+/// All senders that were ever here, with their keys.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn all(pool: &PgPool) -> Result<Vec<(i16, String)>, Error> {
+    let rows = sqlx::query!("select id, name from senders order by name").fetch_all(pool).await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
+}
+
 /// Says that this process lives, and learns how many that dispatch do: those seen within `gone_after`.
 ///
 /// # Errors

@@ -4,8 +4,16 @@
 
 pub mod consent;
 pub mod doubt;
+pub mod event;
+pub mod expression;
 pub mod fact;
 pub mod ledger;
+pub mod locale;
 pub mod message;
 pub mod notification;
 pub mod phone;
+pub mod plan;
+pub mod problem;
+pub mod quiet;
+pub mod story;
+pub mod template;

@@ -4,6 +4,8 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use jiff::Timestamp;
+use serde::Serialize;
 use uuid::Uuid;
 
 /// One attempt's id. It travels to the provider and comes back in receipts: `<notification's uuid>.<number, from 1>`.
@@ -32,6 +34,115 @@ impl FromStr for AttemptId {
         let notification = Uuid::try_parse(notification).map_err(|_| NotAnAttemptId)?;
         let number = number.parse().ok().filter(|n| *n > 0).ok_or(NotAnAttemptId)?;
         Ok(AttemptId { notification, number })
+    }
+}
+
+/// Where a notification is in its life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    /// Not on its way. With `waiting_on`, `due_at` is when it is looked at again although nothing has woken it.
+    Pending { due_at: Timestamp, waiting_on: Option<Wait> },
+    /// Somebody sends it. Without an answer by `lease_until` it is in doubt.
+    Sending { attempt: i16, lease_until: Timestamp },
+    /// It may or may not have been processed.
+    InDoubt { since: Timestamp },
+    /// The provider has it; `receipt` is the best that was reported since.
+    Accepted { message_id: String, receipt: Option<Best> },
+    /// It ended without delivery, after it was tried or could not be.
+    Failed { reason: String },
+    /// It ended because it was not allowed to go.
+    Suppressed { reason: String },
+}
+
+impl State {
+    /// Its name in the database and for people.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            State::Pending { .. } => "pending",
+            State::Sending { .. } => "sending",
+            State::InDoubt { .. } => "in_doubt",
+            State::Accepted { .. } => "accepted",
+            State::Failed { .. } => "failed",
+            State::Suppressed { .. } => "suppressed",
+        }
+    }
+
+    /// Why it ended without delivery, if it did.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            State::Failed { reason } | State::Suppressed { reason } => Some(reason),
+            State::Pending { .. } | State::Sending { .. } | State::InDoubt { .. } | State::Accepted { .. } => None,
+        }
+    }
+}
+
+/// What a pending notification waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wait {
+    /// Its turn with this person.
+    Lane,
+    /// An earlier message about the same order or shipment.
+    Subject,
+    /// The template's approval, or the end of its hold.
+    Template,
+    Consent,
+    /// The end of quiet hours.
+    Quiet,
+    /// Room among the day's recipients.
+    DayLimit,
+}
+
+impl Wait {
+    const ALL: [Wait; 6] = [Wait::Lane, Wait::Subject, Wait::Template, Wait::Consent, Wait::Quiet, Wait::DayLimit];
+
+    /// Its name in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Wait::Lane => "lane",
+            Wait::Subject => "subject",
+            Wait::Template => "template",
+            Wait::Consent => "consent",
+            Wait::Quiet => "quiet",
+            Wait::DayLimit => "day_limit",
+        }
+    }
+
+    /// The wait of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Wait> {
+        Wait::ALL.into_iter().find(|wait| wait.as_str() == name)
+    }
+}
+
+/// The best that a provider reported of a message. Later ones are better: order and repetition of reports do not matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Best {
+    Sent,
+    Delivered,
+    Read,
+}
+
+impl Best {
+    /// Its name in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Best::Sent => "sent",
+            Best::Delivered => "delivered",
+            Best::Read => "read",
+        }
+    }
+
+    /// The receipt of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Best> {
+        [Best::Sent, Best::Delivered, Best::Read].into_iter().find(|best| best.as_str() == name)
     }
 }
 

@@ -80,23 +80,8 @@ impl World {
         {
             return Err(Refusal::new(131000, "The ledger cannot be written"));
         }
-        self.announce(taken.updates);
+        self.outbox.schedule(taken.updates);
         Ok(taken.answer)
-    }
-
-    /// Queues statuses and tells the feed.
-    pub(super) fn announce(&self, updates: Vec<(u64, Update)>) {
-        if self.feed.is_on() {
-            for (_, update) in &updates {
-                let Update::Status(sent, news) = update else { continue };
-                self.feed.tell(news.at, || What::Status {
-                    wamid: sent.wamid.clone(),
-                    status: news.status,
-                    code: news.error.as_ref().map(|error| error.code),
-                });
-            }
-        }
-        self.outbox.schedule(updates);
     }
 
     /// Delivers messages that waited for a phone to be on.
@@ -124,7 +109,7 @@ impl World {
             updates.extend(news(&sent, &course[1.min(course.len())..], now, category.as_deref(), None));
         }
         drop(state);
-        self.announce(updates);
+        self.outbox.schedule(updates);
     }
 
     #[expect(clippy::too_many_arguments, reason = "one decision over everything that a request brings")]

@@ -301,20 +301,23 @@ fn done() -> Answer {
     Ok(Json(json!({"done": true})))
 }
 
-fn bad(why: impl ToString) -> Wrong {
-    Wrong(StatusCode::BAD_REQUEST, why.to_string())
+fn bad(why: impl Into<String>) -> Wrong {
+    Wrong(StatusCode::BAD_REQUEST, why.into())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "map_err gives the error away")]
+fn unreadable(error: serde_json::Error) -> Wrong {
+    bad(error.to_string())
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Wrong> {
-    serde_json::from_slice(body).map_err(bad)
+    serde_json::from_slice(body).map_err(unreadable)
 }
 
 fn one_or_many<T: DeserializeOwned>(body: &[u8]) -> Result<Vec<T>, Wrong> {
-    let items = match read::<Value>(body)? {
-        Value::Array(items) => items,
-        one => vec![one],
-    };
-    items.into_iter().map(|item| serde_json::from_value(item).map_err(bad)).collect()
+    let one = read::<Value>(body)?;
+    let items = if let Value::Array(items) = one { items } else { vec![one] };
+    items.into_iter().map(|item| serde_json::from_value(item).map_err(unreadable)).collect()
 }
 
 /// Lays the keys that were given over what is there.
@@ -323,5 +326,5 @@ fn overlay<T: DeserializeOwned>(known: Value, given: Value) -> Result<T, Wrong> 
         return Err(bad("a JSON object is expected"));
     };
     known.extend(given);
-    serde_json::from_value(Value::Object(known)).map_err(bad)
+    serde_json::from_value(Value::Object(known)).map_err(unreadable)
 }

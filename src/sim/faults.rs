@@ -199,6 +199,11 @@ impl Faults {
         self.scripts.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
+    /// Whether there is any script.
+    pub(super) fn any(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
     /// What must happen before the body is read.
     pub(super) fn at_head(&self, on: On, reused: bool) -> Option<Fault> {
         self.choose(|script| matches!(script.fault, Fault::Refuse { .. }) && concerns(script, on, reused, None))
@@ -210,7 +215,7 @@ impl Faults {
     }
 
     fn choose(&self, matches: impl Fn(&Script) -> bool) -> Option<Fault> {
-        if !self.any.load(Ordering::Acquire) {
+        if !self.any() {
             return None;
         }
         let mut guard = self.scripts.lock().unwrap_or_else(PoisonError::into_inner);

@@ -26,7 +26,7 @@ pub enum What {
     Refused { code: u32, details: String, to: Option<String> },
     /// A scripted fault met a request.
     Fault { kind: &'static str, to: Option<String> },
-    /// A status of a message became due.
+    /// A status of a message left.
     Status { wamid: String, status: &'static str, code: Option<u32> },
     /// A person wrote, pressed or changed.
     Inbound { wamid: String, from: String, kind: String, text: String },

@@ -88,7 +88,7 @@ async fn send(world: Arc<World>, wire: &Wire, version: &str, node: String, reque
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().to_ascii_lowercase().starts_with(b"application/json"));
     let json = if is_json { serde_json::from_slice(&body).ok() } else { Some(Value::Object(serde_json::Map::new())) };
-    let to = json.as_ref().and_then(|json| addressee(&world, &node, json));
+    let to = json.as_ref().filter(|_| world.faults.any()).and_then(|json| addressee(&world, &node, json));
     let fault = world.faults.at_body(On::Messages, wire.is_reused(), to.as_deref());
     if let Some(fault) = &fault {
         world.count_fault(fault.name(), to.as_deref());

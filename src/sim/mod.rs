@@ -7,7 +7,7 @@
 //! | module | what |
 //! |---|---|
 //! | `world` | who and what there is |
-//! | `messages`, `templates` | what a request must look like |
+//! | `messages`, `templates`, `parameters` | what a request must look like |
 //! | `accept`, `acts` | what happens when a business sends, and when a person does something |
 //! | `people`, `pace`, `chance` | phones, limits, repeatable chance |
 //! | `webhooks`, `post` | what is reported; how it is sent |
@@ -31,6 +31,7 @@ mod ledger;
 mod management;
 mod messages;
 mod pace;
+mod parameters;
 mod people;
 mod post;
 mod refusal;

@@ -34,6 +34,7 @@ pub(super) async fn pump(world: Arc<World>, client: reqwest::Client, stop: Cance
                 if !rest.is_empty() {
                     world.outbox.put_back(rest);
                 }
+                world.tell_statuses(&updates);
                 let (house, client, stop) = (Arc::clone(&world), client.clone(), stop.clone());
                 world.tasks.spawn(async move {
                     tokio::select! {
@@ -61,8 +62,8 @@ async fn deliver(world: &World, client: &reqwest::Client, updates: Vec<Update>) 
         attempt += 1;
         let rules = world.outbox.rules();
         let (true, Some(url)) = (rules.on, &rules.url) else {
-            world.outbox.finished(|_| {});
             world.outbox.put_back(updates);
+            world.outbox.finished(|_| {});
             return;
         };
         let body = render(&world.waba_id, &updates);
@@ -89,10 +90,9 @@ async fn deliver(world: &World, client: &reqwest::Client, updates: Vec<Update>) 
             });
             return;
         };
-        // Others may go meanwhile: a batch that waits for its next try holds nobody up.
-        world.outbox.finished(|tally| tally.failed_posts += 1);
+        world.outbox.step_aside();
         sleep(Duration::from_millis(pause)).await;
-        world.outbox.again();
+        world.outbox.step_back();
     }
 }
 

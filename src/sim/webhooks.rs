@@ -21,7 +21,7 @@ use super::people::wa_id;
 use super::refusal::Refusal;
 
 /// Meta's bounds: updates in one POST, and its bytes (with some room below 3 MB).
-const BATCH_MAX: usize = 1000;
+pub(super) const BATCH_MAX: usize = 1000;
 const BYTES_MAX: usize = 2_900_000;
 /// What may wait at most; what comes on top is dropped and counted.
 const QUEUE_MAX: usize = 4_000_000;
@@ -167,6 +167,8 @@ struct Queue {
     held: Vec<Update>,
     no: u64,
     in_flight: usize,
+    /// Batches that wait for their next try.
+    retrying: usize,
     chance: Chance,
     tally: Tally,
 }
@@ -204,6 +206,7 @@ impl Outbox {
                 held: Vec::new(),
                 no: 0,
                 in_flight: 0,
+                retrying: 0,
                 chance: Chance::new(seed),
                 tally: Tally::default(),
             }),
@@ -319,14 +322,26 @@ impl Outbox {
         self.idle.notify_waiters();
     }
 
-    /// Counts a batch that is tried again as in flight once more.
-    pub(super) fn again(&self) {
-        self.queue().in_flight += 1;
+    /// A batch was not taken and waits for its next try. Others may go meanwhile: it holds nobody up.
+    pub(super) fn step_aside(&self) {
+        let mut queue = self.queue();
+        queue.in_flight = queue.in_flight.saturating_sub(1);
+        queue.retrying += 1;
+        queue.tally.failed_posts += 1;
+        drop(queue);
+        self.wake.notify_one();
+    }
+
+    /// It is tried again.
+    pub(super) fn step_back(&self) {
+        let mut queue = self.queue();
+        queue.retrying = queue.retrying.saturating_sub(1);
+        queue.in_flight += 1;
     }
 
     pub(super) fn is_empty(&self) -> bool {
         let queue = self.queue();
-        queue.in_flight == 0 && queue.heap.is_empty()
+        queue.in_flight == 0 && queue.retrying == 0 && queue.heap.is_empty()
     }
 
     pub(super) fn tally(&self) -> Tally {
@@ -341,22 +356,15 @@ impl Outbox {
         queue.tally = Tally::default();
     }
 
-    /// Manual mode: takes what waits, `batch` updates a webhook.
-    pub(super) fn take(&self, waba_id: &str, batch: usize) -> Vec<Webhook> {
+    /// Manual mode: takes what waits, and the secret to sign it with.
+    pub(super) fn take(&self) -> (Vec<Update>, String) {
         let mut guard = self.queue();
         let queue = &mut *guard;
         let mut held = std::mem::take(&mut queue.held);
         if queue.rules.shuffle {
             queue.chance.shuffle(&mut held);
         }
-        let secret = queue.rules.secret.clone();
-        drop(guard);
-        held.chunks(batch.clamp(1, BATCH_MAX))
-            .map(|chunk| {
-                let body = Bytes::from(render(waba_id, chunk));
-                Webhook { signature: sign(&secret, &body), body }
-            })
-            .collect()
+        (held, queue.rules.secret.clone())
     }
 }
 

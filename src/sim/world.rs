@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
@@ -20,7 +21,7 @@ use super::pace::{Pair, Second};
 use super::people::{Person, Ways, user_id, wa_id};
 use super::refusal::Refusal;
 use super::templates::{Approval, Press, Template};
-use super::webhooks::{Face, Outbox, Rules, Tally, Update, Webhook, Who};
+use super::webhooks::{BATCH_MAX, Face, Outbox, Rules, Tally, Update, Webhook, Who, render, sign};
 
 /// Gives the world's time in Unix milliseconds.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -373,12 +374,35 @@ impl World {
     /// With `manual_webhooks`: takes what waits, one update a webhook, in the order in which it came up (or mixed, with
     /// `shuffle`), regardless of delays.
     pub fn take_webhooks(&self) -> Vec<Webhook> {
-        self.outbox.take(&self.waba_id, 1)
+        self.take_webhook_batches(1)
     }
 
     /// The same with up to `batch` (1 to 1000) updates in a webhook.
     pub fn take_webhook_batches(&self, batch: usize) -> Vec<Webhook> {
-        self.outbox.take(&self.waba_id, batch)
+        let (updates, secret) = self.outbox.take();
+        self.tell_statuses(&updates);
+        updates
+            .chunks(batch.clamp(1, BATCH_MAX))
+            .map(|chunk| {
+                let body = Bytes::from(render(&self.waba_id, chunk));
+                Webhook { signature: sign(&secret, &body), body }
+            })
+            .collect()
+    }
+
+    /// Tells the feed of statuses that leave.
+    pub(super) fn tell_statuses(&self, updates: &[Update]) {
+        if !self.feed.is_on() {
+            return;
+        }
+        for update in updates {
+            let Update::Status(sent, news) = update else { continue };
+            self.feed.tell(news.at, || What::Status {
+                wamid: sent.wamid.clone(),
+                status: news.status,
+                code: news.error.as_ref().map(|error| error.code),
+            });
+        }
     }
 
     /// Adds a script of faults. Says why it makes no sense.

@@ -73,7 +73,9 @@ impl Intake {
             match ended {
                 Ok(()) => break,
                 Err(error @ broker::Error::OtherQueue { .. }) => return Err(error),
-                Err(error) => tracing::warn!(queue = self.queue_name(), %error, "intake.interrupted: it will come back"),
+                Err(error) => {
+                    tracing::warn!(queue = self.queue_name(), %error, "intake.interrupted: it will come back")
+                }
             }
             pauses.pause(life.soft()).await;
         }
@@ -115,7 +117,9 @@ impl Intake {
     async fn take(&self, batch: Result<Batch, broker::Error>) -> Result<(), broker::Error> {
         let batch = batch?;
         let began = self.clock.instant();
-        self.store(&batch.deliveries).await.map_err(broker::Error::Database)?;
+        let arrived = batch.deliveries.iter().map(|delivery| self.arrived(delivery)).collect();
+        crash::point("received");
+        self.handle(arrived).await.map_err(broker::Error::Database)?;
         crash::point("recorded");
         batch.acknowledge().await?;
         telemetry::time_intake(began.elapsed());
@@ -129,16 +133,6 @@ impl Intake {
         }
     }
 
-    /// Stores deliveries. When it returns, each is in the inbox or among the rejected.
-    ///
-    /// # Errors
-    /// If the database could not take all of them; some may be stored then, and are told from new ones when they come again.
-    async fn store(&self, deliveries: &[Delivery]) -> Result<(), db::Error> {
-        crash::point("received");
-        let arrived: Vec<Arrived> = deliveries.iter().map(|delivery| self.arrived(delivery)).collect();
-        self.handle(arrived).await
-    }
-
     fn arrived(&self, delivery: &Delivery) -> Arrived {
         let origin = Origin {
             exchange: delivery.exchange.to_string(),
@@ -150,11 +144,12 @@ impl Intake {
         Arrived { origin, body: delivery.data.clone(), dead }
     }
 
-    /// Stores what arrived, whoever brought it.
+    /// Stores what arrived, whoever brought it. When it returns, each is in the inbox or among the rejected.
     ///
     /// # Errors
-    /// As the database's.
-    pub async fn handle(&self, arrived: Vec<Arrived>) -> Result<(), db::Error> {
+    /// If the database could not take all of them; some may be stored then, and are known when they come again.
+    pub async fn handle(&self, arrived: Vec<Arrived>) -> Result<Tally, db::Error> {
+        let mut tally = Tally::default();
         let mut events = Vec::with_capacity(arrived.len());
         let mut rejected = Vec::new();
         for one in arrived {
@@ -165,7 +160,7 @@ impl Intake {
         }
         for one in &rejected {
             reject(&self.pool, one).await?;
-            telemetry::count_inbox("rejected", 1);
+            tally.rejected += 1;
             tracing::warn!(reason = one.reason, routing_key = %one.routing_key, "event.rejected: kept with its bytes");
         }
         // An identity may come twice in one batch: the second is recorded after the first, as if it had come later.
@@ -173,11 +168,12 @@ impl Intake {
             let mut seen = HashSet::new();
             let (first, later): (Vec<_>, Vec<_>) =
                 events.into_iter().partition(|(arrival, _)| seen.insert((arrival.source.clone(), arrival.id.clone())));
-            self.record_all(first).await?;
+            self.record_all(first, &mut tally).await?;
             events = later;
         }
+        tally.tell();
         self.nudge.wake();
-        Ok(())
+        Ok(tally)
     }
 
     fn read(&self, one: &Arrived) -> Result<Arrival, (&'static str, String)> {
@@ -191,7 +187,7 @@ impl Intake {
         self.reader.read(&one.as_bytes(), self.clock.now())
     }
 
-    async fn record_all(&self, events: Vec<(Arrival, Arrived)>) -> Result<(), db::Error> {
+    async fn record_all(&self, events: Vec<(Arrival, Arrived)>, tally: &mut Tally) -> Result<(), db::Error> {
         let (arrivals, origins): (Vec<_>, Vec<_>) = events.into_iter().unzip();
         let verdicts = match record(&self.pool, &arrivals).await {
             // Two processes met the same new person at once: the second time the person is known.
@@ -200,16 +196,21 @@ impl Intake {
         };
         match verdicts {
             Ok(verdicts) => {
-                count(&arrivals, &verdicts);
+                tally.count(&arrivals, &verdicts);
                 Ok(())
             }
-            Err(db::Error::Data { .. }) => self.record_each(arrivals, origins).await,
+            Err(db::Error::Data { .. }) => self.record_each(arrivals, origins, tally).await,
             Err(outage) => Err(outage),
         }
     }
 
     /// Some row of a batch is refused: each alone, so that it stands for itself.
-    async fn record_each(&self, arrivals: Vec<Arrival>, origins: Vec<Arrived>) -> Result<(), db::Error> {
+    async fn record_each(
+        &self,
+        arrivals: Vec<Arrival>,
+        origins: Vec<Arrived>,
+        tally: &mut Tally,
+    ) -> Result<(), db::Error> {
         for (arrival, origin) in arrivals.into_iter().zip(origins) {
             let one = [arrival];
             let verdict = match record(&self.pool, &one).await {
@@ -217,11 +218,11 @@ impl Intake {
                 other => other,
             };
             match verdict {
-                Ok(verdicts) => count(&one, &verdicts),
+                Ok(verdicts) => tally.count(&one, &verdicts),
                 Err(db::Error::Data { code }) => {
                     let detail = format!("The database refuses it (SQLSTATE {code}).");
                     reject(&self.pool, &self.rejected(origin, "refused_by_database", detail)).await?;
-                    telemetry::count_inbox("rejected", 1);
+                    tally.rejected += 1;
                 }
                 Err(outage) => return Err(outage),
             }
@@ -284,27 +285,52 @@ impl Arrived {
     }
 }
 
-fn count(arrivals: &[Arrival], verdicts: &[Verdict]) {
-    for (arrival, verdict) in arrivals.iter().zip(verdicts) {
-        let name = match verdict {
-            Verdict::New if arrival.ignored.is_some() => "ignored",
-            Verdict::New => "accepted",
-            Verdict::Repeat => "duplicate",
-            Verdict::Conflict => {
-                tracing::warn!(event = %arrival.id, "event.conflict: the same identity came with another body; the first counts");
-                "conflict"
+/// What became of deliveries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub accepted: u64,
+    pub ignored: u64,
+    pub duplicate: u64,
+    pub conflict: u64,
+    pub rejected: u64,
+}
+
+impl Tally {
+    fn count(&mut self, arrivals: &[Arrival], verdicts: &[Verdict]) {
+        for (arrival, verdict) in arrivals.iter().zip(verdicts) {
+            match verdict {
+                Verdict::New if arrival.ignored.is_some() => self.ignored += 1,
+                Verdict::New => self.accepted += 1,
+                Verdict::Repeat => self.duplicate += 1,
+                Verdict::Conflict => {
+                    tracing::warn!(event = %arrival.id, "event.conflict: the same identity came with another body; the first counts");
+                    self.conflict += 1;
+                }
             }
-        };
-        telemetry::count_inbox(name, 1);
+        }
+    }
+
+    fn tell(&self) {
+        let counts = [
+            ("accepted", self.accepted),
+            ("ignored", self.ignored),
+            ("duplicate", self.duplicate),
+            ("conflict", self.conflict),
+            ("rejected", self.rejected),
+        ];
+        for (verdict, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+            telemetry::count_inbox(verdict, count);
+        }
     }
 }
 
 /// What the broker says of a delivery that it gave up on.
 fn death(delivery: &Delivery) -> String {
-    let reason = delivery.properties.headers().as_ref().and_then(|headers| match headers.inner().get("x-first-death-reason") {
-        Some(AMQPValue::LongString(reason)) => Some(reason.to_string()),
-        _ => None,
-    });
+    let reason =
+        delivery.properties.headers().as_ref().and_then(|headers| match headers.inner().get("x-first-death-reason") {
+            Some(AMQPValue::LongString(reason)) => Some(reason.to_string()),
+            _ => None,
+        });
     match reason.as_deref() {
         Some("delivery_limit") => "It was delivered as often as allowed and never acknowledged.".to_owned(),
         Some(reason) => format!("The broker dead-lettered it: {}.", clean(reason)),

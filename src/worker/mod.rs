@@ -2,13 +2,14 @@
 //!
 //! A loop takes no input but what Postgres holds; a [`Nudge`] wakes it early and tells it nothing.
 
+pub mod broker;
 pub mod dispatch;
 pub mod fleet;
-// pub mod intake;
-pub mod broker;
+pub mod intake;
 pub mod outbox;
 pub mod rate;
 pub mod receipts;
+pub mod reading;
 pub mod settling;
 pub mod upkeep;
 

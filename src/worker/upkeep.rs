@@ -5,10 +5,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
 
-use super::{
-    Nudge,
-    settling::{self, Gate},
-};
+use super::{Nudge, settling};
 use crate::{
     clock::Clock,
     db::{self, dispatch::Pace, doubt, holds, lanes, settle, upkeep},

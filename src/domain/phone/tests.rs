@@ -1,0 +1,74 @@
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn takes_a_number_as_people_write_it() {
+    for text in ["+34600111222", "+34 600 11 12 22", " +34 (600) 111-222 ", "0034600111222"] {
+        assert_eq!(Phone::parse(text).unwrap().reveal(), "+34600111222", "{text}");
+    }
+}
+
+#[test]
+fn takes_a_national_number_with_its_country() {
+    for (text, region, number) in [
+        ("600 111 222", "ES", "+34600111222"),
+        ("(11) 96123-4567", "br", "+5511961234567"),
+        ("55 1234 5678", "MX", "+525512345678"),
+        ("+34600111222", "MX", "+34600111222"),
+        ("(212) 555-0123", "US", "+12125550123"),
+    ] {
+        assert_eq!(Phone::parse_in(text, region).unwrap().reveal(), number, "{text}");
+    }
+}
+
+#[test]
+fn drops_the_one_that_mexico_dropped() {
+    assert_eq!(Phone::parse("+5215512345678").unwrap().reveal(), "+525512345678");
+}
+
+#[test]
+fn refuses_what_is_no_number() {
+    assert_eq!(Phone::parse("  "), Err(BadPhone::Empty));
+    assert_eq!(Phone::parse("600111222"), Err(BadPhone::NotANumber));
+    assert_eq!(Phone::parse("+34300111222"), Err(BadPhone::Invalid));
+    assert_eq!(Phone::parse("+341234567890123456"), Err(BadPhone::NotANumber));
+    assert!(Phone::parse("+34600").is_err());
+    assert!(Phone::parse("call me").is_err());
+    assert!(Phone::parse_in("600111222", "Spain").is_err());
+    assert!(Phone::parse(&"+".repeat(10_000)).is_err());
+}
+
+#[test]
+fn does_not_print_its_digits() {
+    let phone = Phone::parse("+34600111222").unwrap();
+    assert_eq!(format!("{phone} {phone:?}"), "+34…22 Phone(+34…22)");
+}
+
+/// Country code, beginning and length of every range that is taken without a closer look.
+fn ranges() -> Vec<(String, usize)> {
+    let others = PLAIN_MOBILES
+        .iter()
+        .flat_map(|(country, length, starts)| starts.iter().map(move |s| (format!("+{country}{s}"), length - s.len())));
+    let brazil = BRAZIL.iter().flat_map(|(first, seconds)| {
+        seconds.iter().map(move |second| (format!("+55{}{}9", char::from(*first), char::from(*second)), 8))
+    });
+    others.chain(brazil).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn the_fast_way_takes_only_what_the_slow_way_takes((start, length) in prop::sample::select(ranges()), digits in "[0-9]{12}") {
+        let number = format!("{start}{}", &digits[..length]);
+        prop_assert!(is_plain_mobile(&number));
+        prop_assert_eq!(parse_slowly(None, &number).map(|p| p.reveal().to_owned()), Ok(number));
+    }
+
+    #[test]
+    fn no_text_panics(text in "\\PC{0,40}", region in "[A-Za-z]{0,3}") {
+        let _ = Phone::parse(&text);
+        let _ = Phone::parse_in(&text, &region);
+    }
+}

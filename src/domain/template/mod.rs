@@ -1,0 +1,329 @@
+//! Templates: the messages that may be sent, in all their languages, and the catalogue that finds them for an event.
+//!
+//! Everything is checked when the catalogue is loaded: texts against Meta's rules, expressions against the schema of
+//! their event. What follows from one event is decided in `plan`; approval is state, kept in the database.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, tz::TimeZone};
+use serde::Deserialize;
+
+use super::{
+    expression::Expression,
+    locale::Locale,
+    problem::{Problem, Report},
+    quiet::QuietHours,
+};
+
+mod compile;
+mod components;
+mod event_type;
+mod file;
+mod fill;
+mod rules;
+mod schema;
+mod shipped;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use shipped::{shipped_events, shipped_messages};
+
+/// What templates need to know of the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Names of the senders that exist. The first one sends templates that name none.
+    pub senders: Vec<String>,
+    /// For people whose language a template does not have, if the template names no default itself.
+    pub default_language: String,
+    /// IANA name of the zone for people of whom nothing better is known.
+    pub default_zone: String,
+}
+
+/// All templates and event types, checked and compiled.
+#[derive(Debug)]
+pub struct Catalogue {
+    templates: Vec<Template>,
+    types: BTreeMap<String, EventType>,
+    default_zone: TimeZone,
+}
+
+/// What an event type means.
+#[derive(Debug)]
+pub struct EventType {
+    /// Set if the type is a stage of a journey.
+    pub(super) journey: Option<Journey>,
+    /// Positions in the catalogue's list.
+    pub(super) templates: Vec<usize>,
+}
+
+/// A sequence of stages that one thing goes through. Of two events with the same key the later stage makes the earlier stale.
+#[derive(Debug)]
+pub struct Journey {
+    pub(super) name: String,
+    pub(super) key: Expression,
+    pub(super) stage: i16,
+}
+
+/// Meta's categories of templates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Category {
+    Utility,
+    Marketing,
+    Authentication,
+}
+
+impl Category {
+    /// As Meta writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Category::Utility => "UTILITY",
+            Category::Marketing => "MARKETING",
+            Category::Authentication => "AUTHENTICATION",
+        }
+    }
+}
+
+/// Urgent messages go first and ignore quiet hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    Urgent,
+    #[default]
+    Normal,
+}
+
+impl Class {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Class::Urgent => "urgent",
+            Class::Normal => "normal",
+        }
+    }
+}
+
+/// What to do with a send whose outcome stays unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InDoubt {
+    ResendOnce,
+    Never,
+}
+
+impl InDoubt {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            InDoubt::ResendOnce => "resend_once",
+            InDoubt::Never => "never",
+        }
+    }
+}
+
+/// One message in all its languages.
+#[derive(Debug)]
+pub struct Template {
+    pub(super) name: String,
+    pub(super) category: Category,
+    pub(super) purpose: String,
+    pub(super) class: Class,
+    pub(super) sender: String,
+    pub(super) expires_after: SignedDuration,
+    pub(super) in_doubt: InDoubt,
+    pub(super) grace: Duration,
+    pub(super) pending: Duration,
+    pub(super) event_type: String,
+    pub(super) when: Option<Arc<Expression>>,
+    pub(super) quiet: Option<QuietHours>,
+    pub(super) named: bool,
+    /// At least one, in the order of their codes.
+    pub(super) languages: Vec<Language>,
+    pub(super) default_language: usize,
+    pub(super) example: serde_json::Value,
+}
+
+/// A template in one language.
+#[derive(Debug)]
+pub struct Language {
+    /// As it is sent, like `es` or `pt_BR`.
+    pub(super) code: String,
+    pub(super) locale: Locale,
+    header: Option<Header>,
+    body: text::Text,
+    /// In the order in which the body uses them.
+    parameters: Vec<(String, Arc<Expression>)>,
+    footer: Option<String>,
+    buttons: Vec<Button>,
+}
+
+#[derive(Debug, Clone)]
+enum Header {
+    Text { text: text::Text, parameter: Option<(String, Arc<Expression>)> },
+    Image { link: Arc<Expression> },
+    Video { link: Arc<Expression> },
+    Document { link: Arc<Expression>, filename: Arc<Expression> },
+    Location { latitude: Arc<Expression>, longitude: Arc<Expression>, name: Arc<Expression>, address: Arc<Expression> },
+}
+
+#[derive(Debug, Clone)]
+struct Button {
+    text: String,
+    action: Action,
+}
+
+#[derive(Debug, Clone)]
+enum Action {
+    QuickReply { payload: Option<Payload> },
+    Url { base: String, suffix: Option<Arc<Expression>> },
+    Phone { number: String },
+    CopyCode { code: Arc<Expression> },
+}
+
+#[derive(Debug, Clone)]
+enum Payload {
+    Fixed(String),
+    Computed(Arc<Expression>),
+}
+
+impl Catalogue {
+    /// Reads and checks everything. `messages` are TOML files, `schemas` JSON files named after their event type; both
+    /// are pairs of path and text.
+    ///
+    /// # Errors
+    /// All problems of all files, in the files' order.
+    pub fn load(
+        messages: &[(String, String)],
+        schemas: &[(String, String)],
+        settings: &Settings,
+    ) -> Result<Catalogue, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let default_zone = TimeZone::get(&settings.default_zone).unwrap_or_else(|_| {
+            let message = format!(
+                "There is no time zone {:?}; use an IANA name like Europe/Madrid, and see that the machine has tzdata.",
+                settings.default_zone
+            );
+            problems.push(Problem { file: "configuration".into(), line: 1, key: "default_zone".into(), message });
+            TimeZone::UTC
+        });
+        let mut files = BTreeMap::new();
+        for (path, text) in schemas {
+            let mut report = Report::of(path, text);
+            if let Some((name, file)) = event_type::read(path, text, &mut report) {
+                files.insert(name, file);
+            }
+            problems.extend(report.into_problems());
+        }
+        let mut templates: Vec<Template> = Vec::new();
+        for (path, text) in messages {
+            let mut report = Report::of(path, text);
+            let read = compile::read(text, &files, settings, &default_zone, &templates, &mut report);
+            problems.extend(report.into_problems());
+            templates.extend(read);
+        }
+        let mut types = BTreeMap::new();
+        for (name, file) in files {
+            let mut report = Report::of(&file.path, &file.text);
+            let users = || templates.iter().enumerate().filter(|(_, template)| template.event_type == name);
+            let example = users().next().map(|(_, template)| &template.example);
+            let journey = event_type::journey(&name, &file, example, &default_zone, &mut report);
+            problems.extend(report.into_problems());
+            let positions = users().map(|(i, _)| i).collect();
+            types.insert(name, EventType { journey, templates: positions });
+        }
+        if problems.is_empty() { Ok(Catalogue { templates, types, default_zone }) } else { Err(problems) }
+    }
+
+    /// The event types that mean something: those with a schema. The queue is bound to them.
+    pub fn event_types(&self) -> impl Iterator<Item = &str> {
+        self.types.keys().map(String::as_str)
+    }
+
+    #[must_use]
+    pub fn templates(&self) -> &[Template] {
+        &self.templates
+    }
+
+    #[must_use]
+    pub fn template(&self, name: &str) -> Option<&Template> {
+        self.templates.iter().find(|template| template.name == name)
+    }
+
+    pub(super) fn event_type(&self, name: &str) -> Option<&EventType> {
+        self.types.get(name)
+    }
+
+    /// For people of whose zone nothing is known.
+    #[must_use]
+    pub fn default_zone(&self) -> &TimeZone {
+        &self.default_zone
+    }
+}
+
+impl Template {
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    #[must_use]
+    pub const fn category(&self) -> Category {
+        self.category
+    }
+
+    #[must_use]
+    pub fn purpose(&self) -> &str {
+        &self.purpose
+    }
+
+    #[must_use]
+    pub const fn class(&self) -> Class {
+        self.class
+    }
+
+    #[must_use]
+    pub fn sender(&self) -> &str {
+        &self.sender
+    }
+
+    #[must_use]
+    pub const fn in_doubt(&self) -> InDoubt {
+        self.in_doubt
+    }
+
+    #[must_use]
+    pub fn event_type(&self) -> &str {
+        &self.event_type
+    }
+
+    /// The codes of its languages, as they are sent.
+    pub fn languages(&self) -> impl Iterator<Item = &str> {
+        self.languages.iter().map(|language| language.code.as_str())
+    }
+
+    /// The `data` of its example event.
+    #[must_use]
+    pub const fn example(&self) -> &serde_json::Value {
+        &self.example
+    }
+
+    pub(super) fn language(&self, code: &str) -> Option<&Language> {
+        self.languages.iter().find(|language| language.code == code)
+    }
+
+    /// The language for a person: theirs, else the language without the country, else the same language as spoken
+    /// elsewhere, else the template's default.
+    #[must_use]
+    pub(super) fn choose(&self, locale: Option<&Locale>) -> Option<&Language> {
+        let default = || self.languages.get(self.default_language);
+        let Some(locale) = locale else { return default() };
+        let find = |fits: &dyn Fn(&Language) -> bool| self.languages.iter().find(|language| fits(language));
+        find(&|language| language.locale == *locale)
+            .or_else(|| find(&|l| l.locale.language() == locale.language() && l.locale.region().is_none()))
+            .or_else(|| default().filter(|l| l.locale.language() == locale.language()))
+            .or_else(|| find(&|l| l.locale.language() == locale.language()))
+            .or_else(default)
+    }
+}
