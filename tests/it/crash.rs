@@ -2,7 +2,7 @@
 
 use super::{
     audit::{Audit, audit},
-    harness::{Chance, Fleet, PATIENCE, order, seed},
+    harness::{Chance, Fleet, order, seed},
 };
 
 /// The places at which the process can be told to die.
@@ -93,7 +93,7 @@ fn hurry(plan: &mut super::harness::Plan) {
 /// A process that lives brings everything to its end.
 async fn recover(fleet: &mut Fleet) -> Audit {
     let no = fleet.start().await;
-    fleet.quiet(PATIENCE, false).await;
+    fleet.settle().await;
     fleet.stop(no).await;
     let audit = audit(fleet).await;
     println!("{audit:?}");

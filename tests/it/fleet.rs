@@ -46,7 +46,7 @@ async fn three_processes_share_a_number_and_two_go_on_when_one_is_killed() {
         // The process that webhooks go to comes back only when its share was taken over.
         until("two thirds of the rest are sent", PATIENCE, async || sent() >= 950).await;
         let last = fleet.start().await;
-        fleet.quiet(PATIENCE, true).await;
+        fleet.settle().await;
         for no in [1, 2, last] {
             fleet.stop(no).await;
         }
@@ -54,7 +54,7 @@ async fn three_processes_share_a_number_and_two_go_on_when_one_is_killed() {
         let audit = audit(fleet).await;
         let ledger = fleet.ledger();
         println!("{audit:?}, busiest second {}", busiest_second(&ledger));
-        assert_eq!(audit.accepted, 1_125);
+        assert!(audit.accepted >= 1_125 && audit.twice == 0, "{audit:?}");
         assert!(audit.resent <= 16, "no more than one process had on the wire: {audit:?}");
         assert_eq!(above_pace(&ledger, INTERVAL, BURST, Duration::from_millis(200)), Vec::<String>::new());
         assert!(busiest_second(&ledger) <= RATE, "{} in a second", busiest_second(&ledger));

@@ -50,6 +50,8 @@ pub struct Plan {
     pub sim: sim::Options,
     /// People (see [`phone`]) who have agreed to be written to.
     pub people: usize,
+    /// The processes reach the database over this port of this machine.
+    pub database_through: Option<u16>,
 }
 
 impl Plan {
@@ -262,7 +264,8 @@ impl Fleet {
         let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/out").join(&name);
         std::fs::create_dir_all(&out).expect("a folder for logs");
         let (port, catalogue) = (free_port(), catalogue());
-        let mut given = Plan { settings: usual_settings(&name), sim: sim::Options::default(), people: 50 };
+        let mut given =
+            Plan { settings: usual_settings(&name), sim: sim::Options::default(), people: 50, database_through: None };
         given.sim.templates = templates_at_meta(&catalogue);
         given.sim.ledger = Some(out.join("ledger.jsonl"));
         given.sim.pair = sim::Pair { period_ms: 10, burst: 45 };
@@ -272,7 +275,13 @@ impl Fleet {
         given.sim.webhooks.retry_ms = [vec![50; 20], vec![250; 600]].concat();
         plan(&mut given);
         let sim = Sim::start(given.sim).await.expect("the simulator starts");
-        let (pool, database_url) = make_database(&name).await;
+        let (pool, url) = make_database(&name).await;
+        let mut database_url = reqwest::Url::parse(&url).expect("a URL");
+        if let Some(port) = given.database_through {
+            database_url.set_host(Some("127.0.0.1")).expect("a host");
+            database_url.set_port(Some(port)).expect("a port");
+        }
+        let database_url = database_url.to_string();
         let sender = db::senders::register(&pool, "main").await.expect("a sender");
         let mut settings = given.settings;
         settings.entry("senders.main.base_url".to_owned()).or_insert_with(|| sim.url());
@@ -514,6 +523,27 @@ impl Fleet {
             );
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
+    }
+
+    /// The same, doubts included, while a few more people are written to: without later messages silence means nothing.
+    pub async fn settle(&mut self) {
+        let began = Instant::now();
+        self.quiet(PATIENCE, false).await;
+        for round in 0.. {
+            let doubts = self.count("select count(*) from notifications where state = 'in_doubt'").await;
+            if doubts == 0 {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{doubts} doubts do not end");
+            self.publish(&(0..4).map(|n| order(&format!("later-{round}-{n}"), n)).collect::<Vec<_>>()).await;
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            self.quiet(PATIENCE, false).await;
+        }
+    }
+
+    /// Whether all processes that were started and not ended still run.
+    pub fn services_run(&mut self) -> bool {
+        self.services.iter_mut().all(|service| matches!(service.child.try_wait(), Ok(None)))
     }
 
     /// What the simulator accepted, from its ledger on disk.

@@ -1,8 +1,10 @@
 //! The one test binary: behaviour of the whole house, in the product's words.
 
 mod audit;
+mod broker;
 mod crash;
 mod faults;
 mod fleet;
 mod harness;
+mod proxy;
 mod shutdown;
