@@ -11,4 +11,5 @@ pub mod phone;
 pub mod plan;
 pub mod problem;
 pub mod quiet;
+pub mod source;
 pub mod template;
