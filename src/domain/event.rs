@@ -163,6 +163,37 @@ impl Event {
     }
 }
 
+/// What a source makes of other JSON; unchecked. Absent is null.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    pub id: Value,
+    pub source: Value,
+    pub r#type: Value,
+    pub subject: Value,
+    pub time: Value,
+    pub recipient: Value,
+    pub data: Value,
+}
+
+impl Parts {
+    /// # Errors
+    /// As for [`Event::parse`], about attributes.
+    pub(super) fn check(self, now: Timestamp) -> Result<Event, Rejection> {
+        let raw = Raw {
+            specversion: Some("1.0".into()),
+            id: Some(self.id),
+            source: Some(self.source),
+            r#type: Some(self.r#type),
+            subject: Some(self.subject),
+            time: Some(self.time),
+            recipient: Some(self.recipient),
+            data: Some(self.data),
+            ..Raw::default()
+        };
+        raw.check(now)
+    }
+}
+
 /// Whether a message with these header names is an event in binary mode.
 #[must_use]
 pub fn is_binary<'a>(headers: impl IntoIterator<Item = &'a str>) -> bool {
