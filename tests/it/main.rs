@@ -8,3 +8,4 @@ mod fleet;
 mod harness;
 mod proxy;
 mod shutdown;
+mod simulation;
