@@ -167,13 +167,14 @@ async fn what_is_no_event_is_kept_with_its_reason_and_stops_nobody() {
         |_| {},
         async |fleet| {
             let no = fleet.start().await;
-            for (body, _) in poison() {
-                let confirmed = fleet.put("order.confirmed", &body, BasicProperties::default()).await;
+            let poisons = poison();
+            for (body, _) in &poisons {
+                let confirmed = fleet.put("order.confirmed", body, BasicProperties::default()).await;
                 confirmed.await.expect("it is taken");
             }
             fleet.publish(&[order("sound", 1)]).await;
             fleet.reaches("sound", "accepted").await;
-            let expected = poison().len() as i64;
+            let expected = poisons.len() as i64;
             until("all are kept", PATIENCE, async || {
                 fleet.count("select count(*) from rejected_events").await == expected
             })
@@ -183,7 +184,7 @@ async fn what_is_no_event_is_kept_with_its_reason_and_stops_nobody() {
                     .fetch_all(&fleet.pool)
                     .await
                     .expect("the rejected");
-            for (body, reason) in poison() {
+            for (body, reason) in poisons {
                 let hash = Sha256::digest(&body).to_vec();
                 let (_, said, bytes, size, whole) = kept.iter().find(|row| row.0 == hash).unwrap_or_else(|| {
                     panic!("{reason} is not kept: {:?}", kept.iter().map(|row| &row.1).collect::<Vec<_>>())

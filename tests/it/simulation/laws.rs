@@ -3,25 +3,27 @@
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
-use recado::{db::Time, domain::notification::AttemptId, sim::Accepted};
+use recado::{domain::notification::AttemptId, sim::Accepted};
+use serde::{Deserialize, Deserializer};
 use uuid::Uuid;
 
 use super::stage::{PACE, Stage};
 
 /// The rows as they stand after an operation.
-#[derive(Default)]
+#[derive(Default, Deserialize)]
 pub struct Seen {
+    #[serde(deserialize_with = "by_id")]
     notifications: BTreeMap<Uuid, Notification>,
+    #[serde(deserialize_with = "by_attempt_id")]
     attempts: BTreeMap<AttemptId, Attempt>,
-    /// By contact: how the consent to `orders` stands, and its entry.
-    consents: HashMap<i64, (Option<String>, Option<i32>)>,
-    lanes: Vec<(i64, Option<Uuid>)>,
-    stages: Vec<(String, i16, Timestamp)>,
-    /// Held senders, and held templates.
-    holds: Vec<(String, Option<String>)>,
+    contacts: Vec<Contact>,
+    lanes: Vec<Lane>,
+    stages: Vec<Stood>,
+    holds: Vec<Held>,
+    inbox: usize,
 }
 
-#[derive(Clone, sqlx::FromRow)]
+#[derive(Deserialize)]
 struct Notification {
     id: Uuid,
     event_id: String,
@@ -29,8 +31,8 @@ struct Notification {
     subject: Option<String>,
     journey_key: Option<String>,
     stage: Option<i16>,
-    event_time: Time,
-    expires_at: Time,
+    event_time: Timestamp,
+    expires_at: Timestamp,
     template: String,
     state: String,
     reason: Option<String>,
@@ -41,58 +43,76 @@ struct Notification {
     duplicate: bool,
 }
 
-#[derive(Clone, sqlx::FromRow)]
+#[derive(Deserialize)]
 struct Attempt {
     notification_id: Uuid,
     number: i16,
-    claimed_at: Time,
+    claimed_at: Timestamp,
     resend: bool,
     consent_entry: i32,
     outcome: Option<String>,
 }
 
+/// How the consent to `orders` stands, and by which entry.
+#[derive(Debug, Deserialize)]
+struct Contact {
+    id: i64,
+    state: Option<String>,
+    entry: Option<i32>,
+}
+
+#[derive(Deserialize)]
+struct Lane {
+    contact_id: i64,
+    in_flight: Option<Uuid>,
+    waiting: bool,
+    blocked: bool,
+}
+
+/// A stage that a journey has reached.
+#[derive(Deserialize)]
+struct Stood {
+    journey_key: String,
+    stage: i16,
+    time: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct Held {
+    scope: String,
+    template: Option<String>,
+}
+
+fn by_id<'de, D: Deserializer<'de>>(rows: D) -> Result<BTreeMap<Uuid, Notification>, D::Error> {
+    Ok(Vec::<Notification>::deserialize(rows)?.into_iter().map(|row| (row.id, row)).collect())
+}
+
+fn by_attempt_id<'de, D: Deserializer<'de>>(rows: D) -> Result<BTreeMap<AttemptId, Attempt>, D::Error> {
+    let id = |row: &Attempt| AttemptId { notification: row.notification_id, number: row.number };
+    Ok(Vec::<Attempt>::deserialize(rows)?.into_iter().map(|row| (id(&row), row)).collect())
+}
+
+/// Everything at one moment, in one answer.
+const LOOK: &str = "
+    select json_build_object(
+      'notifications', (select coalesce(json_agg(n), '[]') from (
+        select id, event_id, contact_id, subject, journey_key, stage, event_time, expires_at, template, state, reason, attempt, resends,
+          message_id, receipt, duplicate from notifications) n),
+      'attempts', (select coalesce(json_agg(a), '[]') from (
+        select notification_id, number, claimed_at, resend, consent_entry, outcome from attempts) a),
+      'contacts', (select coalesce(json_agg(c), '[]') from (
+        select id, consents -> 'orders' ->> 'state' as state, (consents -> 'orders' ->> 'entry')::int as entry from contacts) c),
+      'lanes', (select coalesce(json_agg(l), '[]') from (select contact_id, in_flight, waiting, blocked from lanes) l),
+      'stages', (select coalesce(json_agg(i), '[]') from (
+        select journey_key, stage, time from inbox where journey_key is not null) i),
+      'holds', (select coalesce(json_agg(h), '[]') from (
+        select scope, template from holds where released_at is null and (until is null or until > recado_now())) h),
+      'inbox', (select count(*) from inbox))::text";
+
 impl Seen {
     pub async fn look(stage: &Stage) -> Seen {
-        let pool = &stage.pools.ops;
-        let notifications: Vec<Notification> = sqlx::query_as(
-            "select id, event_id, contact_id, subject, journey_key, stage, event_time, expires_at, template, state::text as state,
-               reason, attempt, resends, message_id, receipt::text as receipt, duplicate from notifications",
-        )
-        .fetch_all(pool)
-        .await
-        .expect("notifications");
-        let attempts: Vec<Attempt> =
-            sqlx::query_as("select notification_id, number, claimed_at, resend, consent_entry, outcome from attempts")
-                .fetch_all(pool)
-                .await
-                .expect("attempts");
-        let consents: Vec<(i64, Option<String>, Option<i32>)> = sqlx::query_as(
-            "select id, consents -> 'orders' ->> 'state', (consents -> 'orders' ->> 'entry')::int from contacts",
-        )
-        .fetch_all(pool)
-        .await
-        .expect("contacts");
-        let lanes = sqlx::query_as("select contact_id, in_flight from lanes").fetch_all(pool).await.expect("lanes");
-        let stages: Vec<(String, i16, Time)> =
-            sqlx::query_as("select journey_key, stage, time from inbox where journey_key is not null")
-                .fetch_all(pool)
-                .await
-                .expect("stages");
-        let holds = sqlx::query_as("select scope::text, template from holds where released_at is null and (until is null or until > recado_now())")
-            .fetch_all(pool)
-            .await
-            .expect("holds");
-        Seen {
-            notifications: notifications.into_iter().map(|n| (n.id, n)).collect(),
-            attempts: attempts
-                .into_iter()
-                .map(|a| (AttemptId { notification: a.notification_id, number: a.number }, a))
-                .collect(),
-            consents: consents.into_iter().map(|(id, state, entry)| (id, (state, entry))).collect(),
-            lanes,
-            stages: stages.into_iter().map(|(key, stage, at)| (key, stage, at.to_jiff())).collect(),
-            holds,
-        }
+        let rows: String = sqlx::query_scalar(LOOK).fetch_one(&stage.pools.ops).await.expect("the rows");
+        serde_json::from_str(&rows).expect("the rows as they are described")
     }
 }
 
@@ -104,9 +124,9 @@ pub struct Laws {
 
 impl Laws {
     /// Judges what the last operation did.
-    pub async fn judge(&mut self, stage: &Stage, now: Seen) -> Result<(), String> {
+    pub fn judge(&mut self, stage: &Stage, now: Seen) -> Result<(), String> {
         let accepted = by_attempt(stage)?;
-        each_event_counts_once(stage, &now).await?;
+        each_event_counts_once(stage.published(), &now)?;
         what_was_sent_was_claimed(&accepted, &now)?;
         nothing_is_sent_twice_silently(&accepted, &now)?;
         for (id, attempt) in &now.attempts {
@@ -128,35 +148,36 @@ impl Laws {
         Ok(())
     }
 
+    pub fn attempts(&self) -> usize {
+        self.seen.attempts.len()
+    }
+
     pub fn is_at_rest(&self) -> bool {
         self.seen.notifications.values().all(|n| !matches!(n.state.as_str(), "pending" | "sending" | "in_doubt"))
     }
 
     /// Judges the end of a life.
-    pub async fn judge_rest(&self, stage: &Stage) -> Result<(), String> {
+    pub fn judge_rest(&self, stage: &Stage) -> Result<(), String> {
         for n in self.seen.notifications.values() {
             if matches!(n.state.as_str(), "pending" | "sending" | "in_doubt") {
                 return Err(format!("{} ({}) never ends: it is {}", n.id, n.event_id, n.state));
             }
         }
-        if let Some((contact, _)) = self.seen.lanes.iter().find(|(_, in_flight)| in_flight.is_some()) {
-            return Err(format!("the lane of {contact} is taken by nobody"));
+        for lane in &self.seen.lanes {
+            if lane.in_flight.is_some() || lane.waiting || lane.blocked {
+                return Err(format!("the lane of {} is taken by nobody or waits for nobody", lane.contact_id));
+            }
         }
         if let Some((attempt, _)) = self.seen.attempts.iter().find(|(_, attempt)| attempt.outcome.is_none()) {
             return Err(format!("attempt {attempt} came to nothing"));
         }
-        let waiting: i64 = sqlx::query_scalar("select count(*) from lanes where waiting or blocked")
-            .fetch_one(&stage.pools.ops)
-            .await
-            .map_err(|error| error.to_string())?;
-        if waiting > 0 {
-            return Err(format!("{waiting} lanes wait for nobody"));
-        }
         for (attempt, messages) in by_attempt(stage)? {
             let n = &self.seen.notifications[&attempt.notification];
             for message in messages {
-                let heard_of = message.fails.is_none() && !message.statuses.is_empty();
-                if heard_of && n.state != "accepted" && !(n.state == "failed" && n.reason.as_deref() == Some("unknown"))
+                if message.fails.is_none()
+                    && stage.has_heard_of(&message.wamid)
+                    && n.state != "accepted"
+                    && !(n.state == "failed" && n.reason.as_deref() == Some("unknown"))
                 {
                     return Err(format!("{attempt} was accepted and {} is {} {:?}", n.event_id, n.state, n.reason));
                 }
@@ -183,15 +204,11 @@ fn by_attempt(stage: &Stage) -> Result<BTreeMap<AttemptId, Vec<std::sync::Arc<Ac
 
 type Messages = BTreeMap<AttemptId, Vec<std::sync::Arc<Accepted>>>;
 
-async fn each_event_counts_once(stage: &Stage, now: &Seen) -> Result<(), String> {
-    let inbox: i64 = sqlx::query_scalar("select count(*) from inbox")
-        .fetch_one(&stage.pools.ops)
-        .await
-        .map_err(|error| error.to_string())?;
-    // The event of the operation at hand is not counted yet when it fails; each means one notification.
-    let published = stage.published();
-    if inbox as usize != published || now.notifications.len() != published {
-        return Err(format!("{published} events, {inbox} in the inbox, {} notifications", now.notifications.len()));
+/// Each event here means one notification.
+fn each_event_counts_once(published: usize, now: &Seen) -> Result<(), String> {
+    if now.inbox != published || now.notifications.len() != published {
+        let (inbox, notifications) = (now.inbox, now.notifications.len());
+        return Err(format!("{published} events, {inbox} in the inbox, {notifications} notifications"));
     }
     Ok(())
 }
@@ -241,19 +258,20 @@ fn nothing_is_sent_twice_silently(accepted: &Messages, now: &Seen) -> Result<(),
 fn claims_were_allowed(attempt: &Attempt, before: &Seen, now: &Seen, at: Timestamp) -> Result<(), String> {
     let n = &now.notifications[&attempt.notification_id];
     let name = format!("attempt {} of {}", attempt.number, n.event_id);
-    if attempt.claimed_at.to_jiff() != at {
+    if attempt.claimed_at != at {
         return Err(format!("{name} was claimed at another time"));
     }
-    if at >= n.expires_at.to_jiff() {
+    if at >= n.expires_at {
         return Err(format!("{name} went after it had expired"));
     }
     // No operation both changes a consent and claims.
-    match before.consents.get(&n.contact_id) {
-        Some((Some(state), Some(entry))) if state == "granted" && *entry == attempt.consent_entry => {}
+    match before.contacts.iter().find(|contact| contact.id == n.contact_id) {
+        Some(Contact { state: Some(state), entry, .. })
+            if state == "granted" && *entry == Some(attempt.consent_entry) => {}
         other => return Err(format!("{name} went with the consent {other:?}, naming {}", attempt.consent_entry)),
     }
-    let later = |(key, stage, time): &(String, i16, Timestamp)| {
-        Some(key) == n.journey_key.as_ref() && Some(*stage) > n.stage && *time >= n.event_time.to_jiff()
+    let later = |stood: &Stood| {
+        Some(&stood.journey_key) == n.journey_key.as_ref() && Some(stood.stage) > n.stage && stood.time >= n.event_time
     };
     if before.stages.iter().any(later) {
         return Err(format!("{name} went although a later stage was true"));
@@ -264,7 +282,7 @@ fn claims_were_allowed(attempt: &Attempt, before: &Seen, now: &Seen, at: Timesta
             return Err(format!("{name} overtook {} of its subject", e.event_id));
         }
     }
-    for (scope, template) in &before.holds {
+    for Held { scope, template } in &before.holds {
         if scope != "template" || template.as_ref() == Some(&n.template) {
             return Err(format!("{name} went while {scope} {template:?} was held"));
         }
@@ -281,10 +299,10 @@ fn claims_were_allowed(attempt: &Attempt, before: &Seen, now: &Seen, at: Timesta
 
 fn nobody_is_above_their_pace(now: &Seen) -> Result<(), String> {
     let mut attempts: Vec<&Attempt> = now.attempts.values().collect();
-    attempts.sort_by_key(|attempt| attempt.claimed_at.to_jiff());
+    attempts.sort_by_key(|attempt| attempt.claimed_at);
     let mut paid_until: HashMap<i64, Timestamp> = HashMap::new();
     for attempt in attempts {
-        let at = attempt.claimed_at.to_jiff();
+        let at = attempt.claimed_at;
         let until = paid_until.entry(now.notifications[&attempt.notification_id].contact_id).or_insert(at);
         if *until - PACE.interval * (PACE.burst - 1) > at {
             return Err(format!("a person got a message {} too early", until.duration_since(at)));
@@ -295,7 +313,7 @@ fn nobody_is_above_their_pace(now: &Seen) -> Result<(), String> {
 }
 
 fn lanes_know_who_is_in_them(now: &Seen) -> Result<(), String> {
-    for (contact, in_flight) in &now.lanes {
+    for Lane { contact_id: contact, in_flight, .. } in &now.lanes {
         let sending: Vec<Uuid> = now
             .notifications
             .values()
