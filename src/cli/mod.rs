@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 could not or found something wrong, 2 not understood.
 
 pub mod broker;
+pub mod consent;
 pub mod decide;
 pub mod healthcheck;
 pub mod hold;
@@ -10,6 +11,7 @@ pub mod keys;
 pub mod run;
 pub mod schema;
 pub mod sim;
+pub mod templates;
 pub mod why;
 
 use std::{
