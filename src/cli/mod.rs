@@ -4,6 +4,7 @@
 
 pub mod broker;
 pub mod decide;
+pub mod demo;
 pub mod healthcheck;
 pub mod hold;
 pub mod keys;
@@ -72,6 +73,8 @@ enum Command {
     Retry(decide::RetryArgs),
     /// Asks the running service whether it is ready, for a container's health check.
     Healthcheck(healthcheck::Args),
+    /// Shows everything on this machine, against the simulator.
+    Demo(demo::Args),
     /// Simulates Meta's WhatsApp Cloud API, for development and tests.
     Sim(Box<sim::Args>),
 }
@@ -120,6 +123,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Cancel(args) => decide::cancel(&place, args).await,
         Command::Retry(args) => decide::retry(&place, args).await,
         Command::Healthcheck(args) => healthcheck::run(&place, args).await,
+        Command::Demo(args) => demo::run(&place, args).await,
         Command::Sim(args) => sim::run(*args).await.map(|()| ExitCode::SUCCESS),
     }
 }
