@@ -1,3 +1,7 @@
 //! The `recado` program. Everything lives in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    recado::cli::main()
+}

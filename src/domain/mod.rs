@@ -2,8 +2,11 @@
 //!
 //! Pure: no `async`, no clock, no socket, no randomness. Time and chance are arguments. Knows nobody.
 
+pub mod consent;
+pub mod doubt;
 pub mod event;
 pub mod expression;
+pub mod fact;
 pub mod locale;
 pub mod message;
 pub mod notification;
@@ -12,4 +15,5 @@ pub mod plan;
 pub mod problem;
 pub mod quiet;
 pub mod source;
+pub mod story;
 pub mod template;

@@ -4,6 +4,8 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use jiff::Timestamp;
+use serde::Serialize;
 use uuid::Uuid;
 
 /// One attempt's id. It travels to the provider and comes back in receipts: `<notification's uuid>.<number, from 1>`.
@@ -32,6 +34,115 @@ impl FromStr for AttemptId {
         let notification = Uuid::try_parse(notification).map_err(|_| NotAnAttemptId)?;
         let number = number.parse().ok().filter(|n| *n > 0).ok_or(NotAnAttemptId)?;
         Ok(AttemptId { notification, number })
+    }
+}
+
+/// Where a notification is in its life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    /// Not on its way. With `waiting_on`, `due_at` is when it is looked at again although nothing has woken it.
+    Pending { due_at: Timestamp, waiting_on: Option<Wait> },
+    /// Somebody sends it. Without an answer by `lease_until` it is in doubt.
+    Sending { attempt: i16, lease_until: Timestamp },
+    /// It may or may not have been processed.
+    InDoubt { since: Timestamp },
+    /// The provider has it; `receipt` is the best that was reported since.
+    Accepted { message_id: String, receipt: Option<Best> },
+    /// It ended without delivery, after it was tried or could not be.
+    Failed { reason: String },
+    /// It ended because it was not allowed to go.
+    Suppressed { reason: String },
+}
+
+impl State {
+    /// Its name in the database and for people.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            State::Pending { .. } => "pending",
+            State::Sending { .. } => "sending",
+            State::InDoubt { .. } => "in_doubt",
+            State::Accepted { .. } => "accepted",
+            State::Failed { .. } => "failed",
+            State::Suppressed { .. } => "suppressed",
+        }
+    }
+
+    /// Why it ended without delivery, if it did.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            State::Failed { reason } | State::Suppressed { reason } => Some(reason),
+            State::Pending { .. } | State::Sending { .. } | State::InDoubt { .. } | State::Accepted { .. } => None,
+        }
+    }
+}
+
+/// What a pending notification waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wait {
+    /// Its turn with this person.
+    Lane,
+    /// An earlier message about the same order or shipment.
+    Subject,
+    /// The template's approval, or the end of its hold.
+    Template,
+    Consent,
+    /// The end of quiet hours.
+    Quiet,
+    /// Room among the day's recipients.
+    DayLimit,
+}
+
+impl Wait {
+    const ALL: [Wait; 6] = [Wait::Lane, Wait::Subject, Wait::Template, Wait::Consent, Wait::Quiet, Wait::DayLimit];
+
+    /// Its name in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Wait::Lane => "lane",
+            Wait::Subject => "subject",
+            Wait::Template => "template",
+            Wait::Consent => "consent",
+            Wait::Quiet => "quiet",
+            Wait::DayLimit => "day_limit",
+        }
+    }
+
+    /// The wait of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Wait> {
+        Wait::ALL.into_iter().find(|wait| wait.as_str() == name)
+    }
+}
+
+/// The best that a provider reported of a message. Later ones are better: order and repetition of reports do not matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Best {
+    Sent,
+    Delivered,
+    Read,
+}
+
+impl Best {
+    /// Its name in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Best::Sent => "sent",
+            Best::Delivered => "delivered",
+            Best::Read => "read",
+        }
+    }
+
+    /// The receipt of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Best> {
+        [Best::Sent, Best::Delivered, Best::Read].into_iter().find(|best| best.as_str() == name)
     }
 }
 
@@ -93,3 +204,143 @@ impl Reason {
         self.0
     }
 }
+
+/// Reasons that are ours; the provider's codes have theirs in its codec.
+pub mod reason {
+    use super::Reason;
+
+    pub const EXPIRED: Reason = Reason::new("expired");
+    pub const NO_CONSENT: Reason = Reason::new("no_consent");
+    pub const NOT_CONFIRMED: Reason = Reason::new("not_confirmed");
+    pub const CONSENT_REVOKED: Reason = Reason::new("consent_revoked");
+    pub const SUPERSEDED: Reason = Reason::new("superseded");
+    pub const NOT_IN_ONLY_TO: Reason = Reason::new("not_in_only_to");
+    pub const CANCELLED: Reason = Reason::new("cancelled");
+    pub const UNKNOWN: Reason = Reason::new("unknown");
+    pub const TRIES_EXHAUSTED: Reason = Reason::new("tries_exhausted");
+    pub const LEASE_LOST: Reason = Reason::new("lease_lost");
+    pub const TOO_LATE_TO_SEND: Reason = Reason::new("too_late_to_send");
+    pub const NOT_CONNECTED: Reason = Reason::new("not_connected");
+    pub const NO_ANSWER: Reason = Reason::new("no_answer");
+    pub const UNREADABLE: Reason = Reason::new("unreadable");
+
+    /// A sentence for people, for each reason above.
+    #[must_use]
+    pub fn explain(name: &str) -> Option<&'static str> {
+        Some(match name {
+            "expired" => "It could not be sent before it lost its use, so it was not sent.",
+            "no_consent" => "The person has not agreed to messages of this purpose.",
+            "not_confirmed" => "The person was asked, but did not confirm in time.",
+            "consent_revoked" => "The person said stop.",
+            "superseded" => "A later stage of the same journey is already true, so this one was out of date.",
+            "not_in_only_to" => "This system may write only to the numbers in dispatch.only_to.",
+            "cancelled" => "An operator cancelled it.",
+            "unknown" => "Its outcome could not be learnt: it may have been received, and was not sent again.",
+            "tries_exhausted" => "It was tried as often as allowed.",
+            "lease_lost" => "The process that was sending it did not come back with an answer.",
+            "too_late_to_send" => "The claim was too old when its turn came, so nothing was sent.",
+            "not_connected" => "No connection to the provider could be made, so nothing was sent.",
+            "no_answer" => "The provider's answer was lost on its way.",
+            "unreadable" => "The provider's answer could not be understood.",
+            _ => return None,
+        })
+    }
+}
+
+/// How often and how far apart to try. Every duration is a real pause; `max_tries` counts attempts that cost one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    pub max_tries: u16,
+    pub base: Duration,
+    pub cap: Duration,
+}
+
+/// What a notification has behind it when an outcome comes in, this attempt not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Behind {
+    /// Attempts that cost one.
+    pub tries: u16,
+    /// Attempts of any kind.
+    pub attempts: u16,
+    /// How often in a row the provider called this recipient too busy.
+    pub backoffs: u16,
+}
+
+/// What follows an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    Accepted(Acceptance),
+    /// Pending again, due after `delay`. `lane` says that nothing else may go to this recipient before that either.
+    Pending {
+        delay: Duration,
+        counts: bool,
+        lane: bool,
+        failure: Failure,
+    },
+    InDoubt(Failure),
+    Failed(Failure),
+}
+
+/// Decides what follows an attempt. `chance` is in 0..1 and spreads the pauses (full jitter).
+#[must_use]
+pub fn after(outcome: Outcome, behind: Behind, policy: &Policy, chance: f64) -> Next {
+    match outcome {
+        Outcome::Accepted(acceptance) => Next::Accepted(acceptance),
+        Outcome::Unclear(failure) => Next::InDoubt(failure),
+        Outcome::Rejected { failure, again: None } => Next::Failed(failure),
+        Outcome::Rejected { failure, again: Some(_) } if behind.tries + 1 >= policy.max_tries => Next::Failed(failure),
+        Outcome::Rejected { failure, again: Some(pause) } => {
+            Next::Pending { delay: pause + jitter(policy, behind.tries, chance), counts: true, lane: false, failure }
+        }
+        Outcome::NotSent(failure) => {
+            Next::Pending { delay: jitter(policy, behind.attempts, chance), counts: false, lane: false, failure }
+        }
+        Outcome::Busy { whose: Whose::Recipient, failure, .. } => {
+            // 131056: "4^x seconds", x counting the refusals in a row. Five doublings of four are 17 minutes: enough.
+            let delay = Duration::from_secs(4u64.pow(u32::from(behind.backoffs.min(5))));
+            Next::Pending { delay, counts: false, lane: true, failure }
+        }
+        Outcome::Busy { whose: Whose::Sender | Whose::Template, wait, hold, failure } => {
+            // A held sender or template is released by news, not by this pause; the row only must not be first in line.
+            let pause = if hold { Duration::ZERO } else { wait.unwrap_or(policy.base) };
+            Next::Pending { delay: pause + jitter(policy, 0, chance), counts: false, lane: false, failure }
+        }
+    }
+}
+
+fn jitter(policy: &Policy, exponent: u16, chance: f64) -> Duration {
+    let ceiling = policy.base.saturating_mul(1 << u32::from(exponent.min(16))).min(policy.cap);
+    ceiling.mul_f64(chance.clamp(0.0, 1.0))
+}
+
+/// What a template wants done when the outcome of a send stays unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum InDoubt {
+    ResendOnce,
+    Never,
+}
+
+impl InDoubt {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            InDoubt::ResendOnce => "resend_once",
+            InDoubt::Never => "never",
+        }
+    }
+}
+
+impl FromStr for InDoubt {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "resend_once" => Ok(InDoubt::ResendOnce),
+            "never" => Ok(InDoubt::Never),
+            _ => Err(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

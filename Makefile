@@ -1,0 +1,54 @@
+# What one does with Recado by hand. `make help` lists it.
+
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+.DEFAULT_GOAL := help
+.PHONY: help demo test soak prepare down tools
+
+# Cargo is often installed where a fresh shell does not look.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+# Queries are checked against .sqlx, not against whatever DATABASE_URL happens to name. `make prepare` says otherwise.
+export SQLX_OFFLINE := true
+
+target := $(or $(CARGO_TARGET_DIR),target)
+
+help:
+	@echo 'make demo           the whole service against the simulator, until Ctrl-C'
+	@echo 'make demo ONCE=1    a fixed set of events through all of it, then an exit code and a line of JSON'
+	@echo 'make test           format, lints, queries, documentation, all tests'
+	@echo 'make soak           the long tests: crashes, fleet, simulation'
+	@echo 'make prepare        describes the queries in .sqlx anew, after a query or a migration changed'
+	@echo 'make down           ends the services that any of these started'
+	@echo
+	@echo 'Postgres and RabbitMQ are found or started by scripts/services, which says what it does.'
+
+# The topology has names of its own, so that a broker of yours is not disturbed.
+demo: tools
+	@scripts/services up
+	@cargo build --locked
+	@export RECADO_BROKER__EXCHANGE=$${RECADO_BROKER__EXCHANGE:-demo.shop.events} \
+	  RECADO_BROKER__QUEUE=$${RECADO_BROKER__QUEUE:-demo.recado.events} \
+	  RECADO_BROKER__DEAD_EXCHANGE=$${RECADO_BROKER__DEAD_EXCHANGE:-demo.recado.dead} \
+	  RECADO_BROKER__STATUS_EXCHANGE=$${RECADO_BROKER__STATUS_EXCHANGE:-demo.recado.status} \
+	  RECADO_BROKER__INBOUND_EXCHANGE=$${RECADO_BROKER__INBOUND_EXCHANGE:-demo.recado.inbound}; \
+	  exec scripts/services run demo $(target)/debug/recado demo $(if $(ONCE),--once)
+
+test: tools
+	cargo fmt --check
+	@scripts/services up
+	scripts/services run test scripts/queries compare
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --locked --no-deps --document-private-items
+	scripts/services run test cargo test --locked
+
+soak: tools
+	scripts/services run test cargo test --locked --test it -- --ignored --nocapture --test-threads=1
+
+prepare: tools
+	scripts/services run test scripts/queries write
+
+down:
+	@scripts/services down
+
+tools:
+	@command -v cargo >/dev/null || { echo 'Rust is missing. Get it from https://rustup.rs: curl --proto =https --tlsv1.2 -sSf https://sh.rustup.rs | sh'; exit 1; }
+	@command -v cc >/dev/null || scripts/services install gcc libc6-dev || { echo 'A C compiler is missing, which Rust links with. On Debian or Ubuntu: apt-get install gcc libc6-dev'; exit 1; }

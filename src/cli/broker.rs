@@ -1,0 +1,213 @@
+//! `recado publish`, `replay-rejected` and `topology`: what one does with the broker by hand.
+
+use std::{io::Read, path::PathBuf, process::ExitCode, sync::Arc};
+
+use lapin::{
+    BasicProperties, Confirmation,
+    options::{BasicPublishOptions, ConfirmSelectOptions, QueuePurgeOptions},
+};
+use uuid::Uuid;
+
+use super::{catalogue, complain, database, run, say, settings};
+use crate::{
+    clock::Clock,
+    config::{Needs, Place},
+    db::inbox,
+    worker::{
+        Nudge, broker,
+        intake::{Arrived, Intake, Origin, Queue},
+        reading::Reader,
+    },
+};
+
+/// Publishes events to `broker.exchange`, each by its type, and waits until the broker has them.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  recado publish order.json\n  echo '{…}' | recado publish -")]
+pub struct PublishArgs {
+    /// Files with one CloudEvent in JSON each; - for standard input.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// The routing key, if it is not the event's type.
+    #[arg(long)]
+    routing_key: Option<String>,
+    /// The exchange, if it is not broker.exchange.
+    #[arg(long)]
+    exchange: Option<String>,
+}
+
+pub async fn publish(place: &Place, args: PublishArgs) -> anyhow::Result<ExitCode> {
+    let settings = settings(place, Needs { broker: true, ..Needs::NOTHING })?;
+    let connection = broker::connect(&run::address(&settings)?, "publish").await?;
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    let exchange = args.exchange.as_deref().unwrap_or(&settings.broker.exchange);
+    let mut failed = false;
+    for file in &args.files {
+        let body = read(file)?;
+        let routing_key = match &args.routing_key {
+            Some(key) => key.clone(),
+            None => event_type(&body).ok_or_else(|| {
+                anyhow::anyhow!(
+                    "{}: no JSON object with a \"type\"; name the routing key: --routing-key",
+                    file.display()
+                )
+            })?,
+        };
+        let properties =
+            BasicProperties::default().with_delivery_mode(2).with_content_type("application/cloudevents+json".into());
+        let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let confirmation = channel
+            .basic_publish(exchange.into(), routing_key.as_str().into(), mandatory, &body, properties)
+            .await?
+            .await?;
+        match confirmation {
+            Confirmation::Ack(None) => say(&format!("{}: published to {exchange} as {routing_key}", file.display())),
+            Confirmation::Ack(Some(_)) => {
+                failed = true;
+                complain(&format!(
+                    "{}: no queue wants {routing_key}. Is it a type of the catalogue (recado check), and has recado run once?",
+                    file.display()
+                ));
+            }
+            Confirmation::Nack(_) | Confirmation::NotRequested => {
+                failed = true;
+                complain(&format!("{}: the broker refused it", file.display()));
+            }
+        }
+    }
+    connection.close(200, "bye".into()).await?;
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn read(file: &PathBuf) -> anyhow::Result<Vec<u8>> {
+    if file.as_os_str() == "-" {
+        let mut body = Vec::new();
+        std::io::stdin().read_to_end(&mut body)?;
+        return Ok(body);
+    }
+    std::fs::read(file).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))
+}
+
+fn event_type(body: &[u8]) -> Option<String> {
+    let event: serde_json::Value = serde_json::from_slice(body).ok()?;
+    event.get("type")?.as_str().map(str::to_owned)
+}
+
+/// Runs rejected events through the intake again. What is rejected once more stays.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  recado replay-rejected --all\n  recado replay-rejected --reason unfillable_template --dry-run"
+)]
+#[group(required = true, multiple = true)]
+pub struct ReplayArgs {
+    /// Only this one.
+    id: Option<Uuid>,
+    /// Only those of this reason.
+    #[arg(long)]
+    reason: Option<String>,
+    /// All of them.
+    #[arg(long)]
+    all: bool,
+    /// Only say how many.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode> {
+    const BATCH: i64 = 100;
+    let settings = settings(place, Needs { broker: false, ..Needs::ALL })?;
+    let pools = database(&settings).await?;
+    let ids = run::sender_ids(&settings, &pools).await?;
+    let reader = Arc::new(Reader { catalogue: catalogue(&settings)?, senders: ids });
+    let topology = run::topology(&settings, &reader);
+    let address = broker::Address {
+        url: String::new().into(),
+        heartbeat: settings.broker.heartbeat,
+        connect_timeout: settings.broker.connect_timeout,
+    };
+    let intake = Intake {
+        queue: Queue::Events,
+        rules: run::intake_rules(&settings, address, topology),
+        reader,
+        pool: pools.intake.clone(),
+        clock: Clock::system(),
+        nudge: Nudge::default(),
+    };
+    let (mut seen, mut recorded, mut again, mut partial) = (0, 0, 0, 0);
+    let mut after = Uuid::nil();
+    loop {
+        let kept = inbox::rejected(&pools.ops, args.id, args.reason.as_deref(), after, BATCH).await?;
+        let Some(last) = kept.last() else { break };
+        after = last.id;
+        for one in kept {
+            seen += 1;
+            if !one.whole {
+                partial += 1;
+            } else if !args.dry_run {
+                let id = one.id;
+                let tally = intake.handle(vec![arrived(one)]).await?;
+                if tally.rejected > 0 {
+                    again += 1;
+                } else {
+                    recorded += 1;
+                    let came_to = if tally.accepted > 0 {
+                        "accepted"
+                    } else if tally.ignored > 0 {
+                        "ignored"
+                    } else {
+                        "known"
+                    };
+                    inbox::mark_replayed(&pools.ops, id, came_to).await?;
+                }
+            }
+        }
+        if seen % 1_000 == 0 {
+            complain(&format!("{seen} looked at, {recorded} taken, {again} rejected again"));
+        }
+    }
+    if args.dry_run {
+        say(&format!("{} would be run again, {partial} cannot be: only their beginning was kept.", seen - partial));
+    } else {
+        say(&format!("{recorded} taken, {again} rejected again, {partial} not run: only their beginning was kept."));
+    }
+    Ok(if seen == 0 || again + partial > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn arrived(kept: inbox::Kept) -> Arrived {
+    let headers = kept.headers.as_object().into_iter().flatten();
+    let headers = headers.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect();
+    let origin =
+        Origin { exchange: kept.exchange, routing_key: kept.routing_key, content_type: kept.content_type, headers };
+    Arrived { origin, body: kept.body, dead: None }
+}
+
+/// Declares the exchanges and queues with their bindings.
+#[derive(Debug, clap::Args)]
+pub struct TopologyArgs {
+    /// Also remove every message from both queues. What was in them is lost.
+    #[arg(long)]
+    purge: bool,
+}
+
+pub async fn topology(place: &Place, args: TopologyArgs) -> anyhow::Result<ExitCode> {
+    let settings = settings(place, Needs { database: false, ..Needs::ALL })?;
+    let reader = Reader { catalogue: catalogue(&settings)?, senders: Default::default() };
+    let topology = run::topology(&settings, &reader);
+    let connection = broker::connect(&run::address(&settings)?, "topology").await?;
+    let channel = connection.create_channel().await?;
+    broker::declare(&channel, &topology).await?;
+    if args.purge {
+        for queue in [&topology.queue, &topology.dead_exchange] {
+            channel.queue_purge(queue.as_str().into(), QueuePurgeOptions::default()).await?;
+        }
+    }
+    say(&format!(
+        "{} is bound to {} with {} event types; what the broker gives up on goes to {}.",
+        topology.queue,
+        topology.exchange,
+        topology.routing_keys.len(),
+        topology.dead_exchange
+    ));
+    connection.close(200, "bye".into()).await?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,77 @@
+//! `recado cancel` and `recado retry`: an operator's decision about one notification.
+
+use std::process::ExitCode;
+
+use uuid::Uuid;
+
+use super::{complain, database, hold::somebody, say, settings};
+use crate::{
+    config::{Needs, Place},
+    db::decisions::{self, Decided},
+};
+
+/// Ends a notification that is pending or in doubt.
+#[derive(Debug, clap::Args)]
+pub struct CancelArgs {
+    /// The notification's id.
+    id: Uuid,
+}
+
+/// Lets a notification try again that failed or was not allowed to go. Consent and expiry are looked at again.
+#[derive(Debug, clap::Args)]
+pub struct RetryArgs {
+    /// The notification's id.
+    id: Uuid,
+    /// Also if it is in doubt, or ended so: the person may get it twice, and it is marked as a resend.
+    #[arg(long)]
+    resend: bool,
+}
+
+/// 0 if it was done, 1 if it is not in a state for it.
+pub async fn cancel(place: &Place, args: CancelArgs) -> anyhow::Result<ExitCode> {
+    let pools = database(&settings(place, Needs::DATABASE)?).await?;
+    let decided = decisions::cancel(&pools.ops, args.id, &somebody()).await?;
+    Ok(tell(&decided, "Cancelled.", |state| match state {
+        "sending" => "it is on its way just now; ask again when it has been answered",
+        _ => "it has ended already",
+    }))
+}
+
+/// 0 if it is pending again, 1 if it is not in a state for it.
+pub async fn retry(place: &Place, args: RetryArgs) -> anyhow::Result<ExitCode> {
+    let pools = database(&settings(place, Needs::DATABASE)?).await?;
+    let decided = if args.resend {
+        decisions::resend(&pools.ops, args.id, &somebody()).await?
+    } else {
+        decisions::retry(&pools.ops, args.id, &somebody()).await?
+    };
+    Ok(tell(&decided, "It is pending again.", |state| match state {
+        "accepted" => "the provider has it; to say it again, publish a new event",
+        "in_doubt" => "it may have been received; --resend sends it once more, marked as a resend",
+        "failed" => {
+            "its outcome was never learnt, so it may have been received; --resend sends it once more, marked as a resend"
+        }
+        _ => "it is on its way already",
+    }))
+}
+
+fn tell(decided: &Decided, done: &str, why: impl Fn(&str) -> &'static str) -> ExitCode {
+    match decided {
+        Decided::Done => {
+            say(done);
+            return ExitCode::SUCCESS;
+        }
+        Decided::Unknown => complain("There is no notification of this id."),
+        Decided::Refused { state, reason, expired, kept } => {
+            let ended = matches!(state.as_str(), "failed" | "suppressed" | "in_doubt");
+            let why = match (ended, *expired, *kept) {
+                (true, true, _) => "its time is over",
+                (true, false, false) => "its values are not kept any more",
+                (true, false, true) | (false, ..) => why(state),
+            };
+            let reason = reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+            complain(&format!("Nothing was changed: it is {}{reason}: {why}.", state.replace('_', " ")));
+        }
+    }
+    ExitCode::FAILURE
+}

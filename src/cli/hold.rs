@@ -1,0 +1,196 @@
+//! `recado hold`, `release` and `holds`: stops with a reason and an end.
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+
+use super::{complain, database, say, settings};
+use crate::{
+    config::{Needs, Place},
+    db::{
+        Pools,
+        holds::{self, Hold, InForce, Scope},
+        senders,
+    },
+    http::holds::{BY_HAND, period},
+};
+
+const EXAMPLE: &str = "Examples:
+  recado hold everything --reason \"wrong prices in the shop\" --for 2h
+  recado hold sender main --reason \"moving to a new number\"
+  recado hold template order_confirmed --language es_MX --reason \"typo\"";
+
+/// Stops sending, until it is released or its time is over. What was due goes then.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub struct HoldArgs {
+    what: What,
+    /// The sender's or the template's name.
+    #[arg(required_if_eq_any([("what", "sender"), ("what", "template")]))]
+    name: Option<String>,
+    /// Only this language of the template.
+    #[arg(long)]
+    language: Option<String>,
+    /// Only this sender's template; needed if there are several senders.
+    #[arg(long)]
+    sender: Option<String>,
+    /// Why, for whoever finds it.
+    #[arg(long)]
+    reason: String,
+    /// How long, like 30m or 2h; until it is released if not given.
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_period)]
+    lasts: Option<Duration>,
+}
+
+const RELEASE_EXAMPLE: &str = "Examples:
+  recado release 12                        # the hold of this number (recado holds)
+  recado release everything
+  recado release sender main
+  recado release template order_confirmed";
+
+/// Ends holds: one by its number, or all of a scope, also those that Recado placed itself.
+#[derive(Debug, clap::Args)]
+#[command(after_help = RELEASE_EXAMPLE)]
+pub struct ReleaseArgs {
+    /// A hold's number, or everything, sender or template.
+    what: String,
+    /// The sender's or the template's name.
+    name: Option<String>,
+    /// Only this language of the template.
+    #[arg(long)]
+    language: Option<String>,
+    /// Only this sender's template; needed if there are several senders.
+    #[arg(long)]
+    sender: Option<String>,
+}
+
+/// Shows the holds in force.
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    Everything,
+    Sender,
+    Template,
+}
+
+/// 0 if it is held now, be it since before.
+pub async fn hold(place: &Place, args: HoldArgs) -> anyhow::Result<ExitCode> {
+    let reason = args.reason.trim();
+    if reason.is_empty() || reason.chars().count() > 300 {
+        bail!("--reason is a text of 1 to 300 characters");
+    }
+    let pools = database(&settings(place, Needs::DATABASE)?).await?;
+    let scope = scope(&pools, args.what, args.name, args.sender, args.language).await?;
+    let hold =
+        Hold { scope, reason: BY_HAND.to_owned(), detail: Some(reason.to_owned()), lasts: args.lasts, by: somebody() };
+    let new = holds::place(&pools.ops, &hold).await?;
+    say(if new { "Held." } else { "It was held already; its reason and its end are as you say now." });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// 0 if something was released, 1 if nothing was held.
+pub async fn release(place: &Place, args: ReleaseArgs) -> anyhow::Result<ExitCode> {
+    let pools = database(&settings(place, Needs::DATABASE)?).await?;
+    let released = if let Ok(id) = args.what.parse::<i64>() {
+        u64::from(holds::release_one(&pools.ops, id, &somebody()).await?)
+    } else {
+        let Ok(what) = What::from_str(&args.what, true) else {
+            complain("What is released is a hold's number, or everything, sender NAME, or template NAME.");
+            return Ok(ExitCode::from(2));
+        };
+        let scope = scope(&pools, what, args.name, args.sender, args.language).await?;
+        holds::release(&pools.ops, &scope, None, &somebody()).await?
+    };
+    if released == 0 {
+        complain("Nothing of the kind is held; recado holds shows what is.");
+        return Ok(ExitCode::FAILURE);
+    }
+    say(&format!("Released {released}."));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// 0, held or not.
+pub async fn list(place: &Place, args: ListArgs) -> anyhow::Result<ExitCode> {
+    let pools = database(&settings(place, Needs::DATABASE)?).await?;
+    let held = holds::in_force(&pools.ops).await?;
+    if args.json {
+        say(&serde_json::to_string_pretty(&held)?);
+    } else if held.is_empty() {
+        say("Nothing is held.");
+    }
+    for hold in held.iter().filter(|_| !args.json) {
+        say(&describe(hold));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A hold in one line.
+#[must_use]
+pub fn describe(hold: &InForce) -> String {
+    let on = match (&hold.sender, &hold.template) {
+        (Some(sender), Some(template)) => {
+            let language = hold.language.as_deref().map(|language| format!(" in {language}")).unwrap_or_default();
+            format!("template {template}{language} of {sender}")
+        }
+        (Some(sender), None) => format!("sender {sender}"),
+        (None, _) => "everything".to_owned(),
+    };
+    let until = hold.until.map_or("until released".to_owned(), |until| format!("until {until}"));
+    let detail = hold.detail.as_deref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+    format!("{}: {on}, {}{detail}, by {} since {}, {until}", hold.id, hold.reason, hold.placed_by, hold.placed_at)
+}
+
+async fn scope(
+    pools: &Pools,
+    what: What,
+    name: Option<String>,
+    sender: Option<String>,
+    language: Option<String>,
+) -> anyhow::Result<Scope> {
+    let needed = |name: Option<String>| name.context("a name is missing; see recado help hold");
+    Ok(match what {
+        What::Everything => Scope::Everything,
+        What::Sender => Scope::Sender(known(pools, &needed(name)?).await?),
+        What::Template => {
+            let sender = match sender {
+                Some(sender) => known(pools, &sender).await?,
+                None => only(pools).await?,
+            };
+            Scope::Template { sender, template: needed(name)?, language }
+        }
+    })
+}
+
+async fn known(pools: &Pools, sender: &str) -> anyhow::Result<i16> {
+    let found = senders::find(&pools.ops, sender).await?;
+    found.with_context(|| format!("there is no sender {sender} in this database; recado doctor shows those that are"))
+}
+
+async fn only(pools: &Pools) -> anyhow::Result<i16> {
+    match senders::all(&pools.ops).await?.as_slice() {
+        [(id, _)] => Ok(*id),
+        [] => bail!("there is no sender in this database yet; recado run makes them"),
+        several => {
+            let names: Vec<&str> = several.iter().map(|(_, name)| name.as_str()).collect();
+            bail!("name the template's sender: --sender {}", names.join(" or "))
+        }
+    }
+}
+
+/// Who gives the order, for the record: the name of the user on this machine.
+#[must_use]
+pub fn somebody() -> String {
+    let user =
+        std::env::var_os("SUDO_USER").or_else(|| std::env::var_os("USER")).and_then(|name| name.into_string().ok());
+    user.filter(|name| !name.is_empty()).map_or("command line".to_owned(), |name| format!("{name} (command line)"))
+}
+
+fn parse_period(text: &str) -> Result<Duration, &'static str> {
+    period(text).ok_or("is no time like 30m or 2h")
+}

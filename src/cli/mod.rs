@@ -1,0 +1,233 @@
+//! The commands: each reads its arguments, builds what it needs and runs it. Knows everybody, once.
+//!
+//! Exit codes: 0 done, 1 could not or found something wrong, 2 not understood.
+
+pub mod broker;
+pub mod check;
+pub mod decide;
+pub mod healthcheck;
+pub mod hold;
+pub mod keys;
+pub mod run;
+pub mod schema;
+pub mod sim;
+pub mod why;
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    clock::Clock,
+    config::{Needs, Place, Settings},
+    db::{self, Pools, pools},
+    domain::template::{self, Catalogue},
+    telemetry,
+};
+
+/// Delivers a shop's order and shipping notifications on WhatsApp: with consent, at the right pace, and with proof.
+#[derive(Debug, Parser)]
+#[command(name = "recado", version, propagate_version = true)]
+pub struct Cli {
+    /// Settings that differ from the defaults; `recado.toml` in the working directory if not given.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The service: consumes events, sends notifications, receives webhooks.
+    Run(run::Args),
+    /// Brings the database's schema up to this program's version.
+    Migrate(schema::Args),
+    /// Publishes an event to RabbitMQ.
+    Publish(broker::PublishArgs),
+    /// Runs rejected events again, after the cause is mended.
+    ReplayRejected(broker::ReplayArgs),
+    /// Declares the exchanges and queues, as `run` does by itself: for producers that are there first.
+    Topology(broker::TopologyArgs),
+    /// Tells what became of a notification, an event, an order or a person's messages.
+    Why(why::Args),
+    /// Makes, lists and revokes the API's keys.
+    Keys(keys::Args),
+    /// Stops sending, with a reason.
+    Hold(hold::HoldArgs),
+    /// Ends holds.
+    Release(hold::ReleaseArgs),
+    /// Shows the holds in force.
+    Holds(hold::ListArgs),
+    /// Ends a notification that is pending or in doubt.
+    Cancel(decide::CancelArgs),
+    /// Lets a notification try again.
+    Retry(decide::RetryArgs),
+    /// Asks the running service whether it is ready, for a container's health check.
+    Healthcheck(healthcheck::Args),
+    /// Simulates Meta's WhatsApp Cloud API, for development and tests.
+    Sim(Box<sim::Args>),
+}
+
+/// Reads the command line, runs the command and says how it ended.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    // One TLS backend for everything; it is refused only if it is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("recado: the runtime could not start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(dispatch(cli)) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&format!("recado: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let place = Place::of_process(cli.config);
+    match cli.command {
+        Command::Run(args) => run::run(&place, args).await,
+        Command::Migrate(args) => schema::run(&place, args).await,
+        Command::Publish(args) => broker::publish(&place, args).await,
+        Command::ReplayRejected(args) => broker::replay(&place, args).await,
+        Command::Topology(args) => broker::topology(&place, args).await,
+        Command::Why(args) => why::run(&place, args).await,
+        Command::Keys(args) => keys::run(&place, args).await,
+        Command::Hold(args) => hold::hold(&place, args).await,
+        Command::Release(args) => hold::release(&place, args).await,
+        Command::Holds(args) => hold::list(&place, args).await,
+        Command::Cancel(args) => decide::cancel(&place, args).await,
+        Command::Retry(args) => decide::retry(&place, args).await,
+        Command::Healthcheck(args) => healthcheck::run(&place, args).await,
+        Command::Sim(args) => sim::run(*args).await.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// Settings for a command, with logging as they say. All mistakes are in the error, a line each.
+///
+/// # Errors
+/// If the settings are wrong.
+pub fn settings(place: &Place, needs: Needs) -> anyhow::Result<Settings> {
+    let settings = Settings::load(place, needs)?;
+    telemetry::begin_logging(&settings.log)?;
+    Ok(settings)
+}
+
+/// The database's pools, its schema compared with this program's.
+///
+/// # Errors
+/// If it cannot be reached, or its schema is older or newer; the error says what to do.
+pub async fn database(settings: &Settings) -> anyhow::Result<Pools> {
+    let pools = open(settings)?;
+    let schema = pools::schema(&pools.ops).await.map_err(|error| {
+        anyhow::anyhow!("database.url (DATABASE_URL): {error}. Is Postgres running there, and may this user log in?")
+    })?;
+    match schema {
+        db::pools::Schema::Fits => Ok(pools),
+        db::pools::Schema::Empty => anyhow::bail!("the database is empty. Make the tables: recado migrate"),
+        db::pools::Schema::Older(missing) => {
+            anyhow::bail!("the database is {missing} migration(s) older than this program. Bring it up: recado migrate")
+        }
+        db::pools::Schema::Newer => anyhow::bail!(
+            "the database was made by a newer program than this one (version {}). Install that program, or restore the database of this version",
+            env!("CARGO_PKG_VERSION")
+        ),
+        db::pools::Schema::Altered(version) => anyhow::bail!(
+            "migration {version} was applied to the database with another text than this program has. Install the program that made the database"
+        ),
+    }
+}
+
+/// The database's pools, whatever its schema.
+///
+/// # Errors
+/// If the address is none.
+pub fn open(settings: &Settings) -> anyhow::Result<Pools> {
+    let of = &settings.database;
+    let sizes = pools::Sizes {
+        intake: 2,
+        dispatch: of.hot_connections.saturating_sub(2).max(3),
+        receipts: of.webhook_connections,
+        ops: of.admin_connections,
+        statement_timeout: of.statement_timeout,
+        slow_timeout: of.admin_statement_timeout,
+        acquire_timeout: of.acquire_timeout,
+    };
+    pools::connect(of.url.reveal()?, sizes, &Clock::system())
+        .map_err(|_| anyhow::anyhow!("database.url (DATABASE_URL) is no postgres:// address"))
+}
+
+/// The templates and event types, checked.
+///
+/// # Errors
+/// With every problem, a line each: file, line, key, what is wrong and the cure.
+pub fn catalogue(settings: &Settings) -> anyhow::Result<Catalogue> {
+    let dir = &settings.templates.dir;
+    let messages = files(&dir.join("messages"), "toml")?;
+    let schemas = files(&dir.join("events"), "json")?;
+    let mut senders: Vec<String> = settings.templates.default_sender.iter().cloned().collect();
+    senders.extend(
+        settings.senders.keys().filter(|name| Some(*name) != settings.templates.default_sender.as_ref()).cloned(),
+    );
+    let of = template::Settings { senders, default_language: "es".to_owned(), default_zone: "UTC".to_owned() };
+    Catalogue::load(&messages, &schemas, &of).map_err(|problems| {
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("the templates cannot be used:\n{}", lines.join("\n"))
+    })
+}
+
+/// All files of a folder with this ending, by name, with their text.
+///
+/// # Errors
+/// If the folder or one of its files cannot be read.
+pub fn files(folder: &Path, ending: &str) -> anyhow::Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    let entries = std::fs::read_dir(folder).map_err(|error| anyhow::anyhow!("{}: {error}", folder.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == ending) {
+            let text =
+                std::fs::read_to_string(&path).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
+            found.push((path.display().to_string(), text));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Prints a line for people or programs. A reader who has left is no fault of ours.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Prints a line about what went wrong.
+pub fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_makes_sense() {
+        super::Cli::command().debug_assert();
+    }
+}

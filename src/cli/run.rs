@@ -1,0 +1,291 @@
+//! `recado run`: the service, as roles under one roof.
+
+use std::{collections::HashMap, process::ExitCode, sync::Arc};
+
+use clap::ValueEnum;
+use secrecy::SecretString;
+use uuid::Uuid;
+
+use super::{database, settings};
+use crate::{
+    clock::Clock,
+    config::{Needs, Place, Provider, Settings},
+    db::{Pools, dispatch::Pace, senders},
+    domain::{doubt::Patience, notification::Policy},
+    lifecycle::{Lifecycle, Vigil},
+    provider::meta::Meta,
+    worker::{
+        Nudge,
+        broker::{Address, Topology},
+        dispatch::{self, Dispatcher},
+        fleet::{self, DayLimit, Fleet, Portfolio},
+        intake::{self, Intake, Queue},
+        outbox::{self, Publisher},
+        rate::{Backing, SenderRate},
+        reading::Reader,
+        settling,
+        upkeep::{self, Upkeep},
+    },
+};
+
+const EXAMPLE: &str = "Examples:
+  recado run
+  recado run --roles intake,dispatch        # and the others in another process";
+
+/// Runs the service until SIGTERM or Ctrl-C; then finishes what is in flight. A second signal ends at once.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub struct Args {
+    /// What this process does; everything if not given. As many processes as you like may do the same.
+    #[arg(long, value_delimiter = ',', value_enum)]
+    roles: Vec<Role>,
+}
+
+/// A part of the service that can run in a process of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    Intake,
+    Dispatch,
+    Receipts,
+    Outbox,
+    Upkeep,
+    Http,
+}
+
+pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
+    let settings = settings(place, Needs::ALL)?;
+    let pools = database(&settings).await?;
+    let (life, vigil) = Lifecycle::begin(settings.shutdown.grace);
+    life.heed_signals()?;
+    let roles = if args.roles.is_empty() { Role::value_variants() } else { &args.roles };
+    start(&settings, &pools, &life, roles).await?;
+    Ok(watch(vigil).await)
+}
+
+async fn watch(vigil: Vigil) -> ExitCode {
+    let ending = vigil.watch().await;
+    tracing::info!(?ending, "recado.ended");
+    ending.exit_code()
+}
+
+/// Starts the roles. They run until the soft token.
+///
+/// # Errors
+/// If the catalogue is wrong, or the database or a listening address cannot be had.
+pub async fn start(settings: &Settings, pools: &Pools, life: &Lifecycle, roles: &[Role]) -> anyhow::Result<()> {
+    let clock = Clock::system();
+    let (worker, nudge) = (intake::v7(clock.now()), Nudge::default());
+    let ids = sender_ids(settings, pools).await?;
+    let reader = Arc::new(Reader { catalogue: super::catalogue(settings)?, senders: ids.clone() });
+    let topology = topology(settings, &reader);
+    let address = address(settings)?;
+
+    if roles.contains(&Role::Dispatch) {
+        let fleet = fleet(settings, pools, &clock, &nudge, &ids, worker)?;
+        let dispatchers = fleet.dispatchers.clone();
+        fleet.join().await?;
+        life.role("fleet", fleet.run(life.clone()));
+        for dispatcher in dispatchers {
+            life.role("dispatch", dispatcher.run(life.clone()));
+        }
+    }
+    if roles.contains(&Role::Upkeep) {
+        let upkeep = Upkeep::new(pools.ops.clone(), upkeep_rules(settings), clock.clone(), nudge.clone());
+        life.role("upkeep", upkeep.run(life.clone()));
+    }
+    if roles.contains(&Role::Outbox) {
+        let rules = outbox::Rules {
+            address: address.clone(),
+            topology: topology.clone(),
+            batch: i64::try_from(settings.outbox.batch)?,
+            poll: settings.outbox.poll,
+            lease: settings.outbox.lease,
+            reconnect_after: settings.broker.reconnect_after,
+            reconnect_cap: settings.broker.reconnect_cap,
+        };
+        let publisher = Publisher { worker, pool: pools.ops.clone(), rules };
+        life.role("outbox", publisher.run(life.clone()));
+    }
+    if roles.contains(&Role::Intake) {
+        for queue in [Queue::Events, Queue::Dead] {
+            let intake = Intake {
+                queue,
+                rules: intake_rules(settings, address.clone(), topology.clone()),
+                reader: Arc::clone(&reader),
+                pool: pools.intake.clone(),
+                clock: clock.clone(),
+                nudge: nudge.clone(),
+            };
+            life.role("intake", intake.run(life.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// The senders' keys in the database, by name.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn sender_ids(settings: &Settings, pools: &Pools) -> anyhow::Result<HashMap<String, i16>> {
+    let mut ids = HashMap::new();
+    for name in settings.senders.keys() {
+        ids.insert(name.clone(), senders::register(&pools.ops, name).await?);
+    }
+    Ok(ids)
+}
+
+/// The broker's address.
+///
+/// # Errors
+/// If it is not given.
+pub fn address(settings: &Settings) -> anyhow::Result<Address> {
+    Ok(Address {
+        url: SecretString::from(settings.broker.url.reveal()?),
+        heartbeat: settings.broker.heartbeat,
+        connect_timeout: settings.broker.connect_timeout,
+    })
+}
+
+/// What we declare at the broker.
+#[must_use]
+pub fn topology(settings: &Settings, reader: &Reader) -> Topology {
+    let of = &settings.broker;
+    Topology {
+        exchange: of.exchange.clone(),
+        queue: of.queue.clone(),
+        dead_exchange: of.dead_exchange.clone(),
+        status_exchange: of.status_exchange.clone(),
+        inbound_exchange: of.inbound_exchange.clone(),
+        delivery_limit: of.delivery_limit,
+        routing_keys: reader.event_types(),
+        sources: Vec::new(),
+    }
+}
+
+/// How the queue is consumed, by these settings.
+#[must_use]
+pub fn intake_rules(settings: &Settings, address: Address, topology: Topology) -> intake::Rules {
+    intake::Rules {
+        address,
+        topology,
+        prefetch: settings.broker.prefetch,
+        batch: settings.intake.batch,
+        linger: settings.intake.linger,
+        max_event_bytes: settings.intake.max_event_bytes,
+        reconnect_after: settings.broker.reconnect_after,
+        reconnect_cap: settings.broker.reconnect_cap,
+    }
+}
+
+fn fleet(
+    settings: &Settings,
+    pools: &Pools,
+    clock: &Clock,
+    nudge: &Nudge,
+    ids: &HashMap<String, i16>,
+    worker: Uuid,
+) -> anyhow::Result<Fleet> {
+    let portfolios = portfolios(settings, ids);
+    let mut dispatchers = Vec::new();
+    for sender in settings.senders.values() {
+        let Some(id) = ids.get(&sender.name).copied() else { continue };
+        let Provider::Meta(meta) = &sender.provider;
+        let token = SecretString::from(meta.token.reveal()?);
+        let provider = Meta::new(&meta.base_url, &meta.version, &meta.phone_number_id, &token)?;
+        let rate = SenderRate::new(sender.rate_per_second, settings.dispatch.headroom);
+        let day =
+            portfolios.iter().find(|p| p.senders.contains(&id)).map_or_else(DayLimit::default, |p| p.full.clone());
+        let (pool, clock, nudge) = (pools.dispatch.clone(), clock.clone(), nudge.clone());
+        let rules = dispatch_rules(settings);
+        dispatchers.push(Arc::new(Dispatcher::new(
+            id,
+            sender.name.clone(),
+            provider,
+            rules,
+            rate,
+            pool,
+            clock,
+            nudge,
+            day,
+        )?));
+    }
+    let rules = fleet::Rules { every: settings.dispatch.heartbeat, gone_after: settings.dispatch.gone_after };
+    Ok(Fleet { worker, pool: pools.ops.clone(), rules, dispatchers, portfolios })
+}
+
+fn portfolios(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<Portfolio> {
+    let mut portfolios: Vec<Portfolio> = Vec::new();
+    for sender in settings.senders.values() {
+        let (Some(daily), Some(id)) = (&sender.daily, ids.get(&sender.name)) else { continue };
+        let limit = (f64::from(daily.limit) * daily.share) as i64;
+        match portfolios.iter_mut().find(|p| p.name == daily.portfolio) {
+            Some(portfolio) => portfolio.senders.push(*id),
+            None => portfolios.push(Portfolio {
+                name: daily.portfolio.clone(),
+                senders: vec![*id],
+                limit,
+                full: DayLimit::default(),
+            }),
+        }
+    }
+    portfolios
+}
+
+/// How messages are sent, by these settings.
+#[must_use]
+pub fn dispatch_rules(settings: &Settings) -> dispatch::Rules {
+    let of = &settings.dispatch;
+    dispatch::Rules {
+        slots: of.max_in_flight,
+        batch: u32::try_from(of.claim_batch).unwrap_or(100),
+        lease: of.lease,
+        send_timeout: of.send_timeout,
+        connect_timeout: of.connect_timeout,
+        poll: of.poll,
+        pace: pace(settings),
+        retry: retry(settings),
+        backing: Backing {
+            pause: settings.retry.sender_pause,
+            pause_cap: settings.retry.sender_pause_cap,
+            step: settings.retry.sender_recovery_step,
+        },
+        only_to: of.only_to.as_ref().map(|phones| phones.iter().map(|phone| phone.reveal().to_owned()).collect()),
+        settling: settling_rules(settings),
+    }
+}
+
+fn settling_rules(settings: &Settings) -> settling::Rules {
+    settling::Rules {
+        batch: settings.dispatch.settle_batch,
+        linger: settings.dispatch.settle_linger,
+        pace: pace(settings),
+    }
+}
+
+fn pace(settings: &Settings) -> Pace {
+    Pace { interval: settings.pace.recipient_interval, burst: settings.pace.recipient_burst }
+}
+
+fn retry(settings: &Settings) -> Policy {
+    Policy {
+        max_tries: u16::try_from(settings.retry.max_attempts).unwrap_or(u16::MAX),
+        base: settings.retry.base,
+        cap: settings.retry.cap,
+    }
+}
+
+fn upkeep_rules(settings: &Settings) -> upkeep::Rules {
+    upkeep::Rules {
+        every: settings.upkeep.every,
+        tidy_every: settings.upkeep.tidy_every,
+        batch: i64::try_from(settings.upkeep.batch).unwrap_or(1_000),
+        patience: Patience {
+            window: settings.doubt.window,
+            later_attempts: settings.doubt.later_attempts as usize,
+            max: settings.doubt.max,
+        },
+        retry: retry(settings),
+        settling: settling_rules(settings),
+        keep_webhooks: settings.upkeep.keep_webhooks,
+    }
+}

@@ -1,0 +1,159 @@
+//! `recado why`: the whole story of a notification, and why it is where it is.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{complain, database, settings};
+use crate::{
+    clock::Clock,
+    config::{Needs, Place},
+    db::story::{self, Found},
+    domain::story::{Event, Rejected, Story},
+    http::notifications::{Shown, explain},
+};
+
+const EXAMPLE: &str = "Examples:
+  recado why order-1001
+  recado why +34600111222
+  recado why 0193f2c4-8d1e-7a30-9b1d-2f0c5a1e7b44 --json";
+
+/// Tells what became of a notification, an event, an order or a person's messages, and what happens next.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub struct Args {
+    /// A notification's id, an event's id, an order or shipment, a phone number (+34…), or a provider's message id.
+    #[arg(value_name = "ID|ORDER|PHONE")]
+    word: String,
+    /// The same as JSON, for programs.
+    #[arg(long)]
+    json: bool,
+    /// So many events at most, the latest.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=500))]
+    limit: i64,
+}
+
+/// Everything that a word means, as `--json` shows it.
+#[derive(Serialize)]
+struct Answer {
+    notifications: Vec<Shown>,
+    /// Events from which no notification followed.
+    ignored: Vec<Event>,
+    rejected: Vec<Rejected>,
+    more: bool,
+}
+
+/// 0 if something was found, 1 if not.
+pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
+    let pools = database(&settings(place, Needs::DATABASE)?).await?;
+    let word = args.word.trim();
+    let found = story::find(&pools.ops, word, args.limit).await?;
+    let now = Clock::system().now();
+    if found.is_empty() {
+        complain(
+            "Nothing is known by this name. It can be a notification's id, an event's id, an order or shipment as the event names \
+             it, a phone number with its country code, or a provider's message id.",
+        );
+        return Ok(ExitCode::FAILURE);
+    }
+    let mut stories = Vec::with_capacity(found.notifications.len());
+    // The latest are found first and told last, as one reads a terminal.
+    for id in found.notifications.iter().rev() {
+        stories.extend(story::of(&pools.ops, *id).await?);
+    }
+    let mut out = io::stdout().lock();
+    if args.json {
+        let Found { mut events, rejected, more, .. } = found;
+        events.retain(|event| event.ignored.is_some());
+        let notifications = stories.into_iter().map(|story| Shown::of(story, true, now)).collect();
+        serde_json::to_writer_pretty(&mut out, &Answer { notifications, ignored: events, rejected, more })?;
+        writeln!(out)?;
+    } else {
+        print(&mut out, &found, &stories, now)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(out: &mut impl Write, found: &Found, stories: &[Story], now: Timestamp) -> io::Result<()> {
+    if found.more {
+        writeln!(out, "There is more than this; --limit shows more of the latest.\n")?;
+    }
+    for event in found.rejected.iter().rev() {
+        print_rejected(out, event)?;
+    }
+    for event in found.events.iter().rev() {
+        if let Some(why) = &event.ignored {
+            writeln!(out, "Event {} of {} ({})", event.id, event.source, event.r#type)?;
+            writeln!(out, "  {}  Received; no message follows: {}.", clock(event.received_at), why.replace('_', " "))?;
+            print_conflicts(out, event)?;
+            writeln!(out)?;
+        }
+    }
+    for story in stories {
+        print_story(out, story, now)?;
+    }
+    Ok(())
+}
+
+fn print_story(out: &mut impl Write, story: &Story, now: Timestamp) -> io::Result<()> {
+    let whom = story.phone.as_ref().map_or("a number that cannot be read", |phone| phone.reveal());
+    writeln!(out, "Notification {} to {whom}", story.id)?;
+    if let Some(event) = &story.event {
+        let subject = event.subject.as_deref().map(|subject| format!(", {subject}")).unwrap_or_default();
+        writeln!(out, "  {} from {}{subject}", event.r#type, event.source)?;
+    }
+    let why = story.state.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+    writeln!(out, "  {} in {}: {}{why}", story.template, story.language, story.state.name().replace('_', " "))?;
+    writeln!(out)?;
+    for line in story.tell(&explain) {
+        writeln!(out, "  {}  {}", clock(line.at), line.what)?;
+    }
+    for hold in &story.holds {
+        let until = hold.until.map_or("until released".to_owned(), |until| format!("until {until}"));
+        let detail = hold.detail.as_deref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+        writeln!(
+            out,
+            "  {}  Hold {} in force, {until}: {} is held by {}: {}{detail}.",
+            clock(hold.placed_at),
+            hold.id,
+            hold.on,
+            hold.placed_by,
+            hold.reason
+        )?;
+    }
+    writeln!(out, "\n  Next: {}\n", story.next(now))
+}
+
+fn print_conflicts(out: &mut impl Write, event: &Event) -> io::Result<()> {
+    for at in &event.conflicts {
+        writeln!(out, "  {}  The same event came again with another body; the first one counts.", clock(*at))?;
+    }
+    Ok(())
+}
+
+fn print_rejected(out: &mut impl Write, event: &Rejected) -> io::Result<()> {
+    writeln!(out, "Rejected event {} ({})", event.id, event.routing_key)?;
+    let copies = if event.copies > 1 { format!(", {} times", event.copies) } else { String::new() };
+    writeln!(
+        out,
+        "  {}  Received{copies}; it could not be used: {}: {}",
+        clock(event.received_at),
+        event.reason,
+        event.detail
+    )?;
+    match (event.replayed_at, &event.replay) {
+        (Some(at), Some(what)) => writeln!(out, "  {}  Run again: {what}.", clock(at))?,
+        (Some(at), None) => writeln!(out, "  {}  Run again.", clock(at))?,
+        (None, _) => writeln!(out, "\n  Next: nothing, by itself. When the cause is gone: recado replay-rejected.")?,
+    }
+    writeln!(out)
+}
+
+/// To the millisecond, in UTC.
+fn clock(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S%.3fZ").to_string()
+}

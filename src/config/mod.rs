@@ -1,0 +1,326 @@
+//! What can be set: [`Settings`], read whole from the defaults, a file and the environment, or refused with every mistake
+//! named at once, each with its key, its place and its cure.
+//!
+//! `config/default.toml` is embedded and complete; it is the documentation. Here is what the settings are; [`layers`] puts the
+//! sources on top of each other and remembers where each value stood, [`reader`] reads one value after the other and collects
+//! what is wrong, [`sections`] says for each key what it may be. No setting is read anywhere else.
+
+mod layers;
+mod problem;
+mod reader;
+mod secret;
+mod sections;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+pub use problem::{Problem, Problems};
+pub use secret::{NotGiven, Secret};
+
+use crate::domain::phone::Phone;
+
+/// The built-in file: every key that has a default, with what it means.
+pub const DEFAULTS: &str = include_str!("../../config/default.toml");
+
+/// Where settings come from besides the defaults.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The file that was asked for. If none was, `recado.toml` in `folder` is taken if it exists.
+    pub file: Option<PathBuf>,
+    /// The environment.
+    pub variables: BTreeMap<String, String>,
+    /// The working directory.
+    pub folder: PathBuf,
+}
+
+impl Place {
+    /// This process's own environment and working directory. Variables that are not Unicode do not count.
+    #[must_use]
+    pub fn of_process(file: Option<PathBuf>) -> Place {
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Place { file, variables, folder: std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")) }
+    }
+
+    /// A place where only these variables are set: for tests and for the demonstration.
+    #[must_use]
+    pub fn with(folder: &Path, variables: impl IntoIterator<Item = (String, String)>) -> Place {
+        Place { file: None, variables: variables.into_iter().collect(), folder: folder.to_owned() }
+    }
+}
+
+/// What a command cannot do without. What is not needed may be missing, but what is there must be right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Needs {
+    pub database: bool,
+    pub broker: bool,
+    /// At least one sender, each with its secrets.
+    pub senders: bool,
+    /// The folder of templates.
+    pub templates: bool,
+}
+
+impl Needs {
+    /// What the service needs.
+    pub const ALL: Needs = Needs { database: true, broker: true, senders: true, templates: true };
+    /// What a command needs that only talks to the database.
+    pub const DATABASE: Needs = Needs { database: true, broker: false, senders: false, templates: false };
+    /// For what needs nothing, like the simulator.
+    pub const NOTHING: Needs = Needs { database: false, broker: false, senders: false, templates: false };
+}
+
+/// All settings, checked. `Display` shows each with where it came from, secrets only as given or not.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub database: Database,
+    pub broker: Broker,
+    pub intake: Intake,
+    pub dispatch: Dispatch,
+    pub retry: Retry,
+    pub doubt: Doubt,
+    pub pace: Pace,
+    pub consent: Consent,
+    /// By name. Not empty if senders were needed.
+    pub senders: BTreeMap<String, Sender>,
+    pub http: Http,
+    pub templates: Templates,
+    pub sources: Sources,
+    pub outbox: Outbox,
+    pub upkeep: Upkeep,
+    pub log: Log,
+    pub shutdown: Shutdown,
+    shown: Vec<reader::Shown>,
+}
+
+impl Settings {
+    /// Reads everything that `place` has.
+    ///
+    /// # Errors
+    /// All mistakes at once: unreadable files, unknown keys, values that cannot be, what `needs` asks for and is missing.
+    pub fn load(place: &Place, needs: Needs) -> Result<Settings, Problems> {
+        sections::read(reader::Reader::new(layers::Layers::gather(place)?), needs)
+    }
+}
+
+impl Settings {
+    /// The sender that a template names, or the default one.
+    #[must_use]
+    pub fn sender(&self, name: Option<&str>) -> Option<&Sender> {
+        self.senders.get(name.or(self.templates.default_sender.as_deref())?)
+    }
+}
+
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut section = "";
+        for line in &self.shown {
+            let (of, key) = line.key.rsplit_once('.').unwrap_or(("", &line.key));
+            if of != section {
+                writeln!(f, "{}[{of}]", if section.is_empty() { "" } else { "\n" })?;
+                section = of;
+            }
+            writeln!(f, "{key} = {}  # {}", line.value, line.origin)?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// `postgres://…`, with its password.
+    pub url: Secret,
+    pub hot_connections: u32,
+    pub webhook_connections: u32,
+    pub admin_connections: u32,
+    pub acquire_timeout: Duration,
+    /// For the hot and the webhooks' pool.
+    pub statement_timeout: Duration,
+    pub admin_statement_timeout: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct Broker {
+    /// `amqp://…`, with its password.
+    pub url: Secret,
+    pub exchange: String,
+    pub queue: String,
+    pub dead_exchange: String,
+    pub status_exchange: String,
+    pub inbound_exchange: String,
+    pub prefetch: u16,
+    pub delivery_limit: u32,
+    /// Whole seconds.
+    pub heartbeat: Duration,
+    pub connect_timeout: Duration,
+    pub reconnect_after: Duration,
+    pub reconnect_cap: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct Intake {
+    pub batch: usize,
+    pub linger: Duration,
+    pub max_event_bytes: usize,
+}
+
+#[derive(Debug, Clone)]
+pub struct Dispatch {
+    pub max_in_flight: usize,
+    pub claim_batch: usize,
+    pub settle_batch: usize,
+    pub settle_linger: Duration,
+    pub lease: Duration,
+    pub send_timeout: Duration,
+    pub connect_timeout: Duration,
+    pub poll: Duration,
+    /// Share of a sender's rate that is not used, from 0 to 0.9.
+    pub headroom: f64,
+    pub heartbeat: Duration,
+    pub gone_after: Duration,
+    /// If some, nobody else may be written to.
+    pub only_to: Option<Vec<Phone>>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Retry {
+    pub max_attempts: u32,
+    pub base: Duration,
+    pub cap: Duration,
+    pub sender_pause: Duration,
+    pub sender_pause_cap: Duration,
+    pub sender_recovery_step: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct Doubt {
+    pub window: Duration,
+    pub later_attempts: u32,
+    pub max: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct Pace {
+    pub recipient_interval: Duration,
+    /// At least 1.
+    pub recipient_burst: u32,
+}
+
+#[derive(Debug, Clone)]
+pub struct Consent {
+    pub grace: Duration,
+    pub pending_limit: Duration,
+}
+
+/// A business phone number at a provider.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    /// `[a-z0-9_]`, at most 40 characters. Part of its webhook's address.
+    pub name: String,
+    /// Of the whole fleet.
+    pub rate_per_second: u32,
+    pub daily: Option<Daily>,
+    pub provider: Provider,
+}
+
+/// How many unique recipients in 24 hours a portfolio may write to, and at which share of it Recado holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Daily {
+    /// Senders that name the same portfolio count together. The sender's own name if none was given.
+    pub portfolio: String,
+    pub limit: u32,
+    /// Above 0, up to 1.
+    pub share: f64,
+}
+
+#[derive(Debug, Clone)]
+pub enum Provider {
+    Meta(Meta),
+}
+
+/// A sender at Meta's Cloud API.
+#[derive(Debug, Clone)]
+pub struct Meta {
+    /// Digits.
+    pub phone_number_id: String,
+    /// Digits. Needed to read the templates' approval from Meta.
+    pub waba_id: Option<String>,
+    /// Without a slash at its end.
+    pub base_url: String,
+    /// Like `v25.0`.
+    pub version: String,
+    pub token: Secret,
+    pub app_secret: Secret,
+    /// Accepted as well, while the secret is being changed.
+    pub previous_app_secret: Secret,
+    pub verify_token: Secret,
+}
+
+#[derive(Debug, Clone)]
+pub struct Http {
+    pub listen: SocketAddr,
+    pub metrics_listen: SocketAddr,
+    /// Without a slash at its end.
+    pub public_url: Option<String>,
+    pub webhook_body_limit: usize,
+    pub api_body_limit: usize,
+    pub request_timeout: Duration,
+    pub server_key: Secret,
+}
+
+#[derive(Debug, Clone)]
+pub struct Templates {
+    /// Exists, if templates were needed.
+    pub dir: PathBuf,
+    /// Names one of the senders. None only if there is no sender.
+    pub default_sender: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// Exists, if some.
+    pub dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    pub batch: usize,
+    pub poll: Duration,
+    pub lease: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct Upkeep {
+    pub every: Duration,
+    pub batch: usize,
+    pub tidy_every: Duration,
+    pub keep_notifications: Duration,
+    pub keep_identities: Duration,
+    pub keep_rejected: Duration,
+    pub keep_webhooks: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct Log {
+    pub format: LogFormat,
+    /// An `EnvFilter` directive.
+    pub level: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone)]
+pub struct Shutdown {
+    pub grace: Duration,
+}

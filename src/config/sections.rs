@@ -1,0 +1,483 @@
+//! For each key what it may be, and what must hold between keys.
+
+use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf, time::Duration};
+
+use super::{
+    Broker, Consent, Daily, Database, Dispatch, Doubt, Http, Intake, Log, LogFormat, Meta, Needs, Outbox, Pace,
+    Problems, Provider, Retry, Sender, Settings, Shutdown, Sources, Templates, Upkeep,
+    problem::did_you_mean,
+    reader::{Reader, Scheme, SecretFrom, check_url},
+};
+use crate::domain::phone::Phone;
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Reads every section and checks them against each other.
+pub(super) fn read(mut r: Reader, needs: Needs) -> Result<Settings, Problems> {
+    let r_ = &mut r;
+    let database = database(r_, needs);
+    let broker = broker(r_, needs);
+    let intake = intake(r_, &broker);
+    let dispatch = dispatch(r_);
+    let retry = retry(r_);
+    let doubt = doubt(r_, &dispatch);
+    let pace = pace(r_);
+    let consent = consent(r_);
+    let senders = senders(r_, needs);
+    let http = http(r_);
+    let templates = templates(r_, needs, &senders);
+    let sources = Sources { dir: r_.folder("sources.dir", &["/usr/share/recado/sources"]) };
+    let outbox = outbox(r_);
+    let upkeep = upkeep(r_);
+    let log = log(r_);
+    let shutdown = Shutdown { grace: r_.duration("shutdown.grace", SECOND..=HOUR) };
+    let shown = r.finish()?;
+    Ok(Settings {
+        database,
+        broker,
+        intake,
+        dispatch,
+        retry,
+        doubt,
+        pace,
+        consent,
+        senders,
+        http,
+        templates,
+        sources,
+        outbox,
+        upkeep,
+        log,
+        shutdown,
+        shown,
+    })
+}
+
+fn database(r: &mut Reader, needs: Needs) -> Database {
+    const FROM: SecretFrom = SecretFrom {
+        needed: false,
+        conventional: Some("DATABASE_URL"),
+        like: " to something like postgres://recado:password@localhost:5432/recado",
+        in_file: is_without_password,
+        check: |text| {
+            const SCHEME: Scheme = Scheme {
+                schemes: &["postgres", "postgresql"],
+                plain_only_here: false,
+                like: "postgres://recado:password@localhost:5432/recado",
+            };
+            let url = check_url(text, &SCHEME)?;
+            match url.path().trim_matches('/') {
+                "" => Err(format!("names no database; write it like {}", SCHEME.like)),
+                _ => Ok(()),
+            }
+        },
+    };
+    Database {
+        url: r.secret("database.url", &SecretFrom { needed: needs.database, ..FROM }),
+        hot_connections: r.integer("database.hot_connections", 1..=500),
+        webhook_connections: r.integer("database.webhook_connections", 1..=500),
+        admin_connections: r.integer("database.admin_connections", 1..=500),
+        acquire_timeout: r.duration("database.acquire_timeout", 100 * MS..=MINUTE),
+        statement_timeout: r.duration("database.statement_timeout", 100 * MS..=10 * MINUTE),
+        admin_statement_timeout: r.duration("database.admin_statement_timeout", SECOND..=DAY),
+    }
+}
+
+fn broker(r: &mut Reader, needs: Needs) -> Broker {
+    const FROM: SecretFrom = SecretFrom {
+        needed: false,
+        conventional: Some("AMQP_URL"),
+        like: " to something like amqp://recado:password@localhost:5672/shop",
+        in_file: is_without_password,
+        check: |text| {
+            const SCHEME: Scheme = Scheme {
+                schemes: &["amqp", "amqps"],
+                plain_only_here: false,
+                like: "amqp://recado:password@localhost:5672/shop",
+            };
+            check_url(text, &SCHEME).map(|_| ())
+        },
+    };
+    let broker = Broker {
+        url: r.secret("broker.url", &SecretFrom { needed: needs.broker, ..FROM }),
+        exchange: amqp_name(r, "broker.exchange"),
+        queue: amqp_name(r, "broker.queue"),
+        dead_exchange: amqp_name(r, "broker.dead_exchange"),
+        status_exchange: amqp_name(r, "broker.status_exchange"),
+        inbound_exchange: amqp_name(r, "broker.inbound_exchange"),
+        prefetch: r.integer("broker.prefetch", 1..=2_000),
+        delivery_limit: r.integer("broker.delivery_limit", 1..=1_000_000),
+        heartbeat: r.duration("broker.heartbeat", 5 * SECOND..=5 * MINUTE),
+        connect_timeout: r.duration("broker.connect_timeout", 100 * MS..=MINUTE),
+        reconnect_after: r.duration("broker.reconnect_after", 10 * MS..=MINUTE),
+        reconnect_cap: r.duration("broker.reconnect_cap", 10 * MS..=10 * MINUTE),
+    };
+    if !broker.heartbeat.is_zero() && broker.heartbeat.subsec_nanos() > 0 {
+        r.blame("broker.heartbeat", "must be whole seconds");
+    }
+    in_order(r, ("broker.reconnect_after", broker.reconnect_after), ("broker.reconnect_cap", broker.reconnect_cap));
+    let exchanges = [
+        ("broker.dead_exchange", &broker.dead_exchange),
+        ("broker.status_exchange", &broker.status_exchange),
+        ("broker.inbound_exchange", &broker.inbound_exchange),
+    ];
+    for (key, name) in exchanges {
+        if *name == broker.exchange && !name.is_empty() {
+            r.blame(
+                key,
+                "must not be the exchange of the events (broker.exchange), or Recado would read what it writes",
+            );
+        }
+    }
+    broker
+}
+
+fn intake(r: &mut Reader, broker: &Broker) -> Intake {
+    let intake = Intake {
+        batch: r.integer("intake.batch", 1..=2_000),
+        linger: r.duration("intake.linger", Duration::ZERO..=SECOND),
+        max_event_bytes: r.integer("intake.max_event_bytes", 1_024..=16_777_216),
+    };
+    if broker.prefetch > 0 && intake.batch > usize::from(broker.prefetch) {
+        let what =
+            format!("must not be more than broker.prefetch ({}), or no batch would ever be full", broker.prefetch);
+        r.blame("intake.batch", &what);
+    }
+    intake
+}
+
+fn dispatch(r: &mut Reader) -> Dispatch {
+    let dispatch = Dispatch {
+        max_in_flight: r.integer("dispatch.max_in_flight", 1..=10_000),
+        claim_batch: r.integer("dispatch.claim_batch", 1..=2_000),
+        settle_batch: r.integer("dispatch.settle_batch", 1..=2_000),
+        settle_linger: r.duration("dispatch.settle_linger", Duration::ZERO..=SECOND),
+        lease: r.duration("dispatch.lease", SECOND..=HOUR),
+        send_timeout: r.duration("dispatch.send_timeout", 100 * MS..=10 * MINUTE),
+        connect_timeout: r.duration("dispatch.connect_timeout", 50 * MS..=MINUTE),
+        poll: r.duration("dispatch.poll", 10 * MS..=MINUTE),
+        headroom: r.share("dispatch.headroom", 0.0..=0.9),
+        heartbeat: r.duration("dispatch.heartbeat", 100 * MS..=MINUTE),
+        gone_after: r.duration("dispatch.gone_after", 500 * MS..=10 * MINUTE),
+        only_to: only_to(r),
+    };
+    in_order(
+        r,
+        ("dispatch.connect_timeout", dispatch.connect_timeout),
+        ("dispatch.send_timeout", dispatch.send_timeout),
+    );
+    in_order(r, ("dispatch.send_timeout", dispatch.send_timeout), ("dispatch.lease", dispatch.lease));
+    in_order(r, ("dispatch.heartbeat", dispatch.heartbeat), ("dispatch.gone_after", dispatch.gone_after));
+    dispatch
+}
+
+fn only_to(r: &mut Reader) -> Option<Vec<Phone>> {
+    const KEY: &str = "dispatch.only_to";
+    if !r.has(KEY) {
+        return None;
+    }
+    let mut phones = Vec::new();
+    for (at, text) in r.list(KEY).iter().enumerate() {
+        match Phone::parse(text) {
+            Ok(phone) => phones.push(phone),
+            // The number itself is left out: it is somebody's.
+            Err(why) => r.accuse(KEY, &format!("number {} {why}", at + 1)),
+        }
+    }
+    r.note(KEY, format!("({} numbers)", phones.len()));
+    Some(phones)
+}
+
+fn retry(r: &mut Reader) -> Retry {
+    let retry = Retry {
+        max_attempts: r.integer("retry.max_attempts", 1..=100),
+        base: r.duration("retry.base", 10 * MS..=HOUR),
+        cap: r.duration("retry.cap", 10 * MS..=DAY),
+        sender_pause: r.duration("retry.sender_pause", 10 * MS..=HOUR),
+        sender_pause_cap: r.duration("retry.sender_pause_cap", 10 * MS..=DAY),
+        sender_recovery_step: r.duration("retry.sender_recovery_step", 10 * MS..=HOUR),
+    };
+    in_order(r, ("retry.base", retry.base), ("retry.cap", retry.cap));
+    in_order(r, ("retry.sender_pause", retry.sender_pause), ("retry.sender_pause_cap", retry.sender_pause_cap));
+    retry
+}
+
+fn doubt(r: &mut Reader, dispatch: &Dispatch) -> Doubt {
+    let doubt = Doubt {
+        window: r.duration("doubt.window", SECOND..=DAY),
+        later_attempts: r.integer("doubt.later_attempts", 1..=1_000),
+        max: r.duration("doubt.max", SECOND..=30 * DAY),
+    };
+    in_order(r, ("dispatch.send_timeout", dispatch.send_timeout), ("doubt.max", doubt.max));
+    in_order(r, ("doubt.window", doubt.window), ("doubt.max", doubt.max));
+    doubt
+}
+
+fn pace(r: &mut Reader) -> Pace {
+    Pace {
+        recipient_interval: r.duration("pace.recipient_interval", 10 * MS..=DAY),
+        recipient_burst: r.integer("pace.recipient_burst", 1..=45),
+    }
+}
+
+fn consent(r: &mut Reader) -> Consent {
+    Consent {
+        grace: r.duration("consent.grace", Duration::ZERO..=DAY),
+        pending_limit: r.duration("consent.pending_limit", Duration::ZERO..=30 * DAY),
+    }
+}
+
+fn senders(r: &mut Reader, needs: Needs) -> BTreeMap<String, Sender> {
+    // Read even if no sender takes them from here, so that they are checked and shown.
+    let shared = meta_shared(r);
+    let mut senders = BTreeMap::new();
+    let mut numbers: BTreeMap<String, String> = BTreeMap::new();
+    for name in r.names("senders") {
+        let at = format!("senders.{name}");
+        if !is_sender_name(&name) {
+            r.accuse(&at, "a sender's name has 1 to 40 letters a to z, digits and single _, and begins with a letter");
+        }
+        let sender = sender(r, &name, &shared, needs);
+        let Provider::Meta(meta) = &sender.provider;
+        if !meta.phone_number_id.is_empty()
+            && let Some(other) = numbers.insert(meta.phone_number_id.clone(), name.clone())
+        {
+            r.blame(&format!("{at}.phone_number_id"), &format!("is the number of senders.{other} already"));
+        }
+        senders.insert(name, sender);
+    }
+    if senders.is_empty() && needs.senders {
+        r.miss("senders", "there is none; describe one in a section [senders.main] with its phone_number_id");
+    }
+    senders
+}
+
+struct MetaShared {
+    base_url: String,
+    version: String,
+    rate_per_second: u32,
+}
+
+fn meta_shared(r: &mut Reader) -> MetaShared {
+    MetaShared {
+        base_url: meta_base_url(r, "meta.base_url"),
+        version: meta_version(r, "meta.version"),
+        rate_per_second: r.integer("meta.rate_per_second", RATES),
+    }
+}
+
+const RATES: RangeInclusive<i64> = 1..=1_000;
+
+fn meta_base_url(r: &mut Reader, key: &str) -> String {
+    const SCHEME: Scheme =
+        Scheme { schemes: &["https", "http"], plain_only_here: true, like: "https://graph.facebook.com" };
+    r.url(key, &SCHEME)
+}
+
+fn meta_version(r: &mut Reader, key: &str) -> String {
+    r.text_of(key, "must be a version of Meta's Graph API, like \"v25.0\"", |text| {
+        let digits = |part: &str| !part.is_empty() && part.len() <= 3 && part.chars().all(|c| c.is_ascii_digit());
+        text.strip_prefix('v').and_then(|rest| rest.split_once('.')).is_some_and(|(a, b)| digits(a) && digits(b))
+    })
+}
+
+fn sender(r: &mut Reader, name: &str, shared: &MetaShared, needs: Needs) -> Sender {
+    const ID: &str = "must be the digits that Meta shows, in quotes, like \"106540352242922\"";
+    let key = |last: &str| format!("senders.{name}.{last}");
+    if r.has(&key("kind")) {
+        r.choice(&key("kind"), &[("meta", ())]);
+    } else {
+        r.miss(&key("kind"), "is missing; write kind = \"meta\"");
+    }
+    let phone_number_id = if r.has(&key("phone_number_id")) {
+        r.text_of(&key("phone_number_id"), ID, is_meta_id)
+    } else {
+        r.miss(&key("phone_number_id"), "is missing; Meta shows it beside the number in WhatsApp Manager");
+        String::new()
+    };
+    let waba_id = r.has(&key("waba_id")).then(|| r.text_of(&key("waba_id"), ID, is_meta_id));
+    let base_url = if r.has(&key("base_url")) { meta_base_url(r, &key("base_url")) } else { shared.base_url.clone() };
+    let version = if r.has(&key("version")) { meta_version(r, &key("version")) } else { shared.version.clone() };
+    let rate_per_second =
+        if r.has(&key("rate_per_second")) { r.integer(&key("rate_per_second"), RATES) } else { shared.rate_per_second };
+    let daily = daily(r, name);
+    let secret = |r: &mut Reader, last: &str, needed: bool| {
+        let from = SecretFrom { needed, conventional: None, like: "", in_file: |_| false, check: is_printable };
+        r.secret(&key(last), &from)
+    };
+    let provider = Provider::Meta(Meta {
+        phone_number_id,
+        waba_id,
+        base_url,
+        version,
+        token: secret(r, "token", needs.senders),
+        app_secret: secret(r, "app_secret", needs.senders),
+        previous_app_secret: secret(r, "previous_app_secret", false),
+        verify_token: secret(r, "verify_token", needs.senders),
+    });
+    Sender { name: name.to_owned(), rate_per_second, daily, provider }
+}
+
+fn daily(r: &mut Reader, name: &str) -> Option<Daily> {
+    let key = |last: &str| format!("senders.{name}.{last}");
+    let limit = r.has(&key("daily_limit")).then(|| r.integer(&key("daily_limit"), 1..=100_000_000));
+    let portfolio = r.has(&key("portfolio")).then(|| r.text(&key("portfolio")));
+    let share = r.has(&key("daily_share")).then(|| r.share(&key("daily_share"), 0.01..=1.0));
+    if limit.is_none() {
+        for (given, last) in [(portfolio.is_some(), "portfolio"), (share.is_some(), "daily_share")] {
+            if given {
+                r.blame(&key(last), &format!("means nothing without {}", key("daily_limit")));
+            }
+        }
+    }
+    Some(Daily { portfolio: portfolio.unwrap_or_else(|| name.to_owned()), limit: limit?, share: share.unwrap_or(0.95) })
+}
+
+fn http(r: &mut Reader) -> Http {
+    const PUBLIC: Scheme =
+        Scheme { schemes: &["https", "http"], plain_only_here: true, like: "https://recado.example.com" };
+    const KEY: SecretFrom = SecretFrom {
+        needed: false,
+        conventional: None,
+        like: "",
+        in_file: |_| false,
+        check: |text| match text.len() {
+            0..32 => Err("must have at least 32 characters; make one with `openssl rand -hex 32`".to_owned()),
+            _ => is_printable(text),
+        },
+    };
+    let http = Http {
+        listen: r.address("http.listen"),
+        metrics_listen: r.address("http.metrics_listen"),
+        public_url: r.has("http.public_url").then(|| r.url("http.public_url", &PUBLIC)),
+        webhook_body_limit: r.integer("http.webhook_body_limit", 65_536..=67_108_864),
+        api_body_limit: r.integer("http.api_body_limit", 1_024..=67_108_864),
+        request_timeout: r.duration("http.request_timeout", 100 * MS..=10 * MINUTE),
+        server_key: r.secret("http.server_key", &KEY),
+    };
+    if http.listen == http.metrics_listen && http.listen.port() != 0 {
+        r.blame("http.metrics_listen", "is the address of http.listen; the figures have a listener of their own");
+    }
+    http
+}
+
+fn templates(r: &mut Reader, needs: Needs, senders: &BTreeMap<String, Sender>) -> Templates {
+    const DEFAULT: &str = "templates.default_sender";
+    let dir = r.folder("templates.dir", &["/usr/share/recado/templates"]);
+    if dir.is_none() && needs.templates && !r.is_set("templates.dir") {
+        r.miss(
+            "templates.dir",
+            "there is no folder `templates` here and no /usr/share/recado/templates; name the folder of your templates",
+        );
+    }
+    let mut default_sender = r.has(DEFAULT).then(|| r.text(DEFAULT));
+    let names: Vec<&str> = senders.keys().map(String::as_str).collect();
+    match (&default_sender, names.as_slice()) {
+        (Some(named), known) => {
+            if !senders.contains_key(named) && !named.is_empty() && needs.senders {
+                r.blame(
+                    DEFAULT,
+                    &format!("there is no sender of this name{}", did_you_mean(named, known.iter().copied())),
+                );
+            }
+        }
+        (None, [only]) => default_sender = Some((*only).to_owned()),
+        (None, []) => {}
+        (None, several) => {
+            r.miss(DEFAULT, &format!("is missing; there are several senders, name one of {}", several.join(", ")));
+        }
+    }
+    Templates { dir: dir.unwrap_or_else(|| PathBuf::from("templates")), default_sender }
+}
+
+fn outbox(r: &mut Reader) -> Outbox {
+    Outbox {
+        batch: r.integer("outbox.batch", 1..=2_000),
+        poll: r.duration("outbox.poll", 10 * MS..=MINUTE),
+        lease: r.duration("outbox.lease", SECOND..=HOUR),
+    }
+}
+
+fn upkeep(r: &mut Reader) -> Upkeep {
+    let upkeep = Upkeep {
+        every: r.duration("upkeep.every", 10 * MS..=MINUTE),
+        batch: r.integer("upkeep.batch", 1..=10_000),
+        tidy_every: r.duration("upkeep.tidy_every", SECOND..=DAY),
+        keep_notifications: r.duration("upkeep.keep_notifications", DAY..=3_650 * DAY),
+        keep_identities: r.duration("upkeep.keep_identities", DAY..=3_650 * DAY),
+        keep_rejected: r.duration("upkeep.keep_rejected", DAY..=3_650 * DAY),
+        keep_webhooks: r.duration("upkeep.keep_webhooks", DAY..=3_650 * DAY),
+    };
+    let (short, long) = (upkeep.keep_notifications, upkeep.keep_identities);
+    if short > long && !long.is_zero() {
+        r.blame(
+            "upkeep.keep_identities",
+            "must not be less than upkeep.keep_notifications, or a repeated event would be sent again",
+        );
+    }
+    upkeep
+}
+
+fn log(r: &mut Reader) -> Log {
+    let format = r.choice("log.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+    let what = "must be a level like \"info\", or levels by module like \"info,recado::worker=debug\"";
+    let level = r.text_of("log.level", what, |text| text.split(',').all(is_log_directive));
+    Log { format: format.unwrap_or(LogFormat::Text), level }
+}
+
+fn amqp_name(r: &mut Reader, key: &str) -> String {
+    let what = "must have at most 200 letters, digits, or one of . _ : - and must not begin with amq.";
+    r.text_of(key, what, |text| {
+        text.len() <= 200
+            && !text.starts_with("amq.")
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-'))
+    })
+}
+
+/// The second must be longer than the first. Silent if one of them was wrong already.
+fn in_order(r: &mut Reader, (short, shorter): (&str, Duration), (long, longer): (&str, Duration)) {
+    if shorter.is_zero() || longer.is_zero() || shorter < longer {
+        return;
+    }
+    // Blame the one that the user wrote.
+    if r.is_set(long) || !r.is_set(short) {
+        r.blame(long, &format!("must be longer than {short}"));
+    } else {
+        r.blame(short, &format!("must be shorter than {long}"));
+    }
+}
+
+/// `info`, or `recado::worker=info`.
+fn is_log_directive(text: &str) -> bool {
+    let (module, level) = text.trim().split_once('=').map_or(("recado", text.trim()), |(m, l)| (m.trim(), l.trim()));
+    let is_module = !module.is_empty() && module.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':'));
+    is_module && matches!(level, "off" | "error" | "warn" | "info" | "debug" | "trace")
+}
+
+fn is_sender_name(name: &str) -> bool {
+    name.len() <= 40
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && !name.contains("__")
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+fn is_meta_id(text: &str) -> bool {
+    (5..=25).contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit())
+}
+
+fn is_printable(text: &str) -> Result<(), String> {
+    if text.chars().all(|c| c.is_ascii_graphic()) {
+        Ok(())
+    } else {
+        Err("has a space, a line break or another character that no such secret has".to_owned())
+    }
+}
+
+fn is_without_password(url: &str) -> bool {
+    reqwest::Url::parse(url)
+        .is_ok_and(|url| url.password().is_none() && !url.query().unwrap_or("").contains("password"))
+}

@@ -1,0 +1,25 @@
+//! People's identifiers, learnt from what providers say and never made by rewriting a number.
+
+use sqlx::PgPool;
+
+use super::Error;
+
+/// Remembers the provider's ids of a person. What is `None` stays as it was.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn learn(pool: &PgPool, contact: i64, wa_id: Option<&str>, user_id: Option<&str>) -> Result<(), Error> {
+    sqlx::query!(
+        r#"
+        -- contacts: learn
+        update contacts set wa_id = coalesce($2, wa_id), user_id = coalesce($3, user_id)
+        where id = $1 and (wa_id is distinct from coalesce($2, wa_id) or user_id is distinct from coalesce($3, user_id))
+        "#,
+        contact,
+        wa_id,
+        user_id
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,287 @@
+//! The claim (T2): picks due notifications, decides each from rows that it locked, and takes those that go.
+//!
+//! Longer than other files only by its one statement, which is to be read as a whole.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{Error, Time, time};
+use crate::domain::notification::AttemptId;
+
+/// What a claim may take, and by which rules.
+#[derive(Debug, Clone)]
+pub struct Terms<'a> {
+    pub sender: i16,
+    /// At most so many go: free slots that hold a rate token.
+    pub permits: i64,
+    /// At most so many are looked at.
+    pub scan: i64,
+    /// Nothing due before these is waiting, urgent and normal: dead index entries need not be read again.
+    pub due_from: [Timestamp; 2],
+    pub lease: Duration,
+    pub pace: Pace,
+    /// Only these numbers may be written to, if set.
+    pub only_to: Option<&'a [String]>,
+    /// The day's unique recipients are used up: only people already counted go.
+    pub day_full: bool,
+}
+
+/// The recipient's pace: one message an `interval`, and `burst` (from 1) at once if they are paid back.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    pub interval: Duration,
+    pub burst: u32,
+}
+
+impl Pace {
+    /// How far ahead of the pace a message may still go, in milliseconds.
+    #[must_use]
+    pub fn tolerance_ms(&self) -> i64 {
+        millis(self.interval) * i64::from(self.burst.saturating_sub(1))
+    }
+}
+
+/// A notification that is ours to send until its lease runs out. Given back by value when it is settled.
+#[derive(Debug)]
+pub struct Claim {
+    pub attempt: AttemptId,
+    pub contact_id: i64,
+    /// E.164, as it was recorded.
+    pub phone: String,
+    pub template: String,
+    pub language: String,
+    /// The filled-in values, JSON.
+    pub filled: String,
+    pub tries: u16,
+    pub backoffs: u16,
+    pub resend: bool,
+}
+
+/// What one claim did.
+#[derive(Debug, Default)]
+pub struct Claimed {
+    pub go: Vec<Claim>,
+    /// Rows that ended or were put to wait.
+    pub put_aside: usize,
+    /// Rows that could have gone if there had been more permits.
+    pub left: usize,
+    /// Contacts whose lane must be woken, because what it waited for will not come.
+    pub wake: Vec<i64>,
+    /// The earliest time at which each class had something due, if any was seen.
+    pub first_due: [Option<Timestamp>; 2],
+}
+
+/// Claims what may go now.
+///
+/// # Errors
+/// If the database cannot be asked. What it did then is unknown: what went is in doubt when its lease runs out.
+#[expect(clippy::too_many_lines, reason = "one statement decides everything, so that it can be read as a whole")]
+pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
+    let rows = sqlx::query!(
+        r#"
+        -- dispatch: claim
+        with clock as materialized (
+          select recado_now() as now
+        ), stopped as materialized (
+          select exists (select from holds h where h.released_at is null and (h.until is null or h.until > (select now from clock))
+            and (h.scope = 'everything' or h.scope = 'sender' and h.sender = $1)) as yes
+        ), urgent as materialized (
+          select n.id, n.class, n.due_at, n.contact_id, n.purpose, n.template, n.language, n.subject, n.journey, n.journey_key,
+            n.stage, n.event_time, n.expires_at, n.grace_until, n.consent_until, n.quiet
+          from notifications n
+          where n.sender = $1 and n.class = 0 and n.state = 'pending' and n.waiting_on is null
+            and n.due_at >= $4 and n.due_at <= (select now from clock) and not (select yes from stopped)
+          order by n.due_at, n.id limit $3
+          for no key update skip locked
+        ), normal as materialized (
+          select n.id, n.class, n.due_at, n.contact_id, n.purpose, n.template, n.language, n.subject, n.journey, n.journey_key,
+            n.stage, n.event_time, n.expires_at, n.grace_until, n.consent_until, n.quiet
+          from notifications n
+          where n.sender = $1 and n.class = 1 and n.state = 'pending' and n.waiting_on is null
+            and n.due_at >= $5 and n.due_at <= (select now from clock) and not (select yes from stopped)
+          order by n.due_at, n.id limit greatest(0, $3 - (select count(*) from urgent))
+          for no key update skip locked
+        ), seen as materialized (
+          -- Both rows are locked before they are read: a revocation, a settled attempt or a newly waiting row that commits
+          -- meanwhile is seen. Whoever holds a lock now is passed over and looked at again next time.
+          select d.*, c.phone, c.consents -> d.purpose ->> 'state' as consent, (c.consents -> d.purpose ->> 'entry')::int as entry,
+            (c.consents -> d.purpose ->> 'until')::timestamptz as asked_until,
+            l.pace_tat, l.in_flight, l.head, l.waiting, l.blocked, l.backoff_until, l.backoffs, l.sent_at, l.window_until
+          from (select * from urgent union all select * from normal) d
+          join contacts c on c.id = d.contact_id
+          join lanes l on l.contact_id = d.contact_id and l.sender = $1
+          for no key update of c, l skip locked
+        ), judged as materialized (
+          select s.*, k.now,
+            case
+              when s.expires_at <= k.now then 'expired'
+              when j.by is not null then 'superseded'
+              when not (s.phone = any ($9::text[])) then 'not_in_only_to'
+              when s.consent = 'revoked' then 'consent_revoked'
+              when s.consent = 'pending' and least(s.consent_until, s.asked_until) <= k.now then 'not_confirmed'
+              when s.consent is null and s.grace_until <= k.now then 'no_consent'
+            end as why,
+            j.by as superseded_by,
+            case
+              when s.consent is distinct from 'granted' then 'consent'
+              when t.status is distinct from 'approved' or t.until > k.now or h.held then 'template'
+              when s.quiet @> k.now then 'quiet'
+              when $10 and s.sent_at < k.now - interval '24 h' and s.window_until < k.now then 'day_limit'
+              when s.subject is not null and exists (select from notifications e where e.contact_id = s.contact_id
+                and e.subject = s.subject and e.id < s.id and e.state = 'pending') then 'subject'
+            end as stop,
+            least(s.expires_at, greatest(t.until, h.until)) as template_until,
+            greatest(s.pace_tat - $8 * interval '1 ms', s.backoff_until) as free_at
+          from seen s cross join clock k
+          left join template_states t on t.sender = $1 and t.template = s.template and t.language = s.language
+          left join lateral (
+            select true as held, max(coalesce(h.until, 'infinity')) as until from holds h
+            where h.released_at is null and (h.until is null or h.until > k.now) and h.scope = 'template' and h.sender = $1
+              and h.template = s.template and (h.language is null or h.language = s.language)
+            having count(*) > 0
+          ) h on true
+          left join lateral (
+            select i.source || ' ' || i.id as by from inbox i
+            where s.journey_key is not null and i.journey_key = s.journey_key and i.journey = s.journey
+              and i.stage > s.stage and i.time >= s.event_time
+            order by i.stage desc limit 1
+          ) j on true
+        ), placed as materialized (
+          select g.*, why is null and stop is null as candidate,
+            why is null and stop is null and in_flight is null and (not waiting or head = id or class = 0)
+              and row_number() over lane = 1 as turn
+          from judged g
+          window lane as (partition by contact_id, why is null and stop is null order by class, head is distinct from id, due_at, id)
+        ), ranked as materialized (
+          select p.*, turn and free_at <= now as ready,
+            row_number() over (partition by turn and free_at <= now order by class, due_at, id) as place
+          from placed p
+        ), fated as materialized (
+          select r.*, case
+              when why is not null then 'end'
+              when stop is not null then 'wait'
+              when ready and place <= $2 then 'go'
+              when bool_or(ready and place > $2) over (partition by contact_id) then 'later'
+              when turn then 'turn'
+              else 'queue'
+            end as fate
+          from ranked r
+        ), lane as (
+          update lanes l set
+            pace_tat = case when f.go is not null then greatest(l.pace_tat, f.now) + $7 * interval '1 ms' else l.pace_tat end,
+            sent_at = case when f.go is not null then f.now else l.sent_at end,
+            in_flight = coalesce(f.go, l.in_flight),
+            head = coalesce(f.turn, case when f.spent then null else l.head end),
+            waiting = l.waiting or f.queue or f.turn is not null,
+            blocked = l.blocked or f.subject
+          from (
+            select contact_id, now, (array_agg(id) filter (where fate = 'go'))[1] as go,
+              (array_agg(id) filter (where fate = 'turn'))[1] as turn, bool_or(fate = 'queue') as queue,
+              bool_or(fate = 'wait' and stop = 'subject') as subject, bool_or(id = head and fate <> 'later') as spent
+            from fated where fate <> 'later' group by contact_id, now
+          ) f
+          where l.contact_id = f.contact_id and l.sender = $1
+            and (f.go is not null or f.turn is not null or f.queue or f.subject or f.spent)
+        ), moved as (
+          update notifications n set
+            state = case f.fate when 'go' then 'sending' when 'end' then 'suppressed' else 'pending' end::notification_state,
+            attempt = n.attempt + (f.fate = 'go')::int,
+            consent_entry = case when f.fate = 'go' then f.entry else n.consent_entry end,
+            lease_until = case when f.fate = 'go' then f.now + $6 * interval '1 ms' end,
+            reason = case when f.fate = 'end' then f.why end,
+            superseded_by = f.superseded_by,
+            ended_at = case when f.fate = 'end' then f.now end,
+            statuses = n.statuses + (f.fate = 'end')::int,
+            waiting_on = case f.fate when 'wait' then f.stop when 'queue' then 'lane' end::wait,
+            due_at = case f.fate
+              when 'turn' then least(n.expires_at, f.free_at)
+              when 'queue' then n.expires_at
+              when 'wait' then least(n.expires_at, case f.stop
+                when 'consent' then case when f.consent is null then n.grace_until else least(n.consent_until, f.asked_until) end
+                when 'template' then f.template_until
+                when 'quiet' then (select upper(r) from unnest(f.quiet) r where r @> f.now)
+                when 'day_limit' then f.now + interval '15 min'
+              end)
+            end
+          from fated f
+          where n.id = f.id and f.fate <> 'later'
+          returning n.id, n.sender, n.attempt, n.tries, n.resends, n.statuses, n.filled, f.fate, f.why, f.stop, f.contact_id, f.phone, f.template,
+            f.language, f.entry, f.now, f.class, f.due_at, f.waiting, f.blocked, f.backoffs
+        ), tried as (
+          insert into attempts (notification_id, number, sender, claimed_at, resend, consent_entry)
+          select id, attempt, sender, now, resends > 0, entry from moved where fate = 'go'
+        ), told as (
+          insert into outbox (notification_id, sequence, kind, reason, at)
+          select id, statuses, 'suppressed', why, now from moved where fate = 'end'
+        ), noted as (
+          insert into timeline (notification_id, at, what, detail)
+          select id, now, 'waits', stop from moved where fate = 'wait'
+        )
+        select m.id as "id!", m.fate as "fate!", m.attempt as "attempt!", m.contact_id as "contact_id!", m.phone as "phone!",
+          m.template as "template!", m.language as "language!", case when m.fate = 'go' then m.filled::text end as filled,
+          m.tries as "tries!", m.backoffs as "backoffs!", m.resends > 0 as "resend!", m.class as "class!",
+          m.due_at as "due_at!: Time", m.fate in ('end', 'wait') and (m.waiting or m.blocked) as "wake!"
+        from moved m
+        union all
+        select f.id, f.fate, 0::int2, f.contact_id, '', '', '', null, 0::int2, 0::int2, false, f.class, f.due_at, false
+        from fated f where f.fate = 'later'
+        union all
+        -- Where the due rows begin, those passed over included.
+        select '00000000-0000-0000-0000-000000000000', 'first', 0::int2, 0, '', '', '', null, 0::int2, 0::int2, false, d.class, min(d.due_at), false
+        from (select class, due_at from urgent union all select class, due_at from normal) d group by d.class
+        "#,
+        terms.sender,
+        terms.permits,
+        terms.scan,
+        time(terms.due_from[0]) as _,
+        time(terms.due_from[1]) as _,
+        millis(terms.lease) as _,
+        millis(terms.pace.interval) as _,
+        terms.pace.tolerance_ms() as _,
+        terms.only_to as _,
+        terms.day_full,
+    )
+    .fetch_all(pool)
+    .await?;
+
+    let mut claimed = Claimed::default();
+    for row in rows {
+        if row.wake {
+            claimed.wake.push(row.contact_id);
+        }
+        match (row.fate.as_str(), row.filled) {
+            ("go", Some(filled)) => claimed.go.push(Claim {
+                attempt: AttemptId { notification: row.id, number: row.attempt },
+                contact_id: row.contact_id,
+                phone: row.phone,
+                template: row.template,
+                language: row.language,
+                filled,
+                tries: row.tries.unsigned_abs(),
+                backoffs: row.backoffs.unsigned_abs(),
+                resend: row.resend,
+            }),
+            ("go", None) => return Err(inconsistent("filled", row.id)),
+            ("later", _) => claimed.left += 1,
+            ("first", _) => {
+                if let Some(first) = usize::try_from(row.class).ok().and_then(|class| claimed.first_due.get_mut(class))
+                {
+                    *first = Some(row.due_at.to_jiff());
+                }
+            }
+            _ => claimed.put_aside += 1,
+        }
+    }
+    Ok(claimed)
+}
+
+fn inconsistent(column: &'static str, id: Uuid) -> Error {
+    Error::Inconsistent { table: "notifications", column, row: id.to_string() }
+}
+
+pub(super) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,224 @@
+//! Stops with a reason and an end, on a sender, a template or everything.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::PgPool;
+
+use super::{Error, Time, dispatch::millis};
+
+/// What a hold stops.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    Everything,
+    Sender(i16),
+    /// In all languages if `language` is none.
+    Template {
+        sender: i16,
+        template: String,
+        language: Option<String>,
+    },
+}
+
+/// A hold to be placed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    pub scope: Scope,
+    /// A stable name.
+    pub reason: String,
+    /// For people.
+    pub detail: Option<String>,
+    /// Until somebody releases it, if none.
+    pub lasts: Option<Duration>,
+    pub by: String,
+}
+
+/// A hold in force.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct InForce {
+    pub id: i64,
+    pub scope: String,
+    pub sender: Option<String>,
+    pub template: Option<String>,
+    pub language: Option<String>,
+    pub reason: String,
+    pub detail: Option<String>,
+    pub placed_at: Timestamp,
+    pub placed_by: String,
+    pub until: Option<Timestamp>,
+}
+
+fn parts(scope: &Scope) -> (&'static str, Option<i16>, Option<&str>, Option<&str>) {
+    match scope {
+        Scope::Everything => ("everything", None, None, None),
+        Scope::Sender(sender) => ("sender", Some(*sender), None, None),
+        Scope::Template { sender, template, language } => {
+            ("template", Some(*sender), Some(template), language.as_deref())
+        }
+    }
+}
+
+/// Places a hold, or prolongs the one of the same scope and reason. Says whether it is new.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn place(pool: &PgPool, hold: &Hold) -> Result<bool, Error> {
+    let (scope, sender, template, language) = parts(&hold.scope);
+    let row = sqlx::query!(
+        r#"
+        -- holds: place
+        insert into holds (scope, sender, template, language, reason, detail, placed_by, until)
+        values ($1::text::hold_scope, $2, $3, $4, $5, $6, $7, recado_now() + $8::int8 * interval '1 ms')
+        on conflict (scope, coalesce(sender, 0), coalesce(template, ''), coalesce(language, ''), reason) where released_at is null
+        do update set until = greatest(holds.until, excluded.until), detail = excluded.detail
+        returning xmax = 0 as "new!"
+        "#,
+        scope,
+        sender,
+        template,
+        language,
+        hold.reason,
+        hold.detail,
+        hold.by,
+        hold.lasts.map(millis),
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(row.new)
+}
+
+/// Releases the holds of a scope, or only those with this reason, and brings back what waited for them, in batches. Says how
+/// many holds were released.
+///
+/// # Errors
+/// If the database does not take it; upkeep brings back what was left.
+pub async fn release(pool: &PgPool, scope: &Scope, reason: Option<&str>, by: &str) -> Result<u64, Error> {
+    let (name, sender, template, language) = parts(scope);
+    let released = sqlx::query!(
+        r#"
+        -- holds: release
+        update holds set released_at = recado_now(), released_by = $6
+        where released_at is null and scope = $1::text::hold_scope and sender is not distinct from $2 and template is not distinct from $3
+          and ($4::text is null or language is not distinct from $4) and ($5::text is null or reason = $5)
+        "#,
+        name,
+        sender,
+        template,
+        language,
+        reason,
+        by
+    )
+    .execute(pool)
+    .await?
+    .rows_affected();
+    if let Scope::Template { sender, template, .. } = scope {
+        wake_template(pool, *sender, template).await?;
+    }
+    Ok(released)
+}
+
+/// Releases one hold by its number. Says which scope it had, if it was in force.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn release_one(pool: &PgPool, id: i64, by: &str) -> Result<bool, Error> {
+    let row = sqlx::query!(
+        "update holds set released_at = recado_now(), released_by = $2 where id = $1 and released_at is null returning sender, template",
+        id,
+        by
+    )
+    .fetch_optional(pool)
+    .await?;
+    let Some(row) = row else { return Ok(false) };
+    if let (Some(sender), Some(template)) = (row.sender, row.template) {
+        wake_template(pool, sender, &template).await?;
+    }
+    Ok(true)
+}
+
+/// Brings back what waits for this template, a batch at a time; the claim decides each again.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn wake_template(pool: &PgPool, sender: i16, template: &str) -> Result<u64, Error> {
+    const BATCH: i64 = 1_000;
+    let mut woken = 0;
+    loop {
+        let done = sqlx::query!(
+            r#"
+            -- holds: wake
+            update notifications n set waiting_on = null, due_at = least(n.expires_at, recado_now())
+            from (select id from notifications where waiting_on = 'template' and sender = $1 and template = $2
+                  order by id limit $3 for no key update skip locked) w
+            where n.id = w.id
+            "#,
+            sender,
+            template,
+            BATCH
+        )
+        .execute(pool)
+        .await?
+        .rows_affected();
+        woken += done;
+        if done < BATCH.unsigned_abs() {
+            return Ok(woken);
+        }
+    }
+}
+
+/// Templates for which somebody waits although nothing stands in the way any more.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn free_templates_with_queue(pool: &PgPool) -> Result<Vec<(i16, String)>, Error> {
+    let rows = sqlx::query!(
+        r#"
+        -- upkeep: free templates with a queue
+        with waiting as (
+          select distinct sender, template, language from notifications where waiting_on = 'template'
+        )
+        select distinct w.sender as "sender!", w.template as "template!" from waiting w
+        join template_states t on t.sender = w.sender and t.template = w.template and t.language = w.language
+        where t.status = 'approved' and (t.until is null or t.until <= recado_now())
+          and not exists (select from holds h where h.scope = 'template' and h.released_at is null
+            and (h.until is null or h.until > recado_now()) and h.sender = w.sender and h.template = w.template
+            and (h.language is null or h.language = w.language))
+        "#
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.sender, row.template)).collect())
+}
+
+/// All holds in force, oldest first.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn in_force(pool: &PgPool) -> Result<Vec<InForce>, Error> {
+    let rows = sqlx::query!(
+        r#"
+        select h.id, h.scope::text as "scope!", s.name as "sender?", h.template, h.language, h.reason, h.detail,
+          h.placed_at as "placed_at: Time", h.placed_by, h.until as "until: Time"
+        from holds h left join senders s on s.id = h.sender
+        where h.released_at is null and (h.until is null or h.until > recado_now())
+        order by h.id
+        "#
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| InForce {
+            id: row.id,
+            scope: row.scope,
+            sender: row.sender,
+            template: row.template,
+            language: row.language,
+            reason: row.reason,
+            detail: row.detail,
+            placed_at: row.placed_at.to_jiff(),
+            placed_by: row.placed_by,
+            until: row.until.map(Time::to_jiff),
+        })
+        .collect())
+}

@@ -1,0 +1,136 @@
+//! What is to be told to producers, in order, and who tells it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{Error, Time, dispatch::millis};
+
+/// Something to tell.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub id: i64,
+    pub at: Timestamp,
+    /// accepted, delivered, read, failed, suppressed, in_doubt; inbound.
+    pub kind: String,
+    pub reason: Option<String>,
+    pub payload: Option<Value>,
+    pub notification: Option<About>,
+}
+
+/// The notification that it is about.
+#[derive(Debug, Clone)]
+pub struct About {
+    pub id: Uuid,
+    /// Counts what was told about this notification, from 1.
+    pub sequence: i32,
+    pub event_source: String,
+    pub event_id: String,
+    pub journey_key: Option<String>,
+    pub subject: Option<String>,
+    pub template: String,
+    pub language: String,
+    pub sender: String,
+    pub attempt: i16,
+    pub message_id: Option<String>,
+    pub resends: i16,
+    pub duplicate: bool,
+}
+
+/// Takes or keeps the lease of this name. Says whether we have it.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn hold_lease(pool: &PgPool, name: &str, holder: Uuid, lasts: Duration) -> Result<bool, Error> {
+    // Real time: a lease between processes runs out whatever a test's clock shows.
+    let mine = sqlx::query_scalar!(
+        r#"
+        -- outbox: lease
+        insert into leases (name, holder, until) values ($1, $2, clock_timestamp() + $3 * interval '1 ms')
+        on conflict (name) do update set holder = excluded.holder, until = excluded.until
+        where leases.holder = excluded.holder or leases.until < clock_timestamp()
+        returning true as "mine!"
+        "#,
+        name,
+        holder,
+        millis(lasts) as _
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(mine.is_some())
+}
+
+/// The next to be told, at most `limit`: only rows older than every transaction that runs, so that none is overtaken by one that
+/// commits later.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn next(pool: &PgPool, limit: i64) -> Result<Vec<Told>, Error> {
+    let rows = sqlx::query!(
+        r#"
+        -- outbox: next
+        with row as materialized (
+          select * from outbox where written_in < pg_snapshot_xmin(pg_current_snapshot()) order by id limit $1
+        )
+        select o.id as "id!", o.at as "at!: Time", o.kind as "kind!", o.reason, o.payload, o.notification_id, o.sequence,
+          n.event_source as "event_source?", n.event_id as "event_id?", n.journey_key, n.subject, n.template as "template?", n.language as "language?",
+          s.name as "sender?", n.attempt as "attempt?", n.message_id, n.resends as "resends?", n.duplicate as "duplicate?"
+        from row o
+        left join notifications n on n.id = o.notification_id
+        left join senders s on s.id = n.sender
+        order by o.id
+        "#,
+        limit
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Told {
+            id: row.id,
+            at: row.at.to_jiff(),
+            kind: row.kind,
+            reason: row.reason,
+            payload: row.payload,
+            notification: row.notification_id.map(|id| About {
+                id,
+                sequence: row.sequence.unwrap_or(0),
+                event_source: row.event_source.unwrap_or_default(),
+                event_id: row.event_id.unwrap_or_default(),
+                journey_key: row.journey_key,
+                subject: row.subject,
+                template: row.template.unwrap_or_default(),
+                language: row.language.unwrap_or_default(),
+                sender: row.sender.unwrap_or_default(),
+                attempt: row.attempt.unwrap_or(0),
+                message_id: row.message_id,
+                resends: row.resends.unwrap_or(0),
+                duplicate: row.duplicate.unwrap_or(false),
+            }),
+        })
+        .collect())
+}
+
+/// Forgets what the broker has confirmed.
+///
+/// # Errors
+/// If the database does not take it; the same is told again then, with the same id.
+pub async fn told(pool: &PgPool, ids: &[i64]) -> Result<(), Error> {
+    sqlx::query!("delete from outbox where id = any ($1)", ids).execute(pool).await?;
+    Ok(())
+}
+
+/// How old the oldest untold row is, in seconds.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn lag(pool: &PgPool) -> Result<f64, Error> {
+    Ok(sqlx::query_scalar!(
+        r#"select coalesce((select extract(epoch from recado_now() - at) from outbox order by id limit 1), 0)::float8 as "s!""#
+    )
+    .fetch_one(pool)
+    .await?)
+}

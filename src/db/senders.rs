@@ -1,0 +1,128 @@
+//! The senders' numbers in the database, the fleet of processes, and which cluster wrote these rows.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{Error, dispatch::millis};
+
+/// The sender's key, made at its first use.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn register(pool: &PgPool, name: &str) -> Result<i16, Error> {
+    // A row that exists is not rewritten: the sequence of keys is short.
+    if let Some(id) = find(pool, name).await? {
+        return Ok(id);
+    }
+    let id = sqlx::query_scalar!(
+        "insert into senders (name) values ($1) on conflict (name) do update set name = excluded.name returning id",
+        name
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(id)
+}
+
+/// The sender's key, if it has one.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn find(pool: &PgPool, name: &str) -> Result<Option<i16>, Error> {
+    Ok(sqlx::query_scalar!("select id from senders where name = $1", name).fetch_optional(pool).await?)
+}
+
+/// All senders that were ever here, with their keys.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn all(pool: &PgPool) -> Result<Vec<(i16, String)>, Error> {
+    let rows = sqlx::query!("select id, name from senders order by name").fetch_all(pool).await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
+}
+
+/// Says that this process lives, and learns how many that dispatch do: those seen within `gone_after`.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn beat(pool: &PgPool, worker: Uuid, dispatches: bool, gone_after: Duration) -> Result<i64, Error> {
+    // Real time, not the tests': a process lives or not whatever a test's clock shows.
+    let live = sqlx::query_scalar!(
+        r#"
+        -- fleet: beat
+        with me as (
+          insert into workers (id, dispatches) values ($1, $2)
+          on conflict (id) do update set seen_at = clock_timestamp()
+        ), gone as (
+          delete from workers where id <> $1 and seen_at < clock_timestamp() - $3 * interval '10 ms'
+        )
+        select count(*) as "n!" from workers
+        where dispatches and id <> $1 and seen_at >= clock_timestamp() - $3 * interval '1 ms'
+        "#,
+        worker,
+        dispatches,
+        millis(gone_after) as _
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(live + i64::from(dispatches))
+}
+
+/// Says that this process has ended in order.
+///
+/// # Errors
+/// If the database does not take it; it counts as gone a little later then.
+pub async fn leave(pool: &PgPool, worker: Uuid) -> Result<(), Error> {
+    sqlx::query!("delete from workers where id = $1", worker).execute(pool).await?;
+    Ok(())
+}
+
+/// Compares the cluster and timeline that the rows were written by with the one that holds them now. If they differ, everything is
+/// held in the same statement: a restore or a failover may have lost what was committed. Says whether it came to that.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn check_timeline(pool: &PgPool) -> Result<bool, Error> {
+    let row = sqlx::query!(
+        r#"
+        -- fleet: check timeline
+        with now as materialized (
+          select system_identifier, ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int as timeline from pg_control_system()
+        ), first as (
+          insert into written_by (system_identifier, timeline) select system_identifier, timeline from now on conflict do nothing
+        ), changed as (
+          update written_by w set system_identifier = n.system_identifier, timeline = n.timeline
+          from now n where (w.system_identifier, w.timeline) <> (n.system_identifier, n.timeline)
+          returning 1
+        ), held as (
+          insert into holds (scope, reason, detail, placed_by)
+          select 'everything', 'database_restored',
+            'The database continues from another point than it was left at. What was sent since then may not be known here; release when you have made sure.',
+            'recado'
+          from changed
+          on conflict do nothing
+        )
+        select count(*) as "n!" from changed
+        "#
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(row.n > 0)
+}
+
+/// How many people the senders of these keys have written to outside a service window within the last 24 hours.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn recipients_of_the_day(pool: &PgPool, senders: &[i16]) -> Result<i64, Error> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        -- fleet: recipients of the day
+        select count(distinct contact_id) as "n!" from lanes where sender = any ($1) and sent_at > recado_now() - interval '24 h'
+        "#,
+        senders
+    )
+    .fetch_one(pool)
+    .await?)
+}

@@ -1,0 +1,414 @@
+//! The whole story of a notification: what is known of it, told in the order of time, and what happens next.
+//!
+//! Where the facts come from is `db::story`'s business; how they look on a page or a terminal is the doors'.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    notification::{Best, State, Wait},
+    phone::Phone,
+};
+
+/// Gives the sentence for a reason's name, if it knows it.
+pub type Explain<'a> = &'a dyn Fn(&str) -> Option<&'static str>;
+
+/// All that is known of one notification.
+#[derive(Debug, Clone, Serialize)]
+pub struct Story {
+    pub id: Uuid,
+    #[serde(flatten)]
+    pub state: State,
+    pub created_at: Timestamp,
+    pub accepted_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    /// None if the database holds what is no number. Never serialised: the door decides who sees it whole.
+    #[serde(skip)]
+    pub phone: Option<Phone>,
+    pub sender: String,
+    pub template: String,
+    pub language: String,
+    pub purpose: String,
+    pub urgent: bool,
+    pub expires_at: Timestamp,
+    /// What its template wants done in doubt: `resend_once` or `never`.
+    pub doubt: String,
+    pub resends: i16,
+    /// The person may have got it twice.
+    pub duplicate: bool,
+    /// None if the event is not kept any more.
+    pub event: Option<Event>,
+    /// Source and id of the event that made it stale.
+    pub superseded_by: Option<String>,
+    /// The entry of the consent ledger that allowed the latest attempt.
+    pub consent: Option<ConsentEntry>,
+    /// The consent for its purpose as it stands now.
+    pub consent_now: ConsentNow,
+    /// The template's standing for this sender and language; none if it was never told.
+    pub template_status: Option<String>,
+    pub attempts: Vec<Attempt>,
+    pub notes: Vec<Note>,
+    pub holds: Vec<Hold>,
+    /// The earlier message of the same subject that it waits for.
+    pub behind: Option<Uuid>,
+}
+
+/// An event as the inbox has it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Event {
+    pub source: String,
+    pub id: String,
+    pub r#type: String,
+    pub subject: Option<String>,
+    pub time: Timestamp,
+    pub received_at: Timestamp,
+    pub journey: Option<String>,
+    pub journey_key: Option<String>,
+    pub stage: Option<i16>,
+    /// Why no notification followed.
+    pub ignored: Option<String>,
+    pub notifications: Vec<Uuid>,
+    /// When the same identity came with another body.
+    pub conflicts: Vec<Timestamp>,
+}
+
+/// Bytes that could not be an event.
+#[derive(Debug, Clone, Serialize)]
+pub struct Rejected {
+    pub id: Uuid,
+    pub received_at: Timestamp,
+    pub reason: String,
+    pub detail: String,
+    pub routing_key: String,
+    pub copies: i32,
+    pub replayed_at: Option<Timestamp>,
+    pub replay: Option<String>,
+}
+
+/// An entry of the consent ledger, without its payload.
+#[derive(Debug, Clone, Serialize)]
+pub struct ConsentEntry {
+    pub number: i32,
+    /// None if the entry is not there to be read.
+    pub at: Option<Timestamp>,
+    pub act: Option<String>,
+}
+
+/// What a person's consent for a purpose is at present; nobody has asked if `state` is none.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ConsentNow {
+    pub state: Option<String>,
+    pub entry: Option<i32>,
+}
+
+/// One request to the provider, with what was reported of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Attempt {
+    /// As the provider echoes it.
+    pub id: String,
+    pub number: i16,
+    pub claimed_at: Timestamp,
+    pub resend: bool,
+    pub consent_entry: i32,
+    /// None while it is under way.
+    pub outcome: Option<String>,
+    pub ended_at: Option<Timestamp>,
+    pub reason: Option<String>,
+    pub code: Option<i32>,
+    /// The provider's own words.
+    pub detail: Option<String>,
+    pub message_id: Option<String>,
+    pub receipts: Vec<Receipt>,
+}
+
+/// What the provider reported of an attempt.
+#[derive(Debug, Clone, Serialize)]
+pub struct Receipt {
+    pub kind: String,
+    /// By the provider's clock.
+    pub at: Timestamp,
+    pub received_at: Timestamp,
+    pub code: Option<i32>,
+    pub reason: Option<String>,
+    pub detail: Option<String>,
+}
+
+/// What happened apart from attempts and receipts: waits, resends, decisions of operators.
+#[derive(Debug, Clone, Serialize)]
+pub struct Note {
+    pub at: Timestamp,
+    pub what: String,
+    pub detail: Option<String>,
+    pub by: Option<String>,
+}
+
+/// A hold in force that concerns it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Hold {
+    pub id: i64,
+    pub on: String,
+    pub reason: String,
+    pub detail: Option<String>,
+    pub placed_at: Timestamp,
+    pub placed_by: String,
+    pub until: Option<Timestamp>,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    pub at: Timestamp,
+    pub what: String,
+}
+
+impl Story {
+    /// Takes out what only those may see who may see the person: the provider's words sometimes name the number.
+    #[must_use]
+    pub fn without_persons(mut self) -> Story {
+        for attempt in &mut self.attempts {
+            attempt.detail = None;
+            for receipt in &mut attempt.receipts {
+                receipt.detail = None;
+            }
+        }
+        self
+    }
+
+    /// Everything that happened, in the order of time.
+    #[must_use]
+    pub fn tell(&self, explain: Explain<'_>) -> Vec<Line> {
+        let mut lines = Vec::new();
+        if let Some(event) = &self.event {
+            event.tell(&mut lines);
+        }
+        lines.push(line(
+            self.created_at,
+            format!(
+                "Planned: {} in {} from {}, purpose {}{}; it is of use until {}.",
+                self.template,
+                self.language,
+                self.sender,
+                self.purpose,
+                if self.urgent { ", urgent" } else { "" },
+                self.expires_at
+            ),
+        ));
+        if let Some(ConsentEntry { number, at: Some(at), act }) = &self.consent {
+            let act = act.as_deref().unwrap_or("an act");
+            lines.push(line(*at, format!("Consent entry {number}: {act}, for {}.", self.purpose)));
+        }
+        for note in &self.notes {
+            lines.push(line(note.at, note.told()));
+        }
+        for attempt in &self.attempts {
+            attempt.tell(explain, &mut lines);
+        }
+        if let (Some(at), Some(reason)) = (self.ended_at, self.state.reason()) {
+            let why = explain(reason).map(|why| format!(" {why}")).unwrap_or_default();
+            let by = self.superseded_by.as_deref().map(|by| format!(" It was overtaken by the event {by}."));
+            lines.push(line(at, format!("Ended as {}: {reason}.{why}{}", self.state.name(), by.unwrap_or_default())));
+        }
+        if let State::InDoubt { since } = self.state {
+            lines.push(line(since, "In doubt: it may or may not have been received.".to_owned()));
+        }
+        if self.duplicate && !self.notes.iter().any(|note| note.what == "duplicate_confirmed") {
+            lines.push(line(
+                self.accepted_at.unwrap_or(self.created_at),
+                "The person may have received it twice.".to_owned(),
+            ));
+        }
+        lines.sort_by_key(|line| line.at);
+        lines
+    }
+
+    /// What it waits for, until when, and what can be done.
+    #[must_use]
+    pub fn next(&self, now: Timestamp) -> String {
+        match &self.state {
+            State::Pending { due_at, waiting_on } => self.next_of_pending(*due_at, *waiting_on, now),
+            State::Sending { attempt, lease_until } if *lease_until > now => {
+                format!("Attempt {attempt} is on its way. Without an answer by {lease_until} it is in doubt.")
+            }
+            State::Sending { attempt, lease_until } => {
+                format!("Attempt {attempt} had to answer by {lease_until} and did not: it is about to be put in doubt.")
+            }
+            State::InDoubt { .. } => {
+                let policy = if self.doubt == "resend_once" && self.resends == 0 {
+                    "If later messages of this sender are reported on and this one is not, it is sent once more, marked as a resend."
+                } else {
+                    "It is not sent again by itself."
+                };
+                format!(
+                    "It waits for evidence: a receipt that names it. {policy} You can decide earlier: recado retry {} --resend, or recado cancel {}.",
+                    self.id, self.id
+                )
+            }
+            State::Accepted { receipt: None, .. } => {
+                "The provider has it and has reported nothing yet: unconfirmed until a receipt comes.".to_owned()
+            }
+            State::Accepted { receipt: Some(Best::Sent), .. } => {
+                "It is on its way to the person's device. Nothing is left to do here.".to_owned()
+            }
+            State::Accepted { receipt: Some(Best::Delivered | Best::Read), .. } => {
+                "It arrived. Nothing is left to do.".to_owned()
+            }
+            State::Failed { reason } if reason == "unknown" => {
+                format!(
+                    "Nothing, by itself: it may have been received. To send it all the same: recado retry {} --resend.",
+                    self.id
+                )
+            }
+            State::Failed { .. } | State::Suppressed { .. } if self.expires_at <= now => {
+                "Nothing: it ended, and its time is over.".to_owned()
+            }
+            State::Failed { .. } | State::Suppressed { .. } => {
+                format!("Nothing, by itself. When the cause is gone: recado retry {}.", self.id)
+            }
+        }
+    }
+
+    fn next_of_pending(&self, due_at: Timestamp, waiting_on: Option<Wait>, now: Timestamp) -> String {
+        if self.expires_at <= now {
+            return format!("Its time was over at {}; it is about to end as expired.", self.expires_at);
+        }
+        if let Some(hold) = self.holds.first() {
+            let until = hold.until.map_or("until somebody releases it".to_owned(), |until| format!("until {until}"));
+            return format!(
+                "{} is held, {until}: {}. To release it: recado release {}. If it is not sent by {}, it expires.",
+                hold.on, hold.reason, hold.id, self.expires_at
+            );
+        }
+        let template = format!("{} in {}", self.template, self.language);
+        match waiting_on {
+            Some(Wait::Lane) => {
+                format!("It waits for its turn with this person, and goes when the pace allows, by {due_at} or never.")
+            }
+            Some(Wait::Subject) => {
+                let whom =
+                    self.behind.map_or("an earlier message".to_owned(), |id| format!("the earlier message {id}"));
+                format!("It waits for {whom} about the same subject, by {due_at} at the latest.")
+            }
+            Some(Wait::Template) => {
+                let status = self.template_status.as_deref().unwrap_or("not known to be approved");
+                format!(
+                    "It waits for the template {template}, which is {status} for {}. See recado templates list; it is looked at again by {due_at}.",
+                    self.sender
+                )
+            }
+            Some(Wait::Consent) if self.consent_now.state.as_deref() == Some("pending") => {
+                format!(
+                    "The person was asked and has not confirmed. If they do not by {due_at}, it ends as not_confirmed."
+                )
+            }
+            Some(Wait::Consent) if self.consent_now.state.as_deref() == Some("granted") => {
+                "The person has agreed meanwhile: it is about to be looked at again.".to_owned()
+            }
+            Some(Wait::Consent) => {
+                format!("Nobody has asked the person yet. If there is no consent by {due_at}, it ends as no_consent.")
+            }
+            Some(Wait::Quiet) => format!("It is a quiet hour for this person; it goes after {due_at}."),
+            Some(Wait::DayLimit) => {
+                format!("The sender has written to as many people today as it may; it is looked at again at {due_at}.")
+            }
+            None if due_at > now => format!("It is tried again at {due_at}."),
+            None => format!(
+                "It is due since {due_at} and goes as soon as the sender's pace allows. If it stays so, see recado doctor."
+            ),
+        }
+    }
+}
+
+impl Event {
+    fn tell(&self, lines: &mut Vec<Line>) {
+        lines.push(line(
+            self.received_at,
+            format!(
+                "Received: event {} ({}) of {}, which happened at {}.",
+                self.id, self.r#type, self.source, self.time
+            ),
+        ));
+        for at in &self.conflicts {
+            lines.push(line(*at, "The same event came again with another body; the first one counts.".to_owned()));
+        }
+    }
+}
+
+impl Attempt {
+    fn tell(&self, explain: Explain<'_>, lines: &mut Vec<Line>) {
+        let resend = if self.resend { " It is a resend: the person may get it twice." } else { "" };
+        lines.push(line(
+            self.claimed_at,
+            format!("Attempt {}: claimed, allowed by consent entry {}.{resend}", self.number, self.consent_entry),
+        ));
+        let outcome = self.outcome.as_deref();
+        if let (Some(at), Some(outcome)) = (self.ended_at, outcome) {
+            let told = match (outcome, &self.message_id) {
+                ("accepted", Some(message)) => format!("accepted by the provider as {message}"),
+                ("accepted", None) => "accepted by the provider".to_owned(),
+                ("unclear", _) => "outcome unknown".to_owned(),
+                ("not_sent", _) => "not sent".to_owned(),
+                ("rejected", _) => "refused".to_owned(),
+                (other, _) => other.to_owned(),
+            };
+            let why = because(self.reason.as_deref(), self.code, self.detail.as_deref(), explain);
+            lines.push(line(at, format!("Attempt {}: {told}{why}.", self.number)));
+        }
+        for receipt in &self.receipts {
+            let why = because(receipt.reason.as_deref(), receipt.code, receipt.detail.as_deref(), explain);
+            lines.push(line(receipt.at, format!("Attempt {}: reported as {}{why}.", self.number, receipt.kind)));
+        }
+    }
+}
+
+impl Note {
+    fn told(&self) -> String {
+        let detail = self.detail.as_deref();
+        let told = match (self.what.as_str(), detail) {
+            ("waits", Some(on)) => match Wait::named(on) {
+                Some(Wait::Lane) => "Put to wait for its turn with this person".to_owned(),
+                Some(Wait::Subject) => "Put to wait for an earlier message about the same subject".to_owned(),
+                Some(Wait::Template) => "Put to wait for its template".to_owned(),
+                Some(Wait::Consent) => "Put to wait for the person's consent".to_owned(),
+                Some(Wait::Quiet) => "Put to wait for the end of quiet hours".to_owned(),
+                Some(Wait::DayLimit) => "Put to wait for room among the day's recipients".to_owned(),
+                None => format!("Put to wait: {on}"),
+            },
+            ("settled_by_evidence", Some(which)) => format!("The provider's report about {which} proves that it was taken"),
+            ("duplicate_confirmed", Some(which)) => {
+                format!("The provider took {which} as well: the person may have received it twice")
+            }
+            ("resend", _) => "Nothing was heard of it while later messages were reported on: to be sent once more, marked as a resend".to_owned(),
+            ("resend_ordered", _) => "To be sent once more by order, marked as a resend: the person may get it twice".to_owned(),
+            ("retry_ordered", _) => "To be tried again by order".to_owned(),
+            ("gave_up", _) => "Given up: its outcome could not be learnt, and it is not sent again".to_owned(),
+            (what, detail) => {
+                let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
+                format!("{}{detail}", sentence(what))
+            }
+        };
+        let by = self.by.as_deref().map(|by| format!(" (by {by})")).unwrap_or_default();
+        format!("{told}{by}.")
+    }
+}
+
+fn because(reason: Option<&str>, code: Option<i32>, detail: Option<&str>, explain: Explain<'_>) -> String {
+    let Some(reason) = reason else { return String::new() };
+    let code = code.map(|code| format!(" (code {code})")).unwrap_or_default();
+    let why = explain(reason).map(|why| format!(": {}", why.trim_end_matches('.'))).unwrap_or_default();
+    let detail = detail.map(|detail| format!("; the provider said \u{201c}{detail}\u{201d}")).unwrap_or_default();
+    format!(", {reason}{code}{why}{detail}")
+}
+
+fn sentence(name: &str) -> String {
+    let words = name.replace('_', " ");
+    let mut letters = words.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+fn line(at: Timestamp, what: String) -> Line {
+    Line { at, what }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+use super::*;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_790_000_000 + second).unwrap()
+}
+
+fn no_words(_: &str) -> Option<&'static str> {
+    None
+}
+
+fn story(state: State) -> Story {
+    Story {
+        id: Uuid::from_u128(7),
+        state,
+        created_at: at(1),
+        accepted_at: None,
+        ended_at: None,
+        phone: Some(Phone::parse("+34600111222").unwrap()),
+        sender: "main".to_owned(),
+        template: "order_confirmed".to_owned(),
+        language: "es_MX".to_owned(),
+        purpose: "orders".to_owned(),
+        urgent: false,
+        expires_at: at(3_600),
+        doubt: "resend_once".to_owned(),
+        resends: 0,
+        duplicate: false,
+        event: None,
+        superseded_by: None,
+        consent: None,
+        consent_now: ConsentNow::default(),
+        template_status: None,
+        attempts: Vec::new(),
+        notes: Vec::new(),
+        holds: Vec::new(),
+        behind: None,
+    }
+}
+
+fn pending(waiting_on: Option<Wait>) -> Story {
+    story(State::Pending { due_at: at(60), waiting_on })
+}
+
+fn attempt(number: i16, claimed: i64) -> Attempt {
+    Attempt {
+        id: format!("7.{number}"),
+        number,
+        claimed_at: at(claimed),
+        resend: number > 1,
+        consent_entry: 2,
+        outcome: Some("unclear".to_owned()),
+        ended_at: Some(at(claimed + 10)),
+        reason: Some("no_answer".to_owned()),
+        code: None,
+        detail: None,
+        message_id: None,
+        receipts: Vec::new(),
+    }
+}
+
+#[test]
+fn a_story_is_told_in_the_order_of_time() {
+    let mut told = story(State::Accepted { message_id: "wamid.9".to_owned(), receipt: Some(Best::Delivered) });
+    told.consent = Some(ConsentEntry { number: 2, at: Some(at(-90)), act: Some("granted".to_owned()) });
+    told.attempts = vec![attempt(2, 700), attempt(1, 5)];
+    told.attempts[0].receipts.push(Receipt {
+        kind: "delivered".to_owned(),
+        at: at(712),
+        received_at: at(713),
+        code: None,
+        reason: None,
+        detail: None,
+    });
+    told.notes.push(Note { at: at(650), what: "resend_ordered".to_owned(), detail: None, by: Some("ana".to_owned()) });
+    let lines: Vec<String> = told.tell(&no_words).into_iter().map(|line| line.what).collect();
+    assert_eq!(lines[0], "Consent entry 2: granted, for orders.");
+    assert!(lines[1].starts_with("Planned: order_confirmed in es_MX"), "{}", lines[1]);
+    assert_eq!(lines[2], "Attempt 1: claimed, allowed by consent entry 2.");
+    assert_eq!(lines[3], "Attempt 1: outcome unknown, no_answer.");
+    assert_eq!(lines[4], "To be sent once more by order, marked as a resend: the person may get it twice (by ana).");
+    assert_eq!(
+        lines[5],
+        "Attempt 2: claimed, allowed by consent entry 2. It is a resend: the person may get it twice."
+    );
+    assert_eq!(lines.last().unwrap(), "Attempt 2: reported as delivered.");
+}
+
+#[test]
+fn an_end_names_its_reason_its_meaning_and_what_overtook_it() {
+    let mut told = story(State::Suppressed { reason: "superseded".to_owned() });
+    told.ended_at = Some(at(9));
+    told.superseded_by = Some("shop evt-8".to_owned());
+    let explain = |name: &str| (name == "superseded").then_some("A later stage is already true.");
+    let lines = told.tell(&explain);
+    assert_eq!(
+        lines.last().unwrap().what,
+        "Ended as suppressed: superseded. A later stage is already true. It was overtaken by the event shop evt-8."
+    );
+}
+
+#[test]
+fn what_happens_next_names_what_it_waits_for_and_until_when() {
+    let now = at(30);
+    let until = at(60).to_string();
+    let next = |wait| pending(Some(wait)).next(now);
+    for wait in [Wait::Lane, Wait::Subject, Wait::Template, Wait::Consent, Wait::Quiet, Wait::DayLimit] {
+        assert!(next(wait).contains(&until), "{wait:?}: {}", next(wait));
+    }
+    let told: std::collections::HashSet<String> =
+        [Wait::Lane, Wait::Subject, Wait::Template, Wait::Consent, Wait::Quiet, Wait::DayLimit].map(next).into();
+    assert_eq!(told.len(), 6);
+    assert!(next(Wait::Consent).contains("no_consent"));
+    let mut asked = pending(Some(Wait::Consent));
+    asked.consent_now.state = Some("pending".to_owned());
+    assert!(asked.next(now).contains("not_confirmed"));
+    assert!(pending(None).next(now).contains("tried again"));
+    assert!(pending(None).next(at(61)).contains("is due since"));
+    assert!(pending(None).next(at(3_600)).contains("expired"));
+}
+
+#[test]
+fn a_hold_comes_before_every_other_reason_to_wait() {
+    let mut held = pending(Some(Wait::Template));
+    held.holds.push(Hold {
+        id: 12,
+        on: "The sender main".to_owned(),
+        reason: "token_invalid".to_owned(),
+        detail: None,
+        placed_at: at(0),
+        placed_by: "recado".to_owned(),
+        until: None,
+    });
+    let next = held.next(at(30));
+    assert!(next.contains("The sender main is held, until somebody releases it: token_invalid"), "{next}");
+    assert!(next.contains("recado release 12"), "{next}");
+}
+
+#[test]
+fn what_is_in_doubt_says_whether_it_will_be_sent_again() {
+    let mut doubt = story(State::InDoubt { since: at(20) });
+    assert!(doubt.next(at(30)).contains("sent once more, marked as a resend"));
+    doubt.resends = 1;
+    assert!(doubt.next(at(30)).contains("not sent again by itself"));
+    doubt.resends = 0;
+    doubt.doubt = "never".to_owned();
+    assert!(doubt.next(at(30)).contains("not sent again by itself"));
+}
+
+#[test]
+fn a_story_for_those_who_may_not_see_people_has_none_of_the_providers_words() {
+    let mut told = story(State::Failed { reason: "undeliverable".to_owned() });
+    let mut tried = attempt(1, 5);
+    tried.detail = Some("no such user 34600111222".to_owned());
+    tried.receipts.push(Receipt {
+        kind: "failed".to_owned(),
+        at: at(9),
+        received_at: at(9),
+        code: Some(131_026),
+        reason: Some("undeliverable".to_owned()),
+        detail: Some("34600111222".to_owned()),
+    });
+    told.attempts.push(tried);
+    let whole = format!("{:?}", told.tell(&no_words));
+    assert!(whole.contains("34600111222"));
+    let told = told.without_persons();
+    let shown = format!("{:?} {}", told.tell(&no_words), serde_json::to_string(&told).unwrap());
+    assert!(!shown.contains("600111222"), "{shown}");
+    assert!(shown.contains("131026"));
+}

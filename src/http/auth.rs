@@ -1,0 +1,107 @@
+//! API keys: `Authorization: Bearer rk_…`, 32 random bytes of which only the hash is kept.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::FromRequestParts,
+    http::{StatusCode, header, request::Parts},
+};
+use sha2::{Digest, Sha256};
+
+use super::{Desk, Problem};
+use crate::db::keys::{self, Role};
+
+const PREFIX: &str = "rk_";
+const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// The key's text for these random bytes: `rk_` and base64url without padding.
+#[must_use]
+pub fn spell(secret: &[u8; 32]) -> String {
+    let mut text = String::from(PREFIX);
+    for group in secret.chunks(3) {
+        let bytes = [0, 1, 2].map(|at| group.get(at).copied().map_or(0, u32::from));
+        let bits = bytes.into_iter().fold(0, |bits, byte| bits << 8 | byte);
+        for place in 0..=group.len() {
+            let letter = bits >> (18 - 6 * place) & 63;
+            text.extend(usize::try_from(letter).ok().and_then(|at| LETTERS.get(at)).map(|letter| char::from(*letter)));
+        }
+    }
+    text
+}
+
+/// What is kept of a key.
+#[must_use]
+pub fn hash(key: &str) -> [u8; 32] {
+    Sha256::digest(key).into()
+}
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    /// The key's name, for the record of what it did.
+    pub name: String,
+    pub role: Role,
+}
+
+impl Caller {
+    /// Refuses whose role is below `least`.
+    pub(super) fn needs(&self, least: Role) -> Result<(), Problem> {
+        if self.role >= least {
+            return Ok(());
+        }
+        let detail = format!("This needs a key whose role is {} or more.", least.as_str());
+        Err(Problem::new(StatusCode::FORBIDDEN, detail))
+    }
+
+    pub(super) fn sees_persons(&self) -> bool {
+        self.role >= Role::Operator
+    }
+}
+
+impl FromRequestParts<Arc<Desk>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, desk: &Arc<Desk>) -> Result<Caller, Problem> {
+        let mut given = parts.headers.get_all(header::AUTHORIZATION).iter();
+        let (Some(given), None) = (given.next(), given.next()) else { return Err(no_key()) };
+        let text = given.to_str().map_err(|_| wrong_key())?;
+        let (scheme, key) = text.split_once(' ').ok_or_else(no_key)?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(no_key());
+        }
+        let key = key.trim();
+        // 43 letters are 32 bytes. What is no key of ours need not be asked for.
+        if !key.starts_with(PREFIX) || key.len() != PREFIX.len() + 43 {
+            return Err(wrong_key());
+        }
+        let known = keys::recognise(&desk.doors.pools.ops, &hash(key)).await?;
+        let (name, role) = known.ok_or_else(wrong_key)?;
+        Ok(Caller { name, role })
+    }
+}
+
+fn no_key() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "This needs an API key: Authorization: Bearer rk_… (made with recado keys create).",
+    )
+    .with(header::WWW_AUTHENTICATE, "Bearer realm=\"recado\"")
+}
+
+fn wrong_key() -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "This API key is not known, or was revoked.")
+        .with(header::WWW_AUTHENTICATE, "Bearer realm=\"recado\", error=\"invalid_token\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_spelled_in_base64url_and_no_two_secrets_alike() {
+        assert_eq!(spell(&[0; 32]), format!("rk_{}", "A".repeat(43)));
+        assert_eq!(spell(&[0xff; 32]), format!("rk_{}8", "_".repeat(42)));
+        let counted: [u8; 32] = std::array::from_fn(|n| u8::try_from(n).unwrap());
+        assert_eq!(spell(&counted), "rk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8");
+    }
+}

@@ -1,0 +1,160 @@
+//! The doors: who may ask, and what they are told. One listener for providers, people and backends; one for Prometheus.
+//!
+//! Nothing is decided here and nothing is done that outlives a request: the loops do that, and they and the doors meet in
+//! Postgres. A request is answered within its time, also if a handler panics, and is logged without its query and body.
+
+pub mod auth;
+mod health;
+pub mod holds;
+pub mod notifications;
+mod problem;
+mod serving;
+mod webhooks;
+
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
+    http::{HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{delete, get},
+};
+use futures_util::FutureExt;
+use secrecy::SecretString;
+
+pub use health::Standing;
+pub use problem::Problem;
+pub use serving::serve;
+
+use crate::{clock::Clock, config, db::Pools, telemetry::Figures};
+
+/// What the doors need.
+#[derive(Clone)]
+pub struct Doors {
+    pub pools: Pools,
+    pub clock: Clock,
+    /// The configured senders by name, as their webhooks are told from forgeries.
+    pub senders: BTreeMap<String, Secrets>,
+    pub limits: Limits,
+    /// Called when a webhook was stored: whoever applies them is to look.
+    pub stored: Arc<dyn Fn() + Send + Sync>,
+    /// How this process stands, apart from its database.
+    pub standing: Arc<dyn Fn() -> Standing + Send + Sync>,
+}
+
+/// What a sender's provider proves its webhooks with.
+#[derive(Debug, Clone, Default)]
+pub struct Secrets {
+    /// The present one, and the one before while it is being changed.
+    pub app: Vec<SecretString>,
+    /// What the provider presents when the address is set up; without it nobody can.
+    pub verify: Option<SecretString>,
+}
+
+impl Secrets {
+    /// A sender's secrets, as far as they were given.
+    #[must_use]
+    pub fn of(sender: &config::Sender) -> Secrets {
+        let config::Provider::Meta(meta) = &sender.provider;
+        let given = |secret: &config::Secret| secret.reveal().ok().map(SecretString::from);
+        Secrets {
+            app: [&meta.app_secret, &meta.previous_app_secret].into_iter().filter_map(given).collect(),
+            verify: given(&meta.verify_token),
+        }
+    }
+}
+
+/// How much a request may be and take. Sizes in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub webhook_body: usize,
+    pub api_body: usize,
+    pub request_timeout: Duration,
+}
+
+impl Limits {
+    #[must_use]
+    pub fn of(http: &config::Http) -> Limits {
+        Limits {
+            webhook_body: http.webhook_body_limit,
+            api_body: http.api_body_limit,
+            request_timeout: http.request_timeout,
+        }
+    }
+}
+
+/// What every handler can reach.
+struct Desk {
+    doors: Doors,
+    health: health::Memory,
+    large: webhooks::Large,
+}
+
+/// Everything but `/metrics`.
+pub fn router(doors: Doors) -> Router {
+    let limits = doors.limits;
+    let desk =
+        Arc::new(Desk { doors, health: health::Memory::default(), large: webhooks::Large::new(limits.webhook_body) });
+    let webhooks = Router::new()
+        .route("/webhooks/{sender}", get(webhooks::verify).post(webhooks::receive))
+        .layer(DefaultBodyLimit::max(limits.webhook_body));
+    let api = Router::new()
+        .route("/v1/notifications", get(notifications::list))
+        .route("/v1/notifications/{id}", get(notifications::one))
+        .route("/v1/holds", get(holds::list).post(holds::place))
+        .route("/v1/holds/{id}", delete(holds::release))
+        .layer(DefaultBodyLimit::max(limits.api_body));
+    Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .merge(webhooks)
+        .merge(api)
+        .fallback(nowhere)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&desk), attend))
+        .with_state(desk)
+}
+
+/// `/metrics`, for a listener of its own.
+pub fn metrics(figures: Figures) -> Router {
+    let render = move || async move {
+        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        ([(header::CONTENT_TYPE, kind)], figures.render())
+    };
+    Router::new().route("/metrics", get(render)).fallback(nowhere).method_not_allowed_fallback(wrong_method)
+}
+
+async fn nowhere() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "There is nothing at this address.")
+}
+
+async fn wrong_method() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This address does not take this method.")
+}
+
+/// Answers in time and whatever happens, and says so in the log.
+async fn attend(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
+    let method = request.method().clone();
+    let began = desk.doors.clock.instant();
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let mut response = match tokio::time::timeout(desk.doors.limits.request_timeout, answer).await {
+        Ok(Ok(response)) => response,
+        // What a panic says may hold anything; the panic hook has told the place.
+        Ok(Err(_)) => {
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "This request met a mistake of ours.").into_response()
+        }
+        Err(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "This request took too long.").into_response(),
+    };
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let status = response.status().as_u16();
+    let took_ms = u64::try_from((desk.doors.clock.instant() - began).as_millis()).unwrap_or(u64::MAX);
+    if status >= 500 {
+        tracing::warn!(%method, path, status, took_ms, "http.answered");
+    } else {
+        tracing::debug!(%method, path, status, took_ms, "http.answered");
+    }
+    response
+}

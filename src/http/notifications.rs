@@ -1,0 +1,164 @@
+//! Notifications as the API shows them. Who may not see people gets their numbers masked.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    http::StatusCode,
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Desk, Problem, auth::Caller};
+use crate::{
+    db::{
+        listing::{self, Filter, Item},
+        story,
+    },
+    domain::{
+        notification,
+        phone::Phone,
+        story::{Line, Story},
+    },
+    provider,
+};
+
+/// What a page has at most, and if nobody says otherwise.
+const PAGE_MAX: i64 = 200;
+const PAGE: i64 = 50;
+
+/// A story as it is shown: the API's answer, and `recado why --json`.
+#[derive(Debug, Serialize)]
+pub struct Shown {
+    phone: Option<String>,
+    #[serde(flatten)]
+    story: Story,
+    explanation: Option<&'static str>,
+    timeline: Vec<Line>,
+    next: String,
+}
+
+impl Shown {
+    /// `persons` says whether the reader may see whom it is about.
+    #[must_use]
+    pub fn of(story: Story, persons: bool, now: Timestamp) -> Shown {
+        let story = if persons { story } else { story.without_persons() };
+        Shown {
+            phone: story.phone.as_ref().map(|phone| show(phone, persons)),
+            explanation: story.state.reason().and_then(explain),
+            timeline: story.tell(&explain),
+            next: story.next(now),
+            story,
+        }
+    }
+}
+
+/// The sentence for a reason of ours or of a provider's.
+#[must_use]
+pub fn explain(reason: &str) -> Option<&'static str> {
+    notification::reason::explain(reason).or_else(|| provider::reason::explain(reason))
+}
+
+fn show(phone: &Phone, persons: bool) -> String {
+    if persons { phone.reveal().to_owned() } else { phone.to_string() }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    state: Option<String>,
+    reason: Option<String>,
+    order: Option<String>,
+    phone: Option<String>,
+    template: Option<String>,
+    since: Option<String>,
+    limit: Option<i64>,
+    cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Page {
+    notifications: Vec<Listed>,
+    /// Gives the next page as `cursor`; none on the last one.
+    next: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    phone: Option<String>,
+    #[serde(flatten)]
+    item: Item,
+}
+
+pub(super) async fn list(
+    State(desk): State<Arc<Desk>>,
+    caller: Caller,
+    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Page>, Problem> {
+    let Ok(Query(asked)) = asked else {
+        return Err(Problem::bad(
+            "There are: state, reason, order, phone, template, since, limit (a number) and cursor, each once.",
+        ));
+    };
+    let limit = asked.limit.unwrap_or(PAGE);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(Problem::bad(format!("limit is a number from 1 to {PAGE_MAX}.")));
+    }
+    if asked.phone.is_some() && !caller.sees_persons() {
+        // A viewer who may try numbers would see whose they are.
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "Looking for a phone number needs a key whose role is operator or more.",
+        ));
+    }
+    let mut found = listing::page(&desk.doors.pools.ops, &filter(asked)?, limit + 1).await?;
+    let more = i64::try_from(found.len()).is_ok_and(|n| n > limit);
+    found.truncate(usize::try_from(limit).unwrap_or(0));
+    let next = found.last().filter(|_| more).map(|last| last.id.simple().to_string());
+    let persons = caller.sees_persons();
+    let listed = |item: Item| Listed { phone: item.phone.as_ref().map(|phone| show(phone, persons)), item };
+    Ok(Json(Page { notifications: found.into_iter().map(listed).collect(), next }))
+}
+
+fn filter(asked: Asked) -> Result<Filter, Problem> {
+    let state = asked.state.as_deref().map(|name| {
+        let names = ["pending", "sending", "in_doubt", "accepted", "failed", "suppressed"];
+        let known = names.into_iter().find(|known| *known == name);
+        known.ok_or_else(|| Problem::bad(format!("state is one of {}.", names.join(", "))))
+    });
+    let since = asked
+        .since
+        .as_deref()
+        .map(|text| text.parse().map_err(|_| Problem::bad("since is a time like 2026-11-22T20:00:00Z.")));
+    let before = asked
+        .cursor
+        .as_deref()
+        .map(|text| Uuid::try_parse(text).map_err(|_| Problem::bad("cursor is what the page before gave as next.")));
+    // A plus that was not escaped came as a space.
+    let phone = asked.phone.as_deref().map(str::trim).map(|text| {
+        let text = if text.starts_with('+') { text.to_owned() } else { format!("+{text}") };
+        Phone::parse(&text).map_err(|why| Problem::bad(format!("phone {why}.")))
+    });
+    Ok(Filter {
+        state: state.transpose()?,
+        reason: asked.reason,
+        order: asked.order,
+        phone: phone.transpose()?,
+        template: asked.template,
+        since: since.transpose()?,
+        before: before.transpose()?,
+    })
+}
+
+pub(super) async fn one(
+    State(desk): State<Arc<Desk>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Shown>, Problem> {
+    let unknown = || Problem::new(StatusCode::NOT_FOUND, "There is no notification of this id.");
+    let id = Uuid::try_parse(&id).map_err(|_| unknown())?;
+    let story = story::of(&desk.doors.pools.ops, id).await?.ok_or_else(unknown)?;
+    Ok(Json(Shown::of(story, caller.sees_persons(), desk.doors.clock.now())))
+}

@@ -1,0 +1,74 @@
+//! What went wrong with a request, as problem+json (RFC 9457). Never repeats what the request said.
+
+use axum::{
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+use crate::db;
+
+/// An answer that is no success.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    status: StatusCode,
+    detail: String,
+    header: Option<(HeaderName, &'static str)>,
+}
+
+impl Problem {
+    /// `detail` is a sentence for whoever asked.
+    #[must_use]
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
+        Problem { status, detail: detail.into(), header: None }
+    }
+
+    /// For something wrong with what was asked.
+    #[must_use]
+    pub fn bad(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// With a header of its own.
+    #[must_use]
+    pub fn with(mut self, name: HeaderName, value: &'static str) -> Problem {
+        self.header = Some((name, value));
+        self
+    }
+}
+
+impl From<db::Error> for Problem {
+    fn from(error: db::Error) -> Problem {
+        match error {
+            db::Error::Outage(_) => {
+                tracing::warn!(%error, "http.database: no answer for a request");
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The database does not answer just now; ask again.")
+                    .with(header::RETRY_AFTER, "5")
+            }
+            db::Error::Data { .. } => Problem::bad("The database refused a value of this request."),
+            db::Error::Inconsistent { .. } => {
+                tracing::error!(%error, "http.database: a row makes no sense");
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let title = self.status.canonical_reason().unwrap_or("Problem");
+        let name = title.to_ascii_lowercase().replace(' ', "-");
+        let body = json!({
+            "type": format!("urn:recado:problem:{name}"),
+            "title": title,
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        let kind = HeaderValue::from_static("application/problem+json");
+        let mut response = (self.status, [(header::CONTENT_TYPE, kind)], body.to_string()).into_response();
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}

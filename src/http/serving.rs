@@ -1,0 +1,77 @@
+//! Connections: taken while there is room, left in peace while they answer, told to end when the process does.
+
+use std::{io, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+
+use crate::lifecycle::Lifecycle;
+
+/// Connections at once; more of them wait to be accepted.
+const CONNECTIONS_MAX: usize = 1_024;
+/// How long a connection may take to say what it wants.
+const HEADERS_WITHIN: Duration = Duration::from_secs(30);
+/// The largest head of a request.
+const HEAD_MAX: usize = 64 * 1024;
+
+/// Answers what comes in at `listener` until the soft token; what is being answered then is finished.
+///
+/// # Errors
+/// None so far; a role gives a result.
+pub async fn serve(listener: TcpListener, router: Router, life: Lifecycle) -> io::Result<()> {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let next = async {
+            let place = Arc::clone(&room).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            next = next => next,
+            () = life.soft().cancelled() => return Ok(()),
+        };
+        match (place, accepted) {
+            (Ok(place), Ok((stream, _))) => {
+                life.spawn(answer(stream, router.clone(), life.clone(), place));
+            }
+            (Ok(_), Err(error)) => {
+                // Out of file descriptors, most likely; a pause lets some come back.
+                tracing::warn!(%error, "http.accept: a connection could not be taken");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            (Err(_), _) => return Ok(()),
+        }
+    }
+}
+
+async fn answer(stream: TcpStream, router: Router, life: Lifecycle, place: OwnedSemaphorePermit) {
+    // An answer is small and complete; nothing is gained by holding it back.
+    let _ = stream.set_nodelay(true);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_WITHIN)
+        .max_buf_size(HEAD_MAX)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = life.soft().cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = life.hard().cancelled() => Ok(()),
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "http.connection: broke off");
+    }
+    drop(place);
+}

@@ -1,0 +1,122 @@
+//! The provider's door: a webhook is verified over its raw bytes, stored, and answered. What it says is read later.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, Path, Query, Request, State, rejection::QueryRejection},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use http::HeaderMap;
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use subtle::ConstantTimeEq;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::{Desk, Problem};
+use crate::{db, provider::meta, telemetry};
+
+/// Room for large bodies, so that nobody fills the memory before showing a signature. Small ones need none.
+pub(super) struct Large {
+    room: Semaphore,
+    limit: usize,
+}
+
+/// A body above this is large; the provider's are a few kilobytes, mostly.
+const SMALL: usize = 64 * 1024;
+const LARGE_AT_ONCE: usize = 16;
+/// The longest challenge that is given back.
+const CHALLENGE_MAX: usize = 1_024;
+
+impl Large {
+    pub(super) fn new(limit: usize) -> Large {
+        Large { room: Semaphore::new(LARGE_AT_ONCE), limit }
+    }
+
+    /// A place for the body that these headers announce; refuses what is announced as too large.
+    fn admit(&self, headers: &HeaderMap) -> Result<Option<SemaphorePermit<'_>>, StatusCode> {
+        let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        match length {
+            Some(length) if length > self.limit => Err(StatusCode::PAYLOAD_TOO_LARGE),
+            Some(length) if length <= SMALL => Ok(None),
+            Some(_) | None => self.room.try_acquire().map(Some).map_err(|_| StatusCode::SERVICE_UNAVAILABLE),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Handshake {
+    #[serde(rename = "hub.mode")]
+    mode: Option<String>,
+    #[serde(rename = "hub.challenge")]
+    challenge: Option<String>,
+    #[serde(rename = "hub.verify_token")]
+    token: Option<String>,
+}
+
+/// The provider makes sure that the address is ours: it gets its challenge back if it knows the token.
+pub(super) async fn verify(
+    State(desk): State<Arc<Desk>>,
+    Path(sender): Path<String>,
+    asked: Result<Query<Handshake>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let secrets = desk.doors.senders.get(&sender).ok_or_else(unknown_sender)?;
+    let refused = || Problem::new(StatusCode::FORBIDDEN, "This is no verification that this sender expects.");
+    let Ok(Query(Handshake { mode: Some(mode), challenge: Some(challenge), token: Some(token) })) = asked else {
+        return Err(refused());
+    };
+    let ours = secrets.verify.as_ref().map(ExposeSecret::expose_secret).filter(|ours| !ours.is_empty());
+    let known = ours.is_some_and(|ours| bool::from(ours.as_bytes().ct_eq(token.as_bytes())));
+    if mode != "subscribe" || !known || challenge.len() > CHALLENGE_MAX {
+        tracing::warn!(sender, "webhook.verification: refused");
+        return Err(refused());
+    }
+    tracing::info!(sender, "webhook.verification: passed");
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], challenge).into_response())
+}
+
+/// 200 says that the webhook is stored, and nothing else: whatever cannot be stored is sent again by the provider.
+pub(super) async fn receive(
+    State(desk): State<Arc<Desk>>,
+    Path(sender): Path<String>,
+    request: Request,
+) -> Result<StatusCode, Problem> {
+    let secrets = desk.doors.senders.get(&sender).ok_or_else(unknown_sender)?;
+    let refuse = |answer, status, detail| {
+        telemetry::count_webhook(&sender, answer);
+        tracing::warn!(sender, answer, "webhook.refused");
+        Problem::new(status, detail)
+    };
+    let too_large = || refuse("too_large", StatusCode::PAYLOAD_TOO_LARGE, "A webhook is not that large.");
+    let place = desk.large.admit(request.headers()).map_err(|status| match status {
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        status => {
+            refuse("failed", status, "Too many large webhooks at once; send it again.").with(header::RETRY_AFTER, "1")
+        }
+    })?;
+    let headers = request.headers().clone();
+    let body = Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        _ => refuse("unreadable", StatusCode::BAD_REQUEST, "The body could not be read to its end."),
+    })?;
+    if !meta::verify(&secrets.app, &headers, &body) {
+        return Err(refuse(
+            "bad_signature",
+            StatusCode::UNAUTHORIZED,
+            "The signature is missing or not this sender's.",
+        ));
+    }
+    if let Err(error) = db::webhooks::store(&desk.doors.pools.receipts, &sender, &body).await {
+        telemetry::count_webhook(&sender, "failed");
+        return Err(Problem::from(error));
+    }
+    drop(place);
+    telemetry::count_webhook(&sender, "stored");
+    (desk.doors.stored)();
+    Ok(StatusCode::OK)
+}
+
+fn unknown_sender() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "There is no sender of this name here.")
+}

@@ -1,0 +1,34 @@
+//! Places at which a test can kill this very process, as a power cut would: `RECADO_CRASH=claimed:3` at the third claim.
+//!
+//! Nothing happens unless the variable is set. The steps: `received`, `recorded`, `claimed`, `wired`, `answered`, `settled`.
+
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU32, Ordering},
+};
+
+struct Plan {
+    step: String,
+    left: AtomicU32,
+}
+
+/// Passes a step; dies here if it is the one, and this often.
+pub fn point(step: &str) {
+    static PLAN: OnceLock<Option<Plan>> = OnceLock::new();
+    let Some(plan) = PLAN.get_or_init(plan) else { return };
+    if plan.step == step && plan.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+        die();
+    }
+}
+
+fn plan() -> Option<Plan> {
+    let variable = std::env::var_os("RECADO_CRASH")?.into_string().ok()?;
+    let (step, pass) = variable.split_once(':').unwrap_or((&variable, "1"));
+    Some(Plan { step: step.to_owned(), left: AtomicU32::new(pass.parse().ok()?) })
+}
+
+fn die() -> ! {
+    // SIGKILL, so that nothing is flushed, closed or told. The program `kill` sends it, since this crate forbids unsafe code.
+    let _ = std::process::Command::new("kill").args(["-KILL", &std::process::id().to_string()]).status();
+    std::process::abort()
+}

@@ -1,0 +1,15 @@
+//! Meta's WhatsApp Cloud API: one business number that sends, the meaning of what Meta answers, and its webhooks.
+//!
+//! Pure. Which number sends when, and what an outcome leads to, is decided elsewhere.
+
+mod account;
+mod codes;
+mod decode;
+mod encode;
+mod facts;
+mod signature;
+
+pub use decode::decode;
+pub use encode::{BadSender, Meta};
+pub use facts::{UPDATES_MAX, facts};
+pub use signature::verify;

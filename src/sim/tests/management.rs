@@ -1,0 +1,119 @@
+//! The questions that a business asks about its numbers, templates and messages.
+
+use serde_json::json;
+
+use super::*;
+use crate::sim::Approval;
+
+#[tokio::test]
+async fn a_number_shows_the_fields_that_are_asked_for() {
+    let shop = Shop::open().await;
+    let (_, number) = shop.get(&format!("/v25.0/{NUMBER}")).await;
+    assert_eq!(
+        number,
+        json!({"id": NUMBER, "display_phone_number": "+1 555 000 1111", "verified_name": "Tienda Prueba",
+            "quality_rating": "GREEN"})
+    );
+    let fields = "status,throughput,health_status,whatsapp_business_manager_messaging_limit";
+    let (_, number) = shop.get(&format!("/v25.0/{NUMBER}?fields={fields}")).await;
+    assert_eq!((&number["status"], &number["throughput"]["level"]), (&json!("CONNECTED"), &json!("STANDARD")));
+    assert_eq!(number["health_status"]["can_send_message"], "AVAILABLE");
+    assert_eq!(number["whatsapp_business_manager_messaging_limit"], "TIER_UNLIMITED");
+
+    let (status, answer) = shop.get(&format!("/v25.0/{NUMBER}?fields=colour")).await;
+    assert_eq!((status, &answer["error"]["code"]), (400, &json!(100)));
+    let (status, _) = shop.get(&format!("/v23.0/{NUMBER}?fields=whatsapp_business_manager_messaging_limit")).await;
+    assert_eq!(status, 400, "the field came with v24");
+    assert_eq!(shop.get(&format!("/latest/{NUMBER}")).await.0, 400);
+    assert_eq!(shop.get("/v25.0/999").await.1["error"]["error_subcode"], 33);
+}
+
+#[tokio::test]
+async fn templates_are_listed_page_by_page() {
+    let shop = Shop::open().await;
+    shop.sim.world().set_template_status("summer", "en", Approval::Paused);
+    let (_, page) = shop.get(&format!("/v25.0/{WABA}/message_templates?limit=3&fields=name,status,language")).await;
+    assert_eq!(page["data"].as_array().unwrap().len(), 3);
+    assert_eq!(page["data"][0]["name"], "greeting");
+    assert!(page["data"][0].get("components").is_none());
+    assert!(page["paging"]["next"].is_string());
+    let after = page["paging"]["cursors"]["after"].as_str().unwrap();
+    let (_, rest) = shop.get(&format!("/v25.0/{WABA}/message_templates?limit=3&after={after}")).await;
+    assert_eq!(rest["data"][0]["name"], "summer");
+    assert_eq!(rest["data"][0]["components"][0]["type"], "BODY");
+    assert!(rest["paging"].get("next").is_none());
+    let (_, wrong) = shop.get(&format!("/v25.0/{WABA}/message_templates?after=nonsense")).await;
+    assert_eq!(wrong["error"]["code"], 131059);
+
+    let (_, paused) = shop.get(&format!("/v25.0/{WABA}/message_templates?status=PAUSED")).await;
+    assert_eq!(paused["data"].as_array().unwrap().len(), 1);
+    let (_, one) = shop.get(&format!("/v25.0/{WABA}/message_templates?name=order_shipped&language=es_ES")).await;
+    let id = one["data"][0]["id"].as_str().unwrap();
+    assert_eq!(shop.get(&format!("/v25.0/{id}")).await.1["name"], "order_shipped");
+}
+
+#[tokio::test]
+async fn a_new_template_waits_for_approval() {
+    let shop = Shop::open().await;
+    let create = |body: Value| {
+        shop.client
+            .post(format!("{}/v25.0/{WABA}/message_templates", shop.sim.url()))
+            .header("authorization", "Bearer sim-token")
+            .body(body.to_string())
+            .send()
+    };
+    let mut template = greeting();
+    assert_eq!(create(template.clone()).await.unwrap().status().as_u16(), 400, "it is there already");
+    template["name"] = json!("greeting_2");
+    let answer: Value = serde_json::from_str(&create(template).await.unwrap().text().await.unwrap()).unwrap();
+    assert_eq!((&answer["status"], &answer["category"]), (&json!("PENDING"), &json!("UTILITY")));
+    let mut body = hello(ANA);
+    body["template"]["name"] = json!("greeting_2");
+    assert_eq!(shop.refused(&body).await, (400, 132001));
+    shop.sim.world().set_template_status("greeting_2", "es", Approval::Approved);
+    shop.accepted(&body).await;
+}
+
+#[tokio::test]
+async fn templates_that_meta_would_refuse_are_refused() {
+    let shop = Shop::open().await;
+    let with = |key: &str, value: Value| {
+        let mut template = greeting();
+        template[key] = value;
+        template
+    };
+    let body = |text: &str| json!([{"type": "BODY", "text": text}]);
+    for wrong in [
+        with("name", json!("Greeting")),
+        with("category", json!("TRANSACTIONAL")),
+        with("components", json!([])),
+        with("components", body("")),
+        with("components", body(&"x".repeat(1025))),
+        with("components", body("Hola {{2}}.")),
+        with("components", body("Hola {{nombre}}.")),
+        with("components", json!([{"type": "BODY", "text": "Hola"}, {"type": "FOOTER", "text": "{{1}}"}])),
+        with("status", json!("GREAT")),
+    ] {
+        assert!(shop.sim.world().add_template(&wrong).is_err(), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn the_subscription_and_the_history_of_messages_can_be_asked() {
+    let shop = Shop::open().await;
+    let (_, apps) = shop.get(&format!("/v25.0/{WABA}/subscribed_apps")).await;
+    assert_eq!(apps["data"].as_array().unwrap().len(), 1);
+
+    let wamid = shop.accepted(&hello(ANA)).await;
+    shop.accepted(&hello(ANA)).await;
+    shop.pass(300);
+    let (_, all) = shop.get(&format!("/v25.0/{NUMBER}/message_history")).await;
+    assert_eq!(all["data"].as_array().unwrap().len(), 2);
+    assert!(all["data"][0].get("events").is_none());
+    let encoded: String = wamid.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let path = format!("/v25.0/{NUMBER}/message_history?message_id={encoded}&fields=id,message_id,events");
+    let (_, one) = shop.get(&path).await;
+    let events = one["data"][0]["events"]["data"].as_array().unwrap();
+    let seen: Vec<&str> = events.iter().map(|event| event["delivery_status"].as_str().unwrap()).collect();
+    assert_eq!(seen, ["SENT", "DELIVERED"], "it is not read yet");
+}

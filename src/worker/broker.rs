@@ -1,0 +1,272 @@
+//! RabbitMQ: the connection, what we declare there, and the consumer that hands deliveries on in batches.
+//!
+//! Recovery is ours: after any fault the whole connection is built anew, so no acknowledgement of an old one can name a message
+//! of a new one. What a delivery means is `intake`'s business.
+
+use std::time::Duration;
+
+use backoff::{ExponentialBackoff, backoff::Backoff as _};
+use futures_util::{FutureExt, StreamExt};
+use lapin::{
+    BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind,
+    message::Delivery,
+    options::{
+        BasicAckOptions, BasicConsumeOptions, BasicQosOptions, ExchangeDeclareOptions, QueueBindOptions,
+        QueueDeclareOptions,
+    },
+    types::{AMQPValue, FieldTable},
+    uri::AMQPUri,
+};
+use secrecy::{ExposeSecret, SecretString};
+use tokio_util::sync::CancellationToken;
+
+/// Names and limits of what we declare.
+#[derive(Debug, Clone)]
+pub struct Topology {
+    pub exchange: String,
+    pub queue: String,
+    pub dead_exchange: String,
+    pub status_exchange: String,
+    pub inbound_exchange: String,
+    pub delivery_limit: u32,
+    /// Routing keys that the queue is bound to: the event types of the catalogue.
+    pub routing_keys: Vec<String>,
+    /// Other exchanges with the keys that a source maps from them.
+    pub sources: Vec<(String, String)>,
+}
+
+/// How to reach the broker.
+#[derive(Debug, Clone)]
+pub struct Address {
+    pub url: SecretString,
+    pub heartbeat: Duration,
+    pub connect_timeout: Duration,
+}
+
+/// What the broker would not do. Never carries the address.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("broker.url is no amqp:// or amqps:// address")]
+    Address,
+    #[error("the broker did not answer in time")]
+    Timeout,
+    #[error("the broker: {0}")]
+    Broker(String),
+    #[error(
+        "the queue {queue} exists already with other settings: {said}. Let it run empty, delete it and start again, or name another in broker.queue"
+    )]
+    OtherQueue { queue: String, said: String },
+    #[error("the consumer was cancelled by the broker")]
+    Cancelled,
+    #[error("the database is out of reach, so the consumer was closed: {0}")]
+    Database(#[source] crate::db::Error),
+}
+
+impl From<lapin::Error> for Error {
+    fn from(error: lapin::Error) -> Error {
+        Error::Broker(error.to_string())
+    }
+}
+
+/// Opens a connection that finds out within two heartbeats that its other end is gone.
+///
+/// # Errors
+/// If the address is none or the broker refuses or does not answer.
+pub async fn connect(address: &Address, purpose: &str) -> Result<Connection, Error> {
+    let mut uri: AMQPUri = address.url.expose_secret().parse().map_err(|_| Error::Address)?;
+    uri.query.heartbeat = Some(u16::try_from(address.heartbeat.as_secs()).unwrap_or(10).max(1));
+    uri.query.connection_timeout = Some(u64::try_from(address.connect_timeout.as_millis()).unwrap_or(5_000));
+    let properties = ConnectionProperties::default().with_connection_name(format!("recado {purpose}").into());
+    tokio::time::timeout(address.connect_timeout + Duration::from_secs(1), Connection::connect_uri(uri, properties))
+        .await
+        .map_err(|_| Error::Timeout)?
+        .map_err(Error::from)
+}
+
+/// Declares everything, so that nothing has to be prepared by hand. What exists with these settings stays as it is.
+///
+/// # Errors
+/// If something of ours exists with other settings, or the broker does not allow it.
+pub async fn declare(channel: &Channel, topology: &Topology) -> Result<(), Error> {
+    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let topic = [&topology.exchange, &topology.status_exchange, &topology.inbound_exchange];
+    for exchange in topic.into_iter().chain(topology.sources.iter().map(|(exchange, _)| exchange)) {
+        channel.exchange_declare(exchange.as_str().into(), ExchangeKind::Topic, durable, FieldTable::default()).await?;
+    }
+    let dead = topology.dead_exchange.as_str();
+    channel.exchange_declare(dead.into(), ExchangeKind::Fanout, durable, FieldTable::default()).await?;
+
+    let mut quorum = FieldTable::default();
+    quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    queue(channel, dead, quorum.clone()).await?;
+    channel.queue_bind(dead.into(), dead.into(), "".into(), QueueBindOptions::default(), FieldTable::default()).await?;
+
+    quorum.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(i64::from(topology.delivery_limit)));
+    quorum.insert("x-dead-letter-exchange".into(), AMQPValue::LongString(dead.into()));
+    quorum.insert("x-dead-letter-strategy".into(), AMQPValue::LongString("at-least-once".into()));
+    quorum.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    queue(channel, &topology.queue, quorum).await?;
+    let ours = topology.routing_keys.iter().map(|key| (&topology.exchange, key));
+    let sources = topology.sources.iter().map(|(exchange, key)| (exchange, key));
+    for (exchange, key) in ours.chain(sources) {
+        channel
+            .queue_bind(
+                topology.queue.as_str().into(),
+                exchange.as_str().into(),
+                key.as_str().into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+    }
+    Ok(())
+}
+
+async fn queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(), Error> {
+    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(name.into(), durable, arguments).await.map(drop).map_err(|error| {
+        let said = error.to_string();
+        if said.contains("PRECONDITION") {
+            Error::OtherQueue { queue: name.to_owned(), said }
+        } else {
+            Error::Broker(said)
+        }
+    })
+}
+
+/// Deliveries that belong to one connection. Acknowledged together, after all of them are stored.
+pub struct Batch {
+    pub deliveries: Vec<Delivery>,
+}
+
+impl Batch {
+    /// Acknowledges all of them. Fails, and does no harm, if their connection is gone.
+    ///
+    /// # Errors
+    /// If the broker can not be told; it will deliver them again.
+    pub async fn acknowledge(self) -> Result<(), Error> {
+        if let Some(last) = self.deliveries.last() {
+            last.acker.ack(BasicAckOptions { multiple: true }).await?;
+        }
+        Ok(())
+    }
+}
+
+/// One connection with one consumer.
+pub struct Consuming {
+    connection: Connection,
+    consumer: Consumer,
+    batch: usize,
+    linger: Duration,
+}
+
+impl Consuming {
+    /// Connects, declares everything and begins to consume `queue`.
+    ///
+    /// # Errors
+    /// As [`connect`] and [`declare`].
+    pub async fn begin(
+        address: &Address,
+        topology: &Topology,
+        queue: &str,
+        prefetch: u16,
+        batch: usize,
+        linger: Duration,
+    ) -> Result<Consuming, Error> {
+        let connection = connect(address, queue).await?;
+        let channel = connection.create_channel().await?;
+        declare(&channel, topology).await?;
+        channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+        let consumer = channel
+            .basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
+            .await?;
+        Ok(Consuming { connection, consumer, batch, linger })
+    }
+
+    /// The next deliveries: at least one, then those that are there already or come within the linger.
+    ///
+    /// # Errors
+    /// If the consumer was cancelled or its connection is gone.
+    pub async fn next(&mut self) -> Result<Batch, Error> {
+        let first = self.consumer.next().await.ok_or(Error::Cancelled)??;
+        let mut deliveries = Vec::with_capacity(self.batch);
+        deliveries.push(first);
+        let mut waited = self.linger.is_zero();
+        while deliveries.len() < self.batch {
+            match self.consumer.next().now_or_never() {
+                Some(Some(delivery)) => deliveries.push(delivery?),
+                Some(None) => return Err(Error::Cancelled),
+                // Many have come at once: more of them are on their way, and a fuller batch costs less.
+                None if !waited && deliveries.len() > self.batch / 8 => {
+                    waited = true;
+                    tokio::time::sleep(self.linger).await;
+                }
+                None => break,
+            }
+        }
+        Ok(Batch { deliveries })
+    }
+
+    /// Closes the connection; what is not acknowledged goes back to the queue, in its order.
+    pub async fn close(self) {
+        let closed = self.connection.close(200, "bye".into());
+        if !matches!(tokio::time::timeout(Duration::from_secs(3), closed).await, Ok(Ok(()))) {
+            tracing::debug!("broker.close: it had gone already");
+        }
+    }
+}
+
+/// Pauses between attempts to connect, growing and jittered.
+#[derive(Debug)]
+pub struct Pauses(ExponentialBackoff);
+
+impl Pauses {
+    #[must_use]
+    pub fn new(first: Duration, cap: Duration) -> Pauses {
+        Pauses(ExponentialBackoff {
+            current_interval: first,
+            initial_interval: first,
+            max_interval: cap,
+            max_elapsed_time: None,
+            multiplier: 2.0,
+            ..ExponentialBackoff::default()
+        })
+    }
+
+    /// Sleeps for the next pause; less if `soft` is given.
+    pub async fn pause(&mut self, soft: &CancellationToken) {
+        let pause = self.0.next_backoff().unwrap_or(self.0.max_interval);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = soft.cancelled() => {}
+        }
+    }
+
+    pub fn reset(&mut self) {
+        self.0.reset();
+    }
+}
+
+/// Text headers of a delivery, for events in binary mode and for the record of a rejected one.
+#[must_use]
+pub fn text_headers(properties: &BasicProperties) -> Vec<(String, String)> {
+    let Some(headers) = properties.headers() else { return Vec::new() };
+    headers
+        .inner()
+        .iter()
+        .filter_map(|(name, value)| {
+            let text = match value {
+                AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec()).ok()?,
+                AMQPValue::ShortString(text) => text.to_string(),
+                AMQPValue::Boolean(yes) => yes.to_string(),
+                AMQPValue::LongInt(n) => n.to_string(),
+                AMQPValue::LongLongInt(n) => n.to_string(),
+                AMQPValue::Timestamp(seconds) => {
+                    jiff::Timestamp::from_second(i64::try_from(*seconds).ok()?).ok()?.to_string()
+                }
+                _ => return None,
+            };
+            Some((name.to_string(), text))
+        })
+        .collect()
+}

@@ -1,0 +1,430 @@
+//! Permit, claim, send, settle: the only place that speaks to a provider's send endpoint.
+//!
+//! A claim never waits in memory: a free slot and a rate token are in hand before anything is claimed, so what a crash puts
+//! in doubt is at most what the slots hold.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use jiff::{SignedDuration, Timestamp};
+use sqlx::PgPool;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::{
+    Nudge, Progress,
+    rate::{Backing, SenderRate},
+    settling::{self, Gate},
+};
+use crate::{
+    clock::Clock,
+    db::{
+        self,
+        dispatch::{Claim, Pace, Terms, claim},
+        holds,
+        settle::Settlement,
+    },
+    domain::{
+        message::{Filled, Outgoing},
+        notification::{self, Behind, Failure, Outcome, Policy, Whose, reason},
+        phone::Phone,
+    },
+    lifecycle::{Lifecycle, crash},
+    provider::{Silence, meta, unanswered},
+    telemetry,
+};
+
+/// What no answer of a provider's send endpoint needs more than.
+const ANSWER_LIMIT: usize = 64 * 1024;
+
+/// How one sender's notifications are sent.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    pub slots: usize,
+    pub batch: u32,
+    pub lease: Duration,
+    /// The whole request; less than half of the lease.
+    pub send_timeout: Duration,
+    pub connect_timeout: Duration,
+    pub poll: Duration,
+    pub pace: Pace,
+    pub retry: Policy,
+    pub backing: Backing,
+    pub only_to: Option<Vec<String>>,
+    pub settling: settling::Rules,
+}
+
+/// One sender's dispatcher in this process.
+pub struct Dispatcher {
+    pub sender: i16,
+    pub name: String,
+    pub provider: meta::Meta,
+    pub rules: Rules,
+    pub rate: SenderRate,
+    pool: PgPool,
+    http: reqwest::Client,
+    clock: Clock,
+    nudge: Nudge,
+    gate: Gate,
+    slots: Arc<Semaphore>,
+    day: crate::worker::fleet::DayLimit,
+    chance: fn() -> f64,
+}
+
+/// Where a claim's look at the due index begins. Only the step that owns it moves it.
+#[derive(Debug, Clone)]
+pub struct Cursor {
+    due_from: [Timestamp; 2],
+    scan: i64,
+    rewound_at: std::time::Instant,
+}
+
+/// How far behind the first due row a look begins, for rows that are committed late; and how often it begins at the beginning.
+const MARGIN: SignedDuration = SignedDuration::from_millis(100);
+const REWIND: Duration = Duration::from_secs(10);
+
+impl Cursor {
+    #[must_use]
+    pub fn new(clock: &Clock) -> Cursor {
+        Cursor { due_from: [Timestamp::UNIX_EPOCH; 2], scan: 1, rewound_at: clock.instant() }
+    }
+}
+
+/// A request with a claim behind it, and when it may start at the latest.
+struct Ready {
+    claim: Claim,
+    start_before: std::time::Instant,
+}
+
+impl Dispatcher {
+    /// # Errors
+    /// If the HTTP client cannot be built.
+    #[expect(clippy::too_many_arguments, reason = "everything that one sender is made of, named once, at the start")]
+    pub fn new(
+        sender: i16,
+        name: String,
+        provider: meta::Meta,
+        rules: Rules,
+        rate: SenderRate,
+        pool: PgPool,
+        clock: Clock,
+        nudge: Nudge,
+        day: crate::worker::fleet::DayLimit,
+    ) -> Result<Dispatcher, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            // One attempt is at most one request: nobody repeats or redirects it behind our back.
+            .retry(reqwest::retry::never())
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(rules.send_timeout)
+            .connect_timeout(rules.connect_timeout)
+            .pool_idle_timeout(Duration::from_secs(12))
+            .pool_max_idle_per_host(rules.slots)
+            .tcp_nodelay(true)
+            .user_agent(concat!("recado/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        let slots = Arc::new(Semaphore::new(rules.slots));
+        Ok(Dispatcher {
+            sender,
+            name,
+            provider,
+            rules,
+            rate,
+            pool,
+            http,
+            clock,
+            nudge,
+            gate: Gate::default(),
+            slots,
+            day,
+            chance: chance,
+        })
+    }
+
+    /// Claims and sends until the soft token; then finishes what is in flight.
+    ///
+    /// # Errors
+    /// Never by itself: an outage is waited out.
+    pub async fn run(self: Arc<Self>, life: Lifecycle) -> Result<(), std::convert::Infallible> {
+        let (results, received) = mpsc::channel(self.rules.slots);
+        let settling = life.spawn(settling::run(
+            self.pool.clone(),
+            self.rules.settling.clone(),
+            self.gate.clone(),
+            self.nudge.clone(),
+            received,
+        ));
+        let mut cursor = Cursor::new(&self.clock);
+        while !life.soft().is_cancelled() {
+            let step = self.step(&mut cursor, &results, &life);
+            if let Err(error) = self.nudge.rest_if_idle(self.rules.poll, life.soft(), step).await {
+                tracing::warn!(sender = %self.name, %error, "dispatch.claim_failed");
+                self.wait_for_database(&life).await;
+            }
+        }
+        drop(results);
+        // Whoever is in flight holds a slot until the result is written.
+        let all = u32::try_from(self.rules.slots).unwrap_or(u32::MAX);
+        let _finished = self.slots.acquire_many(all).await;
+        let _ = settling.await;
+        Ok(())
+    }
+
+    /// One claim, and a request in a task of its own for each notification that goes.
+    async fn step(
+        self: &Arc<Self>,
+        cursor: &mut Cursor,
+        results: &mpsc::Sender<settling::Result>,
+        life: &Lifecycle,
+    ) -> Result<Progress, db::Error> {
+        if self.gate.is_shut() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            return Ok(Progress::Idle);
+        }
+        // Only what waits is left at the soft token; a claim that was begun is sent out.
+        let permit = async {
+            let slots = self.free_slots().await?;
+            let tokens = self.rate.take(u32::try_from(slots.num_permits()).unwrap_or(1)).await;
+            Some((slots, tokens))
+        };
+        let permit = tokio::select! {
+            permit = permit => permit,
+            () = life.soft().cancelled() => None,
+        };
+        let Some((mut slots, tokens)) = permit else { return Ok(Progress::Idle) };
+        let (ready, progress) = self.claim(cursor, tokens).await?;
+        if !ready.is_empty() {
+            crash::point("claimed");
+        }
+        self.rate.put_back(tokens.saturating_sub(u32::try_from(ready.len()).unwrap_or(0)));
+        for one in ready {
+            let Some(slot) = slots.split(1) else { break };
+            let (dispatcher, results) = (Arc::clone(self), results.clone());
+            life.spawn(async move {
+                let settlement = dispatcher.send(one).await;
+                crash::point("answered");
+                // Nobody takes results any more only when the process ends hard: the lease will tell.
+                let _ = results.send(settling::Result { settlement, slot }).await;
+            });
+        }
+        Ok(progress)
+    }
+
+    /// One claim with everything that follows, one after the other: what tests call. Says how many went.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn round(&self, cursor: &mut Cursor, most: u32) -> Result<(usize, Progress), db::Error> {
+        let (ready, progress) = self.claim(cursor, most).await?;
+        let went = ready.len();
+        let settlements = futures_util::future::join_all(ready.into_iter().map(|one| self.send(one))).await;
+        if !settlements.is_empty() {
+            settling::write(&self.pool, &self.rules.settling, &self.gate, &self.nudge, &settlements).await;
+        }
+        Ok((went, progress))
+    }
+
+    /// After a lost connection the database may be another one than before: it is asked before anything is claimed again.
+    async fn wait_for_database(&self, life: &Lifecycle) {
+        let mut pause = Duration::from_millis(200);
+        while !life.soft().is_cancelled() {
+            tokio::time::sleep(pause).await;
+            match db::senders::check_timeline(&self.pool).await {
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::warn!(sender = %self.name, %error, "dispatch.waits: the database is out of reach")
+                }
+            }
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+    }
+
+    async fn free_slots(&self) -> Option<OwnedSemaphorePermit> {
+        let mut slots = Arc::clone(&self.slots).acquire_owned().await.ok()?;
+        let more = self.slots.available_permits().min(self.rules.batch.saturating_sub(1) as usize);
+        if let Ok(more) = Arc::clone(&self.slots).try_acquire_many_owned(u32::try_from(more).unwrap_or(0)) {
+            slots.merge(more);
+        }
+        Some(slots)
+    }
+
+    async fn claim(&self, cursor: &mut Cursor, permits: u32) -> Result<(Vec<Ready>, Progress), db::Error> {
+        let began = self.clock.instant();
+        if began.duration_since(cursor.rewound_at) > REWIND || self.clock.is_standing() {
+            cursor.due_from = [Timestamp::UNIX_EPOCH; 2];
+            cursor.rewound_at = began;
+        }
+        let permits = i64::from(permits);
+        let terms = Terms {
+            sender: self.sender,
+            permits,
+            scan: cursor.scan.max(permits),
+            due_from: cursor.due_from,
+            lease: self.rules.lease,
+            pace: self.rules.pace,
+            only_to: self.rules.only_to.as_deref(),
+            day_full: self.day.is_full(),
+        };
+        let claimed = claim(&self.pool, &terms).await?;
+        telemetry::time_claim(began.elapsed(), claimed.go.len() as u64);
+        for (from, first) in cursor.due_from.iter_mut().zip(claimed.first_due) {
+            if let Some(first) = first {
+                *from = first.saturating_sub(MARGIN).unwrap_or(Timestamp::UNIX_EPOCH);
+            }
+        }
+        // Rows that can only be put aside cost no permit: look further ahead until there are some that go.
+        cursor.scan = if claimed.put_aside > claimed.go.len() { (terms.scan * 2).min(200) } else { 1 };
+        if !claimed.wake.is_empty() {
+            let lanes: Vec<_> = claimed.wake.iter().map(|contact| (*contact, self.sender)).collect();
+            settling::wake_lanes(&self.pool, &lanes, self.rules.pace, &self.nudge).await;
+        }
+        let progress = if claimed.go.is_empty() && claimed.put_aside == 0 { Progress::Idle } else { Progress::Made };
+        // Counted from before the claim was sent, so later than the lease by nothing but safety.
+        let start_before = began + self.rules.lease.saturating_sub(self.rules.send_timeout * 2);
+        Ok((claimed.go.into_iter().map(|claim| Ready { claim, start_before }).collect(), progress))
+    }
+
+    async fn send(&self, ready: Ready) -> Settlement {
+        let Ready { claim, start_before } = ready;
+        let began = std::time::Instant::now();
+        let outcome = match outgoing(&claim) {
+            Ok(_) if self.clock.instant() > start_before => not_sent(reason::TOO_LATE_TO_SEND),
+            Ok(outgoing) => self.post(&outgoing).await,
+            Err(reason) => not_sendable(reason),
+        };
+        let took = began.elapsed();
+        let name = outcome_name(&outcome);
+        telemetry::count_attempt(&self.name, name, took);
+        let code = failure_of(&outcome).and_then(|f| f.code);
+        let why = failure_of(&outcome).map(|f| f.reason.as_str());
+        tracing::info!(attempt = %claim.attempt, sender = %self.name, template = %claim.template, outcome = name, code, reason = why,
+            resend = claim.resend, duration_ms = took.as_millis() as u64, "attempt.settled");
+        self.heed(&claim, &outcome).await;
+        let behind = Behind {
+            tries: claim.tries,
+            attempts: claim.attempt.number.unsigned_abs().saturating_sub(1),
+            backoffs: claim.backoffs,
+        };
+        if let Outcome::Accepted(acceptance) = &outcome {
+            self.learn(&claim, acceptance).await;
+        }
+        let next = notification::after(outcome, behind, &self.rules.retry, (self.chance)());
+        Settlement { attempt: claim.attempt, outcome: name, next }
+    }
+
+    async fn post(&self, outgoing: &Outgoing) -> Outcome {
+        let request = match reqwest::Request::try_from(self.provider.encode(outgoing)) {
+            Ok(request) => request,
+            Err(_) => return not_sendable(reason::NOT_CONNECTED),
+        };
+        let answer = async {
+            let mut response = self.http.execute(request).await?;
+            crash::point("wired");
+            let mut answer = http::Response::new(());
+            *answer.status_mut() = response.status();
+            *answer.headers_mut() = std::mem::take(response.headers_mut());
+            let mut body = BytesMut::new();
+            while let Some(chunk) = response.chunk().await? {
+                body.extend_from_slice(&chunk[..chunk.len().min(ANSWER_LIMIT - body.len())]);
+                if body.len() == ANSWER_LIMIT {
+                    break;
+                }
+            }
+            Ok::<http::Response<Bytes>, reqwest::Error>(answer.map(|()| body.freeze()))
+        };
+        match answer.await {
+            Ok(response) => meta::decode(&response),
+            Err(error) if error.is_connect() => unanswered(Silence::NotConnected),
+            Err(error) if error.is_timeout() => unanswered(Silence::TimedOut),
+            Err(_) => unanswered(Silence::Cut),
+        }
+    }
+
+    /// An answer about the sender or the template concerns more than this message.
+    async fn heed(&self, claim: &Claim, outcome: &Outcome) {
+        let Outcome::Busy { whose, hold, failure, wait } = outcome else { return };
+        match (whose, hold) {
+            (Whose::Recipient, _) => {}
+            (_, false) => self.rate.back_off(self.rules.backing, *wait),
+            (Whose::Sender, true) => self.hold(holds::Scope::Sender(self.sender), failure, *wait).await,
+            (Whose::Template, true) => {
+                let scope = holds::Scope::Template {
+                    sender: self.sender,
+                    template: claim.template.clone(),
+                    language: Some(claim.language.clone()),
+                };
+                self.hold(scope, failure, *wait).await;
+            }
+        }
+    }
+
+    async fn hold(&self, scope: holds::Scope, failure: &Failure, wait: Option<Duration>) {
+        let hold = holds::Hold {
+            scope,
+            reason: failure.reason.as_str().to_owned(),
+            detail: failure.code.map(|code| format!("the provider answered with code {code}")),
+            lasts: wait,
+            by: "provider".to_owned(),
+        };
+        match holds::place(&self.pool, &hold).await {
+            Ok(true) => tracing::error!(sender = %self.name, reason = %hold.reason, code = failure.code, "hold.placed"),
+            Ok(false) => {}
+            Err(error) => {
+                // The next answer will say it again; until then at least this process slows down.
+                tracing::warn!(sender = %self.name, %error, "hold.not_placed");
+                self.rate.back_off(self.rules.backing, wait);
+            }
+        }
+    }
+
+    async fn learn(&self, claim: &Claim, acceptance: &notification::Acceptance) {
+        let wa_id = acceptance.wa_id.as_deref().filter(|wa_id| claim.phone.strip_prefix('+') != Some(wa_id));
+        if wa_id.is_none() && acceptance.user_id.is_none() {
+            return;
+        }
+        if let Err(error) =
+            db::contacts::learn(&self.pool, claim.contact_id, wa_id, acceptance.user_id.as_deref()).await
+        {
+            tracing::debug!(%error, "contact.not_learnt: the next answer or receipt will tell again");
+        }
+    }
+}
+
+fn outgoing(claim: &Claim) -> Result<Outgoing, notification::Reason> {
+    let to = Phone::parse(&claim.phone).map_err(|_| notification::Reason::new("phone_unreadable"))?;
+    let filled: Filled =
+        serde_json::from_str(&claim.filled).map_err(|_| notification::Reason::new("values_unreadable"))?;
+    Ok(Outgoing { to, template: claim.template.clone(), language: claim.language.clone(), filled, tag: claim.attempt })
+}
+
+fn not_sent(reason: notification::Reason) -> Outcome {
+    Outcome::NotSent(Failure { reason, code: None, detail: None })
+}
+
+fn not_sendable(reason: notification::Reason) -> Outcome {
+    Outcome::Rejected { failure: Failure { reason, code: None, detail: None }, again: None }
+}
+
+fn outcome_name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Accepted(_) => "accepted",
+        Outcome::Rejected { .. } => "rejected",
+        Outcome::NotSent(_) => "not_sent",
+        Outcome::Busy { .. } => "busy",
+        Outcome::Unclear(_) => "unclear",
+    }
+}
+
+fn failure_of(outcome: &Outcome) -> Option<&Failure> {
+    match outcome {
+        Outcome::Accepted(_) => None,
+        Outcome::Rejected { failure, .. }
+        | Outcome::NotSent(failure)
+        | Outcome::Busy { failure, .. }
+        | Outcome::Unclear(failure) => Some(failure),
+    }
+}
+
+/// A number in 0..1 from the system.
+fn chance() -> f64 {
+    getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX))
+}

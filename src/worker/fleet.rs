@@ -1,0 +1,122 @@
+//! The processes among themselves: who lives, so that a sender's rate is divided; and whether the database is the one we left.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::dispatch::Dispatcher;
+use crate::{
+    db::{self, senders},
+    lifecycle::Lifecycle,
+    telemetry,
+};
+
+/// Whether the day's unique recipients are used up. Counted now and then, so kept a share below the limit.
+#[derive(Debug, Clone, Default)]
+pub struct DayLimit(Arc<AtomicBool>);
+
+impl DayLimit {
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, full: bool) {
+        self.0.store(full, Ordering::Relaxed);
+    }
+}
+
+/// The people that a portfolio may write to in 24 hours, the share already taken off.
+#[derive(Debug, Clone)]
+pub struct Portfolio {
+    pub name: String,
+    pub senders: Vec<i16>,
+    pub limit: i64,
+    pub full: DayLimit,
+}
+
+/// How often to say that we live, and when somebody silent counts as gone.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    pub every: Duration,
+    pub gone_after: Duration,
+}
+
+/// This process among the others.
+pub struct Fleet {
+    pub worker: Uuid,
+    pub pool: PgPool,
+    pub rules: Rules,
+    pub dispatchers: Vec<Arc<Dispatcher>>,
+    pub portfolios: Vec<Portfolio>,
+}
+
+impl Fleet {
+    /// Joins: says that we are here, and if others are, waits until they have made room before anything is sent.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn join(&self) -> Result<(), db::Error> {
+        self.step().await?;
+        if self.live().await? > 1 {
+            tokio::time::sleep(self.rules.every + self.rules.every / 4).await;
+            self.step().await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps saying that we live.
+    ///
+    /// # Errors
+    /// Never by itself: an outage is waited out.
+    pub async fn run(self, life: Lifecycle) -> Result<(), std::convert::Infallible> {
+        while !life.soft().is_cancelled() {
+            if let Err(error) = self.step().await {
+                tracing::warn!(%error, "fleet.silent: others will take our share if this lasts");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.rules.every) => {}
+                () = life.soft().cancelled() => {}
+            }
+        }
+        if let Err(error) = senders::leave(&self.pool, self.worker).await {
+            tracing::debug!(%error, "fleet.not_left");
+        }
+        Ok(())
+    }
+
+    /// One heartbeat.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn step(&self) -> Result<(), db::Error> {
+        let live = self.live().await?;
+        for dispatcher in &self.dispatchers {
+            dispatcher.rate.share(u32::try_from(live).unwrap_or(u32::MAX));
+            dispatcher.rate.recover(dispatcher.rules.backing);
+            telemetry::tell_sender_rate(&dispatcher.name, dispatcher.rate.current());
+        }
+        if senders::check_timeline(&self.pool).await? {
+            tracing::error!(
+                "hold.placed: the database was restored to an earlier point; nothing is sent until `recado release everything`"
+            );
+        }
+        for portfolio in &self.portfolios {
+            let used = senders::recipients_of_the_day(&self.pool, &portfolio.senders).await?;
+            portfolio.full.set(used >= portfolio.limit);
+            telemetry::tell_daily_recipients(&portfolio.name, u32::try_from(used).unwrap_or(u32::MAX));
+        }
+        Ok(())
+    }
+
+    async fn live(&self) -> Result<i64, db::Error> {
+        senders::beat(&self.pool, self.worker, !self.dispatchers.is_empty(), self.rules.gone_after).await
+    }
+}

@@ -1,0 +1,57 @@
+//! What happens by itself: the loops. Each is `loop { step }`, and tests call the step.
+//!
+//! A loop takes no input but what Postgres holds; a [`Nudge`] wakes it early and tells it nothing.
+
+pub mod broker;
+pub mod dispatch;
+pub mod fleet;
+pub mod intake;
+pub mod outbox;
+pub mod rate;
+pub mod reading;
+pub mod settling;
+pub mod upkeep;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Wakes whoever sleeps on it. Carries nothing: what there is to do stands in Postgres.
+#[derive(Debug, Clone, Default)]
+pub struct Nudge(Arc<Notify>);
+
+impl Nudge {
+    pub fn wake(&self) {
+        self.0.notify_waiters();
+    }
+
+    /// Runs `step`; if that says that there was nothing to do, sleeps until a nudge (also one that came during the step), `most`
+    /// or the soft token.
+    pub async fn rest_if_idle<E>(
+        &self,
+        most: Duration,
+        soft: &CancellationToken,
+        step: impl Future<Output = Result<Progress, E>>,
+    ) -> Result<Progress, E> {
+        let woken = self.0.notified();
+        tokio::pin!(woken);
+        woken.as_mut().enable();
+        let progress = step.await?;
+        if progress == Progress::Idle {
+            tokio::select! {
+                () = woken => {}
+                () = tokio::time::sleep(most) => {}
+                () = soft.cancelled() => {}
+            }
+        }
+        Ok(progress)
+    }
+}
+
+/// Whether a step found something to do, and so whether to take the next at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    Made,
+    Idle,
+}

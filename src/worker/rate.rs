@@ -1,0 +1,164 @@
+//! The sender's pace: this process's share of what the provider allows to a business number.
+//!
+//! The recipient's pace is not here: it is exact for the fleet and so lives in the claim.
+
+use std::{
+    num::NonZeroU32,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock as _, DefaultClock},
+    state::{InMemoryState, NotKeyed},
+};
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock>;
+
+/// Hands out the right to send one message each. The whole fleet's rate is divided by the number of live processes.
+#[derive(Debug)]
+pub struct SenderRate {
+    /// Messages a second for the fleet, the headroom already taken off.
+    full: f64,
+    now: Mutex<Now>,
+}
+
+#[derive(Debug)]
+struct Now {
+    limiter: Limiter,
+    live: u32,
+    /// Less than 1 after the provider said that we are too fast.
+    factor: f64,
+    paused_until: Option<Instant>,
+    pause: Duration,
+    recovers_at: Option<Instant>,
+    spare: u32,
+}
+
+/// How a sender slows down when its provider says so: it pauses, then comes back at half its rate, a tenth more each step.
+#[derive(Debug, Clone, Copy)]
+pub struct Backing {
+    pub pause: Duration,
+    pub pause_cap: Duration,
+    pub step: Duration,
+}
+
+impl SenderRate {
+    /// `per_second` from 1; `headroom` is the share of it that is left to others, from 0 to 0.9.
+    #[must_use]
+    pub fn new(per_second: u32, headroom: f64) -> SenderRate {
+        let full = f64::from(per_second) * (1.0 - headroom.clamp(0.0, 0.9));
+        let now = Now {
+            limiter: limiter(full),
+            live: 1,
+            factor: 1.0,
+            paused_until: None,
+            pause: Duration::ZERO,
+            recovers_at: None,
+            spare: 0,
+        };
+        SenderRate { full, now: Mutex::new(now) }
+    }
+
+    /// Divides the rate by so many processes from now on.
+    pub fn share(&self, live: u32) {
+        let mut now = self.lock();
+        if now.live != live.max(1) {
+            now.live = live.max(1);
+            self.rebuild(&mut now);
+        }
+    }
+
+    /// This process's rate at the moment, in messages a second.
+    #[must_use]
+    pub fn current(&self) -> f64 {
+        let now = self.lock();
+        self.full * now.factor / f64::from(now.live)
+    }
+
+    /// Takes at least one and at most `most` tokens; waits until there is one. Cancelling it loses none.
+    pub async fn take(&self, most: u32) -> u32 {
+        loop {
+            let wait = match self.try_take(most) {
+                Ok(taken) => return taken,
+                Err(wait) => wait,
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Puts back tokens that were not needed: they serve the next claim.
+    pub fn put_back(&self, tokens: u32) {
+        self.lock().spare = tokens;
+    }
+
+    /// The provider said that this sender is too fast; `wait` is its own word on how long, if it gave one.
+    pub fn back_off(&self, backing: Backing, wait: Option<Duration>) {
+        let at = Instant::now();
+        let mut now = self.lock();
+        if now.paused_until.is_some_and(|until| until > at) {
+            return; // the other requests of the same burst say the same
+        }
+        now.pause = (now.pause * 2).clamp(backing.pause, backing.pause_cap.max(backing.pause));
+        now.paused_until =
+            Some(at + wait.unwrap_or(now.pause).max(now.pause).min(backing.pause_cap.max(backing.pause)));
+        now.factor = (now.factor / 2.0).max(0.05);
+        now.recovers_at = now.paused_until.map(|until| until + backing.step);
+        now.spare = 0;
+        self.rebuild(&mut now);
+    }
+
+    /// Recovers by one step if one is due. To be called now and then.
+    pub fn recover(&self, backing: Backing) {
+        let at = Instant::now();
+        let mut now = self.lock();
+        if now.recovers_at.is_some_and(|due| due <= at) {
+            now.factor = (now.factor + 0.1).min(1.0);
+            now.recovers_at = (now.factor < 1.0).then(|| at + backing.step);
+            if now.recovers_at.is_none() {
+                now.pause = Duration::ZERO;
+            }
+            self.rebuild(&mut now);
+        }
+    }
+
+    fn try_take(&self, most: u32) -> Result<u32, Duration> {
+        let mut now = self.lock();
+        let at = Instant::now();
+        if let Some(until) = now.paused_until {
+            if until > at {
+                return Err(until - at);
+            }
+            now.paused_until = None;
+        }
+        let mut taken = now.spare.min(most);
+        now.spare = 0;
+        while taken < most {
+            match now.limiter.check() {
+                Ok(()) => taken += 1,
+                Err(_) if taken > 0 => break,
+                Err(not_until) => return Err(not_until.wait_time_from(DefaultClock::default().now())),
+            }
+        }
+        Ok(taken.max(1))
+    }
+
+    fn rebuild(&self, now: &mut Now) {
+        now.limiter = limiter(self.full * now.factor / f64::from(now.live));
+        // A new limiter starts with its burst; that must not add up over changes.
+        while now.limiter.check().is_ok() {}
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn limiter(per_second: f64) -> Limiter {
+    let period = Duration::from_secs_f64(1.0 / per_second.max(0.001)).max(Duration::from_nanos(1));
+    // A fiftieth of a second's worth at once: enough to fill claims, and hardly seen in any second.
+    let burst = NonZeroU32::new((per_second / 50.0) as u32).unwrap_or(NonZeroU32::MIN);
+    let quota = Quota::with_period(period).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(burst);
+    RateLimiter::direct(quota)
+}

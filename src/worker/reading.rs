@@ -1,0 +1,130 @@
+//! From bytes to what the inbox records: parse, plan, and nothing else. Touches neither broker nor database.
+
+use std::{collections::HashMap, fmt::Write};
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::intake::v7;
+use crate::{
+    db::inbox::{Arrival, Born, Stage},
+    domain::{
+        event::{Event, Rejection},
+        plan::{Fate, Planned, plan},
+        template::{Catalogue, Class},
+    },
+};
+
+/// What arrived, borrowed.
+#[derive(Debug, Clone, Copy)]
+pub struct Bytes<'a> {
+    pub exchange: &'a str,
+    pub routing_key: &'a str,
+    pub content_type: Option<&'a str>,
+    pub headers: &'a [(String, String)],
+    pub body: &'a [u8],
+}
+
+/// Reads events by one catalogue.
+#[derive(Debug)]
+pub struct Reader {
+    pub catalogue: Catalogue,
+    /// The senders' keys in the database, by name.
+    pub senders: HashMap<String, i16>,
+}
+
+impl Reader {
+    /// What the bytes mean, or why they mean nothing: a stable reason and a sentence without anything personal.
+    ///
+    /// # Errors
+    /// If they are no event, or one whose message cannot be filled.
+    pub fn read(&self, bytes: &Bytes<'_>, now: Timestamp) -> Result<Arrival, (&'static str, String)> {
+        let rejection = |rejection: Rejection| (rejection.reason(), rejection.to_string());
+        let event = self.event(bytes, now).map_err(rejection)?;
+        let plan = plan(&event, &self.catalogue, now, chance()).map_err(rejection)?;
+        let (planned, ignored) = match plan.fate {
+            Fate::Planned(planned) => (planned, None),
+            Fate::Ignored(why) => (Vec::new(), Some(why.as_str())),
+        };
+        let notifications = planned.into_iter().map(|one| self.born(one, now)).collect::<Result<_, _>>()?;
+        Ok(Arrival {
+            body_hash: Sha256::digest(bytes.body).into(),
+            source: event.source,
+            id: event.id,
+            r#type: event.r#type,
+            subject: event.subject,
+            time: event.time,
+            stage: plan.stage.map(|s| Stage { journey: s.journey, key: s.key, number: s.number }),
+            ignored,
+            body: String::from_utf8_lossy(bytes.body).into_owned(),
+            notifications,
+        })
+    }
+
+    fn event(&self, bytes: &Bytes<'_>, now: Timestamp) -> Result<Event, Rejection> {
+        let is_binary = bytes
+            .headers
+            .iter()
+            .any(|(name, _)| matches!(name.as_str(), "cloudEvents:specversion" | "cloudEvents_specversion"));
+        if is_binary {
+            let headers = bytes.headers.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+            return Event::parse_binary(headers, bytes.content_type, bytes.body, now);
+        }
+        Event::parse(bytes.body, now)
+    }
+
+    fn born(&self, planned: Planned, now: Timestamp) -> Result<Born, (&'static str, String)> {
+        let sender = self.senders.get(&planned.sender).copied().ok_or_else(|| {
+            let text =
+                format!("The template {} names the sender {}, which does not exist.", planned.template, planned.sender);
+            ("unknown_sender", text)
+        })?;
+        let filled = serde_json::to_string(&planned.filled)
+            .map_err(|_| ("not_storable", "The filled-in values make no JSON.".to_owned()))?;
+        Ok(Born {
+            id: v7(now),
+            sender,
+            class: match planned.class {
+                Class::Urgent => 0,
+                Class::Normal => 1,
+            },
+            phone: planned.to.reveal().to_owned(),
+            locale: Some(planned.locale),
+            purpose: planned.purpose,
+            template: planned.template,
+            language: planned.language,
+            subject: planned.subject,
+            expires_at: planned.expires_at,
+            grace_ms: i64::try_from(planned.grace.as_millis()).unwrap_or(i64::MAX),
+            pending_ms: i64::try_from(planned.pending.as_millis()).unwrap_or(i64::MAX),
+            quiet: multirange(&planned.quiet),
+            doubt: planned.in_doubt.as_str(),
+            filled,
+        })
+    }
+
+    /// The types that the queue is bound to.
+    #[must_use]
+    pub fn event_types(&self) -> Vec<String> {
+        self.catalogue.event_types().map(str::to_owned).collect()
+    }
+}
+
+fn multirange(intervals: &[(Timestamp, Timestamp)]) -> Option<String> {
+    if intervals.is_empty() {
+        return None;
+    }
+    let mut text = String::from("{");
+    for (i, (from, to)) in intervals.iter().enumerate() {
+        let comma = if i == 0 { "" } else { "," };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{comma}[{from},{to})");
+    }
+    text.push('}');
+    Some(text)
+}
+
+/// Where in the time after quiet hours this event's messages fall.
+fn chance() -> f64 {
+    getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX))
+}

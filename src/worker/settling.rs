@@ -1,0 +1,120 @@
+//! Results on their way into the database: kept in memory until it has them, batched while others are on their way.
+//!
+//! A slot of the dispatcher is free again only when its result is written, so a database that takes no results lets
+//! nothing new be sent.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use sqlx::PgPool;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::Nudge;
+use crate::db::{
+    self,
+    dispatch::Pace,
+    lanes,
+    settle::{Settlement, settle},
+};
+use crate::lifecycle::crash;
+
+/// A result and the slot that it holds.
+pub struct Result {
+    pub settlement: Settlement,
+    pub slot: OwnedSemaphorePermit,
+}
+
+/// How results are written.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    pub batch: usize,
+    pub linger: Duration,
+    pub pace: Pace,
+}
+
+/// Whether results can be written; if not, nothing new is claimed.
+#[derive(Debug, Clone, Default)]
+pub struct Gate(Arc<AtomicBool>);
+
+impl Gate {
+    #[must_use]
+    pub fn is_shut(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn shut(&self, shut: bool) {
+        self.0.store(shut, Ordering::Relaxed);
+    }
+}
+
+/// Writes results until nobody can send any more. At most two statements are under way at once.
+pub async fn run(pool: PgPool, rules: Rules, gate: Gate, nudge: Nudge, mut results: mpsc::Receiver<Result>) {
+    let writers = Arc::new(tokio::sync::Semaphore::new(2));
+    let mut writing = tokio::task::JoinSet::new();
+    loop {
+        let mut batch = Vec::with_capacity(rules.batch);
+        if results.recv_many(&mut batch, rules.batch).await == 0 {
+            break;
+        }
+        let Ok(writer) = Arc::clone(&writers).acquire_owned().await else { break };
+        if batch.len() < rules.batch && !rules.linger.is_zero() {
+            let more =
+                async { while batch.len() < rules.batch && results.recv_many(&mut batch, rules.batch).await > 0 {} };
+            let _ = tokio::time::timeout(rules.linger, more).await;
+        }
+        let (pool, rules, gate, nudge) = (pool.clone(), rules.clone(), gate.clone(), nudge.clone());
+        writing.spawn(async move {
+            let (settlements, slots): (Vec<_>, Vec<_>) =
+                batch.into_iter().map(|result| (result.settlement, result.slot)).unzip();
+            write(&pool, &rules, &gate, &nudge, &settlements).await;
+            crash::point("settled");
+            drop((slots, writer));
+            nudge.wake();
+        });
+        while writing.try_join_next().is_some() {}
+    }
+    while writing.join_next().await.is_some() {}
+}
+
+/// Writes these results, however long that takes, and wakes the lanes that waited for them.
+pub async fn write(pool: &PgPool, rules: &Rules, gate: &Gate, nudge: &Nudge, settlements: &[Settlement]) {
+    let mut pause = Duration::from_millis(50);
+    let settled = loop {
+        match settle(pool, settlements).await {
+            Ok(settled) => break settled,
+            Err(error) => {
+                gate.shut(true);
+                tracing::warn!(%error, results = settlements.len(), "results.kept: nothing new is sent until the database takes them");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(2));
+            }
+        }
+    };
+    gate.shut(false);
+    for attempt in &settled.overtaken {
+        crate::telemetry::count_lost_lease();
+        tracing::warn!(%attempt, "attempt.overtaken: its lease was lost; the result is kept as evidence");
+    }
+    if let Err(error) = crate::db::settle::adopt_late(pool, settlements, &settled.overtaken).await {
+        tracing::warn!(%error, "attempt.overtaken: not yet told to its notification; the attempts log has it");
+    }
+    wake_lanes(pool, &settled.wake, rules.pace, nudge).await;
+}
+
+/// Wakes lanes; what fails is found again by upkeep.
+pub async fn wake_lanes(pool: &PgPool, of: &[(i64, i16)], pace: Pace, nudge: &Nudge) {
+    match lanes::wake(pool, of, pace).await {
+        Ok(0) => {}
+        Ok(_) => nudge.wake(),
+        Err(error) => report(&error),
+    }
+}
+
+fn report(error: &db::Error) {
+    tracing::warn!(%error, "lanes.not_woken: upkeep will find them");
+}

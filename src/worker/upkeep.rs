@@ -1,0 +1,160 @@
+//! What nobody else does: leases that ran out, waits that are over, doubts that have to end, lanes that a crash left asleep,
+//! partitions, figures. Every process does it all; each statement takes only what no other has in hand.
+
+use std::time::{Duration, Instant};
+
+use sqlx::PgPool;
+
+use super::{Nudge, settling};
+use crate::{
+    clock::Clock,
+    db::{self, dispatch::Pace, doubt, holds, lanes, settle, upkeep},
+    domain::{
+        doubt::{Patience, Verdict, judge},
+        notification::{Behind, Failure, Outcome, Policy, after, reason},
+    },
+    lifecycle::Lifecycle,
+    telemetry,
+};
+
+/// How often, and by which rules.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    pub every: Duration,
+    pub tidy_every: Duration,
+    pub batch: i64,
+    pub patience: Patience,
+    pub retry: Policy,
+    pub settling: settling::Rules,
+    pub keep_webhooks: Duration,
+}
+
+/// The upkeep of this process.
+pub struct Upkeep {
+    pub pool: PgPool,
+    pub rules: Rules,
+    pub clock: Clock,
+    pub nudge: Nudge,
+    mark: i64,
+    slow_at: Option<Instant>,
+    tidy_at: Option<Instant>,
+}
+
+/// The slower half of a step: what only a crash or an operator leaves behind, and the figures.
+const SLOW: Duration = Duration::from_secs(5);
+
+impl Upkeep {
+    #[must_use]
+    pub fn new(pool: PgPool, rules: Rules, clock: Clock, nudge: Nudge) -> Upkeep {
+        Upkeep { pool, rules, clock, nudge, mark: 0, slow_at: None, tidy_at: None }
+    }
+
+    /// Steps until the soft token.
+    ///
+    /// # Errors
+    /// Never by itself: an outage is waited out.
+    pub async fn run(mut self, life: Lifecycle) -> Result<(), std::convert::Infallible> {
+        while !life.soft().is_cancelled() {
+            if let Err(error) = self.step().await {
+                tracing::warn!(%error, "upkeep.interrupted: tried again");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.rules.every) => {}
+                () = life.soft().cancelled() => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// One round.
+    ///
+    /// # Errors
+    /// If the database cannot be asked; what was done stays done.
+    pub async fn step(&mut self) -> Result<(), db::Error> {
+        self.reap().await?;
+        if lanes::wake_overdue(&self.pool, self.rules.batch).await? > 0 {
+            self.nudge.wake();
+        }
+        self.settle_doubts().await?;
+        let now = self.clock.instant();
+        if self.slow_at.is_none_or(|due| due <= now) || self.clock.is_standing() {
+            self.slow_at = Some(now + SLOW);
+            self.repair().await?;
+            self.tell().await?;
+        }
+        if self.tidy_at.is_none_or(|due| due <= now) {
+            self.tidy_at = Some(now + self.rules.tidy_every);
+            upkeep::make_partitions(&self.pool).await?;
+            upkeep::tidy(&self.pool, self.rules.keep_webhooks).await?;
+        }
+        Ok(())
+    }
+
+    /// A lease that ran out is an outcome like any other: unclear.
+    async fn reap(&self) -> Result<(), db::Error> {
+        let lapsed = settle::lapsed(&self.pool, self.rules.batch).await?;
+        if lapsed.is_empty() {
+            return Ok(());
+        }
+        let settlements: Vec<_> = lapsed
+            .into_iter()
+            .map(|attempt| {
+                let failure = Failure { reason: reason::LEASE_LOST, code: None, detail: None };
+                let next = after(Outcome::Unclear(failure), Behind::default(), &self.rules.retry, 0.5);
+                tracing::warn!(%attempt, "attempt.lapsed: no answer was recorded; in doubt");
+                settle::Settlement { attempt, outcome: "unclear", next }
+            })
+            .collect();
+        let settled = settle::settle(&self.pool, &settlements).await?;
+        settling::wake_lanes(&self.pool, &settled.wake, self.pace(), &self.nudge).await;
+        Ok(())
+    }
+
+    async fn settle_doubts(&mut self) -> Result<(), db::Error> {
+        // Silence counts only if everything that had come by the last look is applied by now.
+        let (cases, now) = doubt::cases(&self.pool, self.mark, self.rules.batch).await?;
+        self.mark = doubt::last_webhook(&self.pool).await?;
+        for (attempt, case) in cases {
+            match judge(&case, &self.rules.patience, now) {
+                Verdict::Wait => {}
+                Verdict::Resend => {
+                    if doubt::resend(&self.pool, attempt, "recado").await? {
+                        tracing::warn!(%attempt, "doubt.resend: never heard of while later ones were; sent once more, marked");
+                        self.nudge.wake();
+                    }
+                }
+                Verdict::GiveUp => {
+                    if doubt::give_up(&self.pool, attempt, "recado").await? {
+                        tracing::warn!(%attempt, "doubt.gave_up: may have been received; not sent again");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn repair(&self) -> Result<(), db::Error> {
+        let forgotten = lanes::forgotten(&self.pool, self.rules.batch).await?;
+        settling::wake_lanes(&self.pool, &forgotten, self.pace(), &self.nudge).await;
+        for (sender, template) in holds::free_templates_with_queue(&self.pool).await? {
+            if holds::wake_template(&self.pool, sender, &template).await? > 0 {
+                self.nudge.wake();
+            }
+        }
+        upkeep::expire_held(&self.pool, self.rules.batch).await?;
+        Ok(())
+    }
+
+    async fn tell(&self) -> Result<(), db::Error> {
+        for standing in upkeep::standings(&self.pool).await? {
+            telemetry::tell_queue_age(&standing.sender, Duration::from_secs_f64(standing.queue_age_s.max(0.0)));
+            telemetry::tell_in_doubt(&standing.sender, u32::try_from(standing.in_doubt).unwrap_or(u32::MAX));
+        }
+        telemetry::tell_outbox_lag(Duration::from_secs_f64(db::outbox::lag(&self.pool).await?.max(0.0)));
+        Ok(())
+    }
+
+    fn pace(&self) -> Pace {
+        self.rules.settling.pace
+    }
+}
