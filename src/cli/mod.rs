@@ -14,6 +14,7 @@ pub mod sim;
 pub mod why;
 
 use std::{
+    collections::HashMap,
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -25,8 +26,12 @@ use crate::{
     clock::Clock,
     config::{Needs, Place, Settings},
     db::{self, Pools, pools},
-    domain::template::{self, Catalogue},
+    domain::{
+        source::Sources,
+        template::{self, Catalogue},
+    },
     telemetry,
+    worker::reading::Reader,
 };
 
 /// Delivers a shop's order and shipping notifications on WhatsApp: with consent, at the right pace, and with proof.
@@ -191,6 +196,21 @@ pub fn catalogue(settings: &Settings) -> anyhow::Result<Catalogue> {
         let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("the templates cannot be used:\n{}", lines.join("\n"))
     })
+}
+
+/// What reads events: the templates, the sources and the senders' keys.
+///
+/// # Errors
+/// With every problem of both, a line each.
+pub fn reader(settings: &Settings, senders: HashMap<String, i16>) -> anyhow::Result<Reader> {
+    let sources = match &settings.sources.dir {
+        Some(dir) => Sources::load(&files(dir, "toml")?).map_err(|problems| {
+            let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            anyhow::anyhow!("the sources cannot be used:\n{}", lines.join("\n"))
+        })?,
+        None => Sources::default(),
+    };
+    Ok(Reader { catalogue: catalogue(settings)?, sources, senders })
 }
 
 /// All files of a folder with this ending, by name, with their text.

@@ -26,6 +26,7 @@ use crate::{
         outbox::{self, Publisher},
         rate::{Backing, SenderRate},
         reading::Reader,
+        receipts::{self, Receipts},
         settling,
         upkeep::{self, Upkeep},
     },
@@ -79,7 +80,7 @@ pub async fn start(settings: &Settings, pools: &Pools, life: &Lifecycle, roles: 
     let clock = Clock::system();
     let (worker, nudge) = (intake::v7(clock.now()), Nudge::default());
     let ids = sender_ids(settings, pools).await?;
-    let reader = Arc::new(Reader { catalogue: super::catalogue(settings)?, senders: ids.clone() });
+    let reader = Arc::new(super::reader(settings, ids.clone())?);
     let topology = topology(settings, &reader);
     let address = address(settings)?;
 
@@ -97,6 +98,14 @@ pub async fn start(settings: &Settings, pools: &Pools, life: &Lifecycle, roles: 
     if roles.contains(&Role::Upkeep) {
         let upkeep = Upkeep::new(pools.ops.clone(), upkeep_rules(settings), clock.clone(), nudge.clone());
         life.role("upkeep", upkeep.run(life.clone()));
+    }
+    let stored = Nudge::default();
+    if roles.contains(&Role::Receipts) {
+        let rules = receipts::Rules::new(retry(settings), pace(settings));
+        let known = known_senders(settings, &ids);
+        let receipts =
+            Receipts::new(pools.receipts.clone(), rules, known, clock.clone(), stored.clone(), nudge.clone());
+        life.role("receipts", receipts.run(life.clone()));
     }
     if roles.contains(&Role::Outbox) {
         let rules = outbox::Rules {
@@ -130,7 +139,7 @@ pub async fn start(settings: &Settings, pools: &Pools, life: &Lifecycle, roles: 
         }
     }
     if roles.contains(&Role::Http) {
-        open_doors(settings, pools, &clock, life, &nudge, known).await?;
+        open_doors(settings, pools, &clock, life, stored, known).await?;
     }
     Ok(())
 }
@@ -156,11 +165,10 @@ async fn open_doors(
     pools: &Pools,
     clock: &Clock,
     life: &Lifecycle,
-    nudge: &Nudge,
+    stored: Nudge,
     known: Known,
 ) -> anyhow::Result<()> {
     let figures = Figures::begin()?;
-    let stored = nudge.clone();
     let doors = Doors {
         pools: pools.clone(),
         clock: clock.clone(),
@@ -216,7 +224,7 @@ pub fn topology(settings: &Settings, reader: &Reader) -> Topology {
         inbound_exchange: of.inbound_exchange.clone(),
         delivery_limit: of.delivery_limit,
         routing_keys: reader.event_types(),
-        sources: Vec::new(),
+        sources: reader.sources.bindings().map(|(exchange, key)| (exchange.to_owned(), key.to_owned())).collect(),
     }
 }
 
@@ -268,6 +276,19 @@ fn fleet(
     }
     let rules = fleet::Rules { every: settings.dispatch.heartbeat, gone_after: settings.dispatch.gone_after };
     Ok(Fleet { worker, pool: pools.ops.clone(), rules, dispatchers, portfolios })
+}
+
+fn known_senders(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<receipts::Known> {
+    let known = settings.senders.values().filter_map(|sender| {
+        let Provider::Meta(meta) = &sender.provider;
+        Some(receipts::Known {
+            id: *ids.get(&sender.name)?,
+            name: sender.name.clone(),
+            phone_number_id: meta.phone_number_id.clone(),
+            waba_id: meta.waba_id.clone(),
+        })
+    });
+    known.collect()
 }
 
 fn portfolios(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<Portfolio> {
