@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 could not or found something wrong, 2 not understood.
 
 pub mod broker;
+pub mod check;
 pub mod decide;
 pub mod demo;
 pub mod healthcheck;

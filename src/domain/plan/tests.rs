@@ -232,7 +232,7 @@ const PLACES: &[&str] = &[
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn no_data_panics_and_what_is_planned_is_whole(
