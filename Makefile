@@ -37,7 +37,7 @@ test: tools
 	cargo fmt --check
 	@scripts/services up
 	scripts/services run test scripts/queries compare
-	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --locked --no-deps --document-private-items
 	scripts/services run test cargo test --locked
 
 soak: tools
@@ -51,4 +51,4 @@ down:
 
 tools:
 	@command -v cargo >/dev/null || { echo 'Rust is missing. Get it from https://rustup.rs: curl --proto =https --tlsv1.2 -sSf https://sh.rustup.rs | sh'; exit 1; }
-	@command -v cc >/dev/null || { echo 'A C compiler is missing, which Rust links with. On Debian or Ubuntu: apt-get install build-essential'; exit 1; }
+	@command -v cc >/dev/null || scripts/services install gcc libc6-dev || { echo 'A C compiler is missing, which Rust links with. On Debian or Ubuntu: apt-get install gcc libc6-dev'; exit 1; }

@@ -14,7 +14,7 @@ use config::{Value, ValueKind};
 
 use super::{
     Problem, Problems, Secret,
-    layers::{Layers, Origin, variable_of},
+    layers::{Layers, Origin, Variable, variable_of},
     problem::{closest, did_you_mean},
 };
 
@@ -360,9 +360,13 @@ impl Reader {
 
     /// Says that something is missing that no default could stand for.
     pub fn miss(&mut self, key: &str, what: &str) {
-        let place = self.layers.file.as_ref().and_then(|file| {
-            let section = key.rsplit_once('.').map_or(key, |(section, _)| section);
-            Some(format!("{}:{}", file.shown, file.keys.get(section)?.line))
+        let section = key.rsplit_once('.').map_or(key, |(section, _)| section);
+        let line = self.layers.file.as_ref().and_then(|file| Some((&file.shown, file.keys.get(section)?.line)));
+        let place = line.map(|(shown, line)| format!("{shown}:{line}")).or_else(|| {
+            let begun = |(key, variable): (&String, &Variable)| {
+                key.strip_prefix(section)?.starts_with('.').then(|| variable.name.clone())
+            };
+            self.layers.settings.iter().find_map(begun)
         });
         self.problems.push(Problem { place, key: key.to_owned(), value: None, what: what.to_owned() });
     }

@@ -337,6 +337,16 @@ phone_number_id = 12345678
 }
 
 #[test]
+fn a_sender_that_a_variable_began_is_named_with_the_variable() {
+    assert_eq!(
+        mistakes("", &[("RECADO_SENDERS__MIAN__TOKEN", "EAAG-token")]),
+        "RECADO_SENDERS__MIAN__TOKEN: senders.mian.kind: is missing; write kind = \"meta\"\n\
+         RECADO_SENDERS__MIAN__TOKEN: senders.mian.phone_number_id: is missing; Meta shows it beside the number in WhatsApp \
+         Manager"
+    );
+}
+
+#[test]
 fn the_default_sender_must_be_one_of_the_senders() {
     let desk = Desk::new();
     desk.write("recado.toml", &format!("{SENDER}\n[templates]\ndefault_sender = \"mian\"\n"));
