@@ -4,6 +4,7 @@
 
 pub mod broker;
 pub mod decide;
+pub mod doctor;
 pub mod healthcheck;
 pub mod hold;
 pub mod keys;
@@ -51,6 +52,8 @@ enum Command {
     ReplayRejected(broker::ReplayArgs),
     /// Declares the exchanges and queues, as `run` does by itself: for producers that are there first.
     Topology(broker::TopologyArgs),
+    /// Says what is wrong with configuration, connections, senders and templates, in the order in which to put it right.
+    Doctor(doctor::Args),
     /// Tells what became of a notification, an event, an order or a person's messages.
     Why(why::Args),
     /// Makes, lists and revokes the API's keys.
@@ -107,6 +110,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Publish(args) => broker::publish(&place, args).await,
         Command::ReplayRejected(args) => broker::replay(&place, args).await,
         Command::Topology(args) => broker::topology(&place, args).await,
+        Command::Doctor(args) => doctor::run(&place, args).await,
         Command::Why(args) => why::run(&place, args).await,
         Command::Keys(args) => keys::run(&place, args).await,
         Command::Hold(args) => hold::hold(&place, args).await,
