@@ -14,7 +14,9 @@ $$;
 
 create type notification_state as enum ('pending', 'sending', 'in_doubt', 'accepted', 'failed', 'suppressed');
 create type wait as enum ('lane', 'subject', 'template', 'consent', 'quiet', 'day_limit');
-create type receipt as enum ('sent', 'delivered', 'read');
+-- What was reported of a message, in the order in which one report outdoes another: a failure follows `sent`, and never undoes
+-- that somebody has it. A notification shows the best of its messages that did not fail.
+create type receipt as enum ('sent', 'failed', 'delivered', 'read');
 create type hold_scope as enum ('everything', 'sender', 'template');
 
 create table senders (
@@ -29,15 +31,17 @@ create table senders (
 
 create table contacts (
   id bigint generated always as identity primary key,
-  phone text not null unique,
+  -- Unknown of a person who wrote to us under a username.
+  phone text unique,
   wa_id text,
   user_id text,
   locale text,
-  -- purpose -> {"state": "pending|granted|revoked", "entry": n, "until": time}: a projection of the ledger, on the
-  -- contact's own row so that a claim which locked the row reads the latest.
+  -- purpose -> {"state": "pending|granted|revoked", "entry": n, "at": time, "until": time}: a projection of the ledger, on the
+  -- contact's own row so that a claim which locked the row reads the latest. The purpose * says when everything was refused.
   consents jsonb not null default '{}',
   entries int not null default 0,
-  created_at timestamptz not null default recado_now()
+  created_at timestamptz not null default recado_now(),
+  constraint phone_or_user_id_known check (phone is not null or user_id is not null)
 ) with (fillfactor = 80);
 create index contacts_by_wa_id on contacts (wa_id) where wa_id is not null;
 create index contacts_by_user_id on contacts (user_id) where user_id is not null;
@@ -55,6 +59,7 @@ create table consent_entries (
   previous bytea not null,
   hash bytea not null,
   primary key (contact_id, number),
+  constraint act_is_known check (act in ('asked', 'confirmed', 'refused', 'revoked', 'imported')),
   constraint payload_and_salt_go_together check ((payload is null) = (salt is null))
 );
 
@@ -325,8 +330,11 @@ create table stray_receipts (
   sender text not null,
   message_id text not null,
   fact jsonb not null,
-  unique (message_id, fact)
+  -- When to look for its attempt again: soon at first, then ever more rarely.
+  due_at timestamptz not null default recado_now()
 );
+create unique index stray_receipts_once on stray_receipts (message_id, md5(fact::text));
+create index stray_receipts_due on stray_receipts (due_at);
 
 create table inbound (
   message_id text primary key,

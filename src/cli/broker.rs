@@ -14,7 +14,7 @@ use crate::{
     config::{Needs, Place},
     db::inbox,
     worker::{
-        Nudge, broker,
+        Flag, Nudge, broker,
         intake::{Arrived, Intake, Origin, Queue},
         reading::Reader,
     },
@@ -132,6 +132,7 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
         pool: pools.intake.clone(),
         clock: Clock::system(),
         nudge: Nudge::default(),
+        connected: Flag::default(),
     };
     let (mut seen, mut recorded, mut again, mut partial) = (0, 0, 0, 0);
     let mut after = Uuid::nil();

@@ -4,6 +4,7 @@ use std::{collections::HashMap, process::ExitCode, sync::Arc};
 
 use clap::ValueEnum;
 use secrecy::SecretString;
+use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use super::{database, settings};
@@ -12,13 +13,15 @@ use crate::{
     config::{Needs, Place, Provider, Settings},
     db::{Pools, dispatch::Pace, senders},
     domain::{doubt::Patience, notification::Policy},
+    http::{self, Doors},
     lifecycle::{Lifecycle, Vigil},
     provider::meta::Meta,
+    telemetry::Figures,
     worker::{
-        Nudge,
+        Flag, Nudge,
         broker::{Address, Topology},
         dispatch::{self, Dispatcher},
-        fleet::{self, DayLimit, Fleet, Portfolio},
+        fleet::{self, Fleet, Portfolio},
         intake::{self, Intake, Queue},
         outbox::{self, Publisher},
         rate::{Backing, SenderRate},
@@ -80,12 +83,14 @@ pub async fn start(settings: &Settings, pools: &Pools, life: &Lifecycle, roles: 
     let topology = topology(settings, &reader);
     let address = address(settings)?;
 
+    let mut known = Known { connected: None, stuck: Vec::new() };
     if roles.contains(&Role::Dispatch) {
         let fleet = fleet(settings, pools, &clock, &nudge, &ids, worker)?;
         let dispatchers = fleet.dispatchers.clone();
         fleet.join().await?;
         life.role("fleet", fleet.run(life.clone()));
         for dispatcher in dispatchers {
+            known.stuck.push(dispatcher.stuck.clone());
             life.role("dispatch", dispatcher.run(life.clone()));
         }
     }
@@ -108,6 +113,10 @@ pub async fn start(settings: &Settings, pools: &Pools, life: &Lifecycle, roles: 
     }
     if roles.contains(&Role::Intake) {
         for queue in [Queue::Events, Queue::Dead] {
+            let connected = Flag::default();
+            if queue == Queue::Events {
+                known.connected = Some(connected.clone());
+            }
             let intake = Intake {
                 queue,
                 rules: intake_rules(settings, address.clone(), topology.clone()),
@@ -115,10 +124,59 @@ pub async fn start(settings: &Settings, pools: &Pools, life: &Lifecycle, roles: 
                 pool: pools.intake.clone(),
                 clock: clock.clone(),
                 nudge: nudge.clone(),
+                connected,
             };
             life.role("intake", intake.run(life.clone()));
         }
     }
+    if roles.contains(&Role::Http) {
+        open_doors(settings, pools, &clock, life, &nudge, known).await?;
+    }
+    Ok(())
+}
+
+/// What the loops know of how the process stands.
+struct Known {
+    connected: Option<Flag>,
+    stuck: Vec<Flag>,
+}
+
+impl Known {
+    fn standing(self, life: Lifecycle) -> impl Fn() -> http::Standing {
+        move || http::Standing {
+            broker_connected: self.connected.as_ref().map(Flag::is_up),
+            results_taken: !self.stuck.iter().any(Flag::is_up),
+            stopping: life.soft().is_cancelled(),
+        }
+    }
+}
+
+async fn open_doors(
+    settings: &Settings,
+    pools: &Pools,
+    clock: &Clock,
+    life: &Lifecycle,
+    nudge: &Nudge,
+    known: Known,
+) -> anyhow::Result<()> {
+    let figures = Figures::begin()?;
+    let stored = nudge.clone();
+    let doors = Doors {
+        pools: pools.clone(),
+        clock: clock.clone(),
+        senders: settings.senders.iter().map(|(name, sender)| (name.clone(), http::Secrets::of(sender))).collect(),
+        limits: http::Limits::of(&settings.http),
+        stored: Arc::new(move || stored.wake()),
+        standing: Arc::new(known.standing(life.clone())),
+    };
+    let listen = |key: &'static str, at: std::net::SocketAddr| async move {
+        TcpListener::bind(at).await.map_err(|error| anyhow::anyhow!("{key}: {at} cannot be listened on: {error}"))
+    };
+    let main = listen("http.listen", settings.http.listen).await?;
+    let metrics = listen("http.metrics_listen", settings.http.metrics_listen).await?;
+    tracing::info!(address = %main.local_addr()?, metrics = %metrics.local_addr()?, "http.listening");
+    life.role("http", http::serve(main, http::router(doors), life.clone()));
+    life.role("metrics", http::serve(metrics, http::metrics(figures), life.clone()));
     Ok(())
 }
 
@@ -193,8 +251,7 @@ fn fleet(
         let token = SecretString::from(meta.token.reveal()?);
         let provider = Meta::new(&meta.base_url, &meta.version, &meta.phone_number_id, &token)?;
         let rate = SenderRate::new(sender.rate_per_second, settings.dispatch.headroom);
-        let day =
-            portfolios.iter().find(|p| p.senders.contains(&id)).map_or_else(DayLimit::default, |p| p.full.clone());
+        let day = portfolios.iter().find(|p| p.senders.contains(&id)).map_or_else(Flag::default, |p| p.full.clone());
         let (pool, clock, nudge) = (pools.dispatch.clone(), clock.clone(), nudge.clone());
         let rules = dispatch_rules(settings);
         dispatchers.push(Arc::new(Dispatcher::new(
@@ -224,7 +281,7 @@ fn portfolios(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<Portfolio>
                 name: daily.portfolio.clone(),
                 senders: vec![*id],
                 limit,
-                full: DayLimit::default(),
+                full: Flag::default(),
             }),
         }
     }

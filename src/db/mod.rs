@@ -5,20 +5,24 @@
 //! Whatever is read is parsed here: no text from a row means anything further up.
 
 pub mod checkup;
+pub mod consents;
 pub mod contacts;
 pub mod decisions;
 pub mod dispatch;
 pub mod doubt;
 pub mod holds;
+pub mod inbound;
 pub mod inbox;
 pub mod keys;
 pub mod lanes;
 pub mod listing;
 pub mod outbox;
 pub mod pools;
+pub mod receipts;
 pub mod senders;
 pub mod settle;
 pub mod story;
+pub mod templates;
 pub mod upkeep;
 pub mod webhooks;
 

@@ -182,6 +182,8 @@ pub async fn adopt(pool: &PgPool, attempt: AttemptId, message_id: &str) -> Resul
         ), before as materialized (
           select id, state, attempt, message_id from notifications
           where id = $1 and attempt >= $2
+            -- What the provider said of it later counts more than its answer.
+            and not exists (select from attempts a where a.notification_id = $1 and a.number = $2 and a.receipt = 'failed')
             and (state in ('sending', 'in_doubt', 'pending') or state = 'failed' and reason = 'unknown' or state = 'accepted' and attempt > $2)
           for no key update
         ), moved as (

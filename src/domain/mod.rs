@@ -7,6 +7,7 @@ pub mod doubt;
 pub mod event;
 pub mod expression;
 pub mod fact;
+pub mod ledger;
 pub mod locale;
 pub mod message;
 pub mod notification;

@@ -1,0 +1,399 @@
+//! Who consented to what: entries are appended to the ledger and never changed, and the contact's row says how it stands.
+//!
+//! The row is locked first, then entries are added, then what waits for the answer is woken: a claim sees all of it or nothing.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use jiff::Timestamp;
+use serde_json::Value;
+use sqlx::{PgConnection, PgPool};
+
+use super::{Error, Time, time};
+use crate::domain::{
+    ledger::{self, Act, BEGINNING, Draft, EVERYTHING, Entry, Hash, Idle, Standings, State},
+    phone::Phone,
+};
+
+/// Whose consent it is. Somebody with a number who is not known becomes known.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Who {
+    Contact(i64),
+    Phone(Phone),
+}
+
+/// One act and the evidence for it.
+#[derive(Debug, Clone)]
+pub struct Deed {
+    pub who: Who,
+    pub act: Act,
+    /// A no to [`EVERYTHING`] concerns each purpose that stands, and all that there will be.
+    pub purposes: Vec<String>,
+    /// Who, what wording, which form, from where: everything that proves it. The same evidence counts once.
+    pub evidence: Value,
+    /// When it happened, not when we heard of it.
+    pub at: Timestamp,
+    /// The person's language, if they are new.
+    pub locale: Option<String>,
+}
+
+/// What a deed came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// The numbers of its entries.
+    pub entries: Vec<i32>,
+    /// Purposes for which the ledger had just this already.
+    pub repeats: usize,
+    /// Purposes for which it was not written down, and why.
+    pub idle: Vec<(String, Idle)>,
+}
+
+/// Records one act and wakes what waited for it.
+///
+/// # Errors
+/// If the database does not take it; nothing is written then.
+pub async fn record(
+    pool: &PgPool,
+    who: Who,
+    act: Act,
+    purposes: &[&str],
+    evidence: Value,
+    at: Timestamp,
+) -> Result<Recorded, Error> {
+    let purposes = purposes.iter().map(|purpose| (*purpose).to_owned()).collect();
+    let deed = Deed { who, act, purposes, evidence, at, locale: None };
+    Ok(record_all(pool, vec![deed]).await?.pop().unwrap_or_default())
+}
+
+/// Records acts in their order, all or none, and wakes what waited for them.
+///
+/// # Errors
+/// If the database does not take them; nothing is written then.
+pub async fn record_all(pool: &PgPool, deeds: Vec<Deed>) -> Result<Vec<Recorded>, Error> {
+    let pool = pool.clone();
+    // In a task of its own: a transaction whose future is dropped half-way would leave its connection inside it.
+    let work = tokio::spawn(async move {
+        let mut tx = pool.begin().await?;
+        let recorded = record_in(&mut tx, &deeds).await?;
+        tx.commit().await?;
+        Ok(recorded)
+    });
+    work.await.unwrap_or_else(|_| Err(Error::Outage(sqlx::Error::WorkerCrashed)))
+}
+
+/// What a person's row and ledger say while they are locked.
+struct Person {
+    id: i64,
+    standings: Standings,
+    entries: i32,
+    head: Hash,
+    /// What is in the ledger already: act, purpose, time and evidence.
+    known: Vec<(String, String, Timestamp, String)>,
+    woken: Vec<String>,
+}
+
+async fn record_in(tx: &mut PgConnection, deeds: &[Deed]) -> Result<Vec<Recorded>, Error> {
+    introduce(tx, deeds).await?;
+    let (mut people, phones) = lock(tx, deeds).await?;
+    let mut fresh = Vec::new();
+    let mut recorded = Vec::with_capacity(deeds.len());
+    for deed in deeds {
+        let id = match &deed.who {
+            Who::Contact(id) => Some(*id),
+            Who::Phone(phone) => phones.get(phone.reveal()).copied(),
+        };
+        let person = id.and_then(|id| people.get_mut(&id));
+        recorded.push(match person {
+            Some(person) => note(person, deed, &mut fresh)?,
+            None => Recorded::default(),
+        });
+    }
+    if !fresh.is_empty() {
+        append(tx, &fresh).await?;
+        let changed: HashSet<i64> = fresh.iter().map(|entry| entry.contact).collect();
+        let touched: Vec<&Person> = people.values().filter(|person| changed.contains(&person.id)).collect();
+        project(tx, &touched).await?;
+        wake(tx, &touched).await?;
+    }
+    Ok(recorded)
+}
+
+fn note(person: &mut Person, deed: &Deed, fresh: &mut Vec<Entry>) -> Result<Recorded, Error> {
+    let mut recorded = Recorded::default();
+    let (at, evidence) = (ledger::to_the_microsecond(deed.at), ledger::canonical(&deed.evidence));
+    for purpose in expanded(deed, &person.standings) {
+        let known = (deed.act.as_str().to_owned(), purpose.clone(), at, evidence.clone());
+        if person.known.contains(&known) {
+            recorded.repeats += 1;
+            continue;
+        }
+        let state = match ledger::follow(&person.standings, &purpose, deed.act, at) {
+            Ok(state) => state,
+            Err(idle) => {
+                recorded.idle.push((purpose, idle));
+                continue;
+            }
+        };
+        let salt = salt()?;
+        let draft = Draft { act: deed.act, purpose: &purpose, at, evidence: &deed.evidence, salt: &salt };
+        let entry = ledger::append(person.id, person.entries + 1, person.head, &draft);
+        person.entries = entry.number;
+        person.head = entry.hash;
+        person.known.push(known);
+        recorded.entries.push(entry.number);
+        fresh.push(entry);
+        if let Some(state) = state {
+            ledger::stand(&mut person.standings, &purpose, state, person.entries, at);
+            if !matches!(state, State::Pending { .. }) {
+                person.woken.push(purpose);
+            }
+        }
+    }
+    Ok(recorded)
+}
+
+/// A no to everything is said of each purpose that is not refused yet, and of everything.
+fn expanded(deed: &Deed, standings: &Standings) -> Vec<String> {
+    if !deed.act.is_no() || !deed.purposes.iter().any(|purpose| purpose == EVERYTHING) {
+        return deed.purposes.clone();
+    }
+    let open = standings.iter().filter(|(purpose, s)| *purpose != EVERYTHING && s.state != State::Revoked);
+    open.map(|(purpose, _)| purpose.clone()).chain([EVERYTHING.to_owned()]).collect()
+}
+
+fn salt() -> Result<[u8; 16], Error> {
+    let mut salt = [0; 16];
+    getrandom::fill(&mut salt)
+        .map_err(|_| Error::Outage(sqlx::Error::Protocol("the system has no randomness".into())))?;
+    Ok(salt)
+}
+
+async fn introduce(tx: &mut PgConnection, deeds: &[Deed]) -> Result<(), Error> {
+    let by_phone = |deed: &Deed| match &deed.who {
+        Who::Phone(phone) => Some((phone.reveal().to_owned(), deed.locale.clone())),
+        Who::Contact(_) => None,
+    };
+    // In the order of the phones, as the inbox does it, so that two that meet do not wait for each other.
+    let people: BTreeMap<String, Option<String>> = deeds.iter().filter_map(by_phone).collect();
+    if people.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        r#"
+        -- consents: introduce
+        insert into contacts (phone, locale)
+        select p.phone, p.locale from unnest($1::text[], $2::text[]) as p(phone, locale)
+        where not exists (select from contacts c where c.phone = p.phone)
+        order by p.phone
+        on conflict (phone) do nothing
+        "#,
+        &people.keys().cloned().collect::<Vec<_>>() as _,
+        &people.values().cloned().collect::<Vec<_>>() as _,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn lock(tx: &mut PgConnection, deeds: &[Deed]) -> Result<(HashMap<i64, Person>, HashMap<String, i64>), Error> {
+    let mut ids = Vec::new();
+    let mut numbers = Vec::new();
+    for deed in deeds {
+        match &deed.who {
+            Who::Contact(id) => ids.push(*id),
+            Who::Phone(phone) => numbers.push(phone.reveal()),
+        }
+    }
+    let rows = sqlx::query!(
+        r#"
+        -- consents: lock
+        select id, phone, consents, entries from contacts
+        where id in (select unnest($1::int8[]) union select c.id from contacts c where c.phone = any ($2::text[]))
+        order by id for no key update
+        "#,
+        &ids,
+        &numbers as _
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let (mut people, mut phones) = (HashMap::new(), HashMap::new());
+    for row in rows {
+        let standings = standings(&row.consents, row.id)?;
+        let (known, woken) = (Vec::new(), Vec::new());
+        people.insert(row.id, Person { id: row.id, standings, entries: row.entries, head: BEGINNING, known, woken });
+        if let Some(phone) = row.phone {
+            phones.insert(phone, row.id);
+        }
+    }
+    for entry in entries_of(tx, &people.keys().copied().collect::<Vec<_>>()).await? {
+        if let Some(person) = people.get_mut(&entry.contact) {
+            person.head = entry.hash;
+            if let Some((evidence, _)) = entry.evidence {
+                person.known.push((entry.act, entry.purpose, entry.at, ledger::canonical(&evidence)));
+            }
+        }
+    }
+    Ok((people, phones))
+}
+
+fn standings(json: &Value, contact: i64) -> Result<Standings, Error> {
+    ledger::from_json(json).ok_or(Error::Inconsistent {
+        table: "contacts",
+        column: "consents",
+        row: contact.to_string(),
+    })
+}
+
+async fn append(tx: &mut PgConnection, fresh: &[Entry]) -> Result<(), Error> {
+    let evidence = |entry: &Entry| entry.evidence.as_ref().map(|(evidence, _)| evidence.clone());
+    let salt = |entry: &Entry| entry.evidence.as_ref().map(|(_, salt)| salt.clone());
+    sqlx::query!(
+        r#"
+        -- consents: append
+        insert into consent_entries (contact_id, number, at, act, purpose, payload, salt, commitment, previous, hash)
+        select * from unnest($1::int8[], $2::int4[], $3::timestamptz[], $4::text[], $5::text[], $6::jsonb[], $7::bytea[], $8::bytea[],
+          $9::bytea[], $10::bytea[])
+        "#,
+        &fresh.iter().map(|e| e.contact).collect::<Vec<_>>() as _,
+        &fresh.iter().map(|e| e.number).collect::<Vec<_>>() as _,
+        &fresh.iter().map(|e| time(e.at)).collect::<Vec<Time>>() as _,
+        &fresh.iter().map(|e| e.act.as_str()).collect::<Vec<_>>() as _,
+        &fresh.iter().map(|e| e.purpose.as_str()).collect::<Vec<_>>() as _,
+        &fresh.iter().map(evidence).collect::<Vec<_>>() as _,
+        &fresh.iter().map(salt).collect::<Vec<_>>() as _,
+        &fresh.iter().map(|e| e.commitment.as_slice()).collect::<Vec<_>>() as _,
+        &fresh.iter().map(|e| e.previous.as_slice()).collect::<Vec<_>>() as _,
+        &fresh.iter().map(|e| e.hash.as_slice()).collect::<Vec<_>>() as _,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn project(tx: &mut PgConnection, people: &[&Person]) -> Result<(), Error> {
+    sqlx::query!(
+        r#"
+        -- consents: project
+        update contacts c set consents = p.consents, entries = p.entries
+        from unnest($1::int8[], $2::jsonb[], $3::int4[]) as p(id, consents, entries)
+        where c.id = p.id
+        "#,
+        &people.iter().map(|p| p.id).collect::<Vec<_>>() as _,
+        &people.iter().map(|p| ledger::to_json(&p.standings)).collect::<Vec<_>>() as _,
+        &people.iter().map(|p| p.entries).collect::<Vec<_>>() as _,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// A yes and a no both bring back what waits: the claim decides what becomes of it.
+async fn wake(tx: &mut PgConnection, people: &[&Person]) -> Result<(), Error> {
+    let woken: Vec<(i64, &str)> =
+        people.iter().flat_map(|p| p.woken.iter().map(|purpose| (p.id, purpose.as_str()))).collect();
+    if woken.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        r#"
+        -- consents: wake
+        update notifications n set waiting_on = null, due_at = least(n.expires_at, recado_now())
+        from (
+          select w.id from (select distinct * from unnest($1::int8[], $2::text[]) as p(contact_id, purpose)) p
+          join notifications w on w.contact_id = p.contact_id and w.waiting_on = 'consent' and (p.purpose = '*' or p.purpose = w.purpose)
+          order by w.id for no key update of w
+        ) w
+        where n.id = w.id
+        "#,
+        &woken.iter().map(|(id, _)| *id).collect::<Vec<_>>() as _,
+        &woken.iter().map(|(_, purpose)| *purpose).collect::<Vec<_>>() as _,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn entries_of(connection: &mut PgConnection, contacts: &[i64]) -> Result<Vec<Entry>, Error> {
+    let rows = sqlx::query!(
+        r#"
+        -- consents: entries
+        select contact_id, number, at as "at: Time", act, purpose, payload, salt, commitment, previous, hash
+        from consent_entries where contact_id = any ($1) order by contact_id, number
+        "#,
+        contacts
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut entries = Vec::with_capacity(rows.len());
+    for row in rows {
+        let hash = |bytes: Vec<u8>, column: &'static str| {
+            Hash::try_from(bytes).map_err(|_| Error::Inconsistent {
+                table: "consent_entries",
+                column,
+                row: format!("{}.{}", row.contact_id, row.number),
+            })
+        };
+        entries.push(Entry {
+            contact: row.contact_id,
+            number: row.number,
+            at: row.at.to_jiff(),
+            act: row.act,
+            purpose: row.purpose,
+            evidence: row.payload.zip(row.salt),
+            commitment: hash(row.commitment, "commitment")?,
+            previous: hash(row.previous, "previous")?,
+            hash: hash(row.hash, "hash")?,
+        });
+    }
+    Ok(entries)
+}
+
+/// What is known of a person's consents.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub contact: i64,
+    pub locale: Option<String>,
+    pub standings: Standings,
+    pub chain: Vec<Entry>,
+}
+
+/// All about one person. `None` if nobody has this number.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn of(pool: &PgPool, phone: &Phone) -> Result<Option<Told>, Error> {
+    let row = sqlx::query!("select id, locale, consents from contacts where phone = $1", phone.reveal())
+        .fetch_optional(pool)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let chain = entries_of(&mut *pool.acquire().await?, &[row.id]).await?;
+    let standings = standings(&row.consents, row.id)?;
+    Ok(Some(Told { contact: row.id, locale: row.locale, standings, chain }))
+}
+
+/// The chains of the next contacts that have one, with how many entries each should have; in order, from above `after`.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn chains(pool: &PgPool, after: i64, limit: i64) -> Result<Vec<(i64, i32, Vec<Entry>)>, Error> {
+    let rows = sqlx::query!(
+        r#"
+        -- consents: chains
+        select id, entries from contacts
+        where id > $1 and (entries > 0 or exists (select from consent_entries e where e.contact_id = id))
+        order by id limit $2
+        "#,
+        after,
+        limit
+    )
+    .fetch_all(pool)
+    .await?;
+    let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+    let mut chains: BTreeMap<i64, (i32, Vec<Entry>)> =
+        rows.into_iter().map(|row| (row.id, (row.entries, Vec::new()))).collect();
+    for entry in entries_of(&mut *pool.acquire().await?, &ids).await? {
+        if let Some((_, chain)) = chains.get_mut(&entry.contact) {
+            chain.push(entry);
+        }
+    }
+    Ok(chains.into_iter().map(|(id, (entries, chain))| (id, entries, chain)).collect())
+}

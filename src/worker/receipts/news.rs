@@ -1,0 +1,141 @@
+//! News of templates, numbers and accounts: what may go out, and what has to stop.
+
+use std::time::Duration;
+
+use super::{Known, Receipts, Trouble};
+use crate::{
+    db::{
+        holds::{self, Hold, Scope},
+        templates::{self, Key, News},
+    },
+    domain::{
+        fact::{AccountNews, Effect, SenderQuality, TemplateCategory, TemplateStatus},
+        notification::{Outcome, Whose},
+    },
+    provider::reason,
+};
+
+impl Receipts {
+    pub(super) async fn template_status(&self, senders: &[&Known], news: &TemplateStatus) -> Result<(), Trouble> {
+        for sender in senders {
+            let key = Key { sender: sender.id, template: &news.name, language: &news.language };
+            let Some(status) = news.status else {
+                templates::remark(&self.pool, key, news.reason.as_deref().unwrap_or(&news.event)).await?;
+                continue;
+            };
+            let noted = News {
+                status,
+                category: None,
+                quality: None,
+                reason: news.reason.as_deref(),
+                at: news.at,
+                lasts: news.lasts,
+                by: "meta",
+            };
+            if templates::set(&self.pool, key, &noted).await? {
+                tracing::info!(sender = %sender.name, template = %news.name, language = %news.language, %status, "template.changed");
+                self.dispatch.wake();
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn template_category(&self, senders: &[&Known], news: &TemplateCategory) -> Result<(), Trouble> {
+        for sender in senders {
+            let key = Key { sender: sender.id, template: &news.name, language: &news.language };
+            let held = templates::set_category(&self.pool, key, &news.category, news.previous.as_deref()).await?;
+            if held {
+                tracing::error!(sender = %sender.name, template = %news.name, language = %news.language, reason = templates::RECATEGORISED,
+                    "hold.placed");
+            }
+            if let Some((category, since)) = &news.impending {
+                let when = since.map(|since| format!(" on {since}")).unwrap_or_default();
+                templates::remark(&self.pool, key, &format!("becomes {category}{when}")).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn template_changed(&self, senders: &[&Known], name: &str, language: &str) -> Result<(), Trouble> {
+        for sender in senders {
+            let key = Key { sender: sender.id, template: name, language };
+            templates::remark(&self.pool, key, "edited at the provider: compare it with the file").await?;
+            tracing::warn!(sender = %sender.name, template = name, language, "template.edited");
+        }
+        Ok(())
+    }
+
+    pub(super) async fn template_quality(
+        &self,
+        senders: &[&Known],
+        name: &str,
+        language: &str,
+        score: &str,
+    ) -> Result<(), Trouble> {
+        for sender in senders {
+            templates::set_quality(&self.pool, Key { sender: sender.id, template: name, language }, score).await?;
+        }
+        Ok(())
+    }
+
+    /// Which number of several is meant is not said in our ids; the address decides then.
+    pub(super) async fn sender_quality(
+        &self,
+        senders: &[&Known],
+        address: &str,
+        news: &SenderQuality,
+    ) -> Result<(), Trouble> {
+        let meant = match senders {
+            [only] => Some(only),
+            several => several.iter().find(|known| known.name == address),
+        };
+        let Some(sender) = meant else { return Ok(()) };
+        let quality = [Some(news.event.as_str()), news.limit.as_deref()];
+        let quality = quality.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        templates::set_sender_quality(&self.pool, sender.id, &quality).await?;
+        tracing::info!(sender = %sender.name, event = %news.event, limit = news.limit.as_deref(), "sender.quality");
+        Ok(())
+    }
+
+    pub(super) async fn account(&self, senders: &[&Known], news: &AccountNews) -> Result<(), Trouble> {
+        const RESTRICTED: &str = reason::ACCOUNT_RESTRICTED.as_str();
+        for sender in senders {
+            let scope = Scope::Sender(sender.id);
+            match news.effect {
+                Effect::Shown => tracing::warn!(sender = %sender.name, event = %news.event, "account.news"),
+                Effect::Releases => {
+                    let released = holds::release(&self.pool, &scope, Some(RESTRICTED), "provider").await?;
+                    tracing::info!(sender = %sender.name, event = %news.event, released, "hold.released");
+                    self.dispatch.wake();
+                }
+                Effect::Holds { until } => {
+                    let lasts = until.map(|until| until.duration_since(self.clock.now()));
+                    // It is over already: the news came late.
+                    let Ok(lasts) = lasts.map(Duration::try_from).transpose() else { continue };
+                    let detail = [Some(news.event.as_str()), news.detail.as_deref()];
+                    let detail = detail.into_iter().flatten().collect::<Vec<_>>().join(": ");
+                    let (reason, by) = (RESTRICTED.to_owned(), "provider".to_owned());
+                    let hold = Hold { scope, reason, detail: Some(detail), lasts, by };
+                    if holds::place(&self.pool, &hold).await? {
+                        tracing::error!(sender = %sender.name, event = %news.event, reason = RESTRICTED, "hold.placed");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An error that belongs to no message holds the number if it says so; a pace that is too fast is told by answers as well.
+    pub(super) async fn sender_error(&self, sender: &Known, outcome: &Outcome) -> Result<(), Trouble> {
+        match outcome {
+            Outcome::Busy { whose: Whose::Sender, hold: true, failure, wait } => {
+                self.hold(Scope::Sender(sender.id), failure, *wait).await?;
+            }
+            Outcome::Busy { failure, .. } | Outcome::Rejected { failure, .. } => {
+                tracing::warn!(sender = %sender.name, reason = failure.reason.as_str(), code = failure.code, "sender.error");
+            }
+            Outcome::Accepted(_) | Outcome::NotSent(_) | Outcome::Unclear(_) => {}
+        }
+        Ok(())
+    }
+}
