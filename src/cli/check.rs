@@ -2,11 +2,49 @@
 //!
 //! What is wrong is found in `domain`; here it is gathered.
 
-use crate::domain::{
-    problem::Problem,
-    source::Sources,
-    template::{Catalogue, Settings},
+use std::process::ExitCode;
+
+use super::{catalogue, say};
+use crate::{
+    config::{self, Needs, Place},
+    domain::{
+        problem::Problem,
+        source::Sources,
+        template::{Catalogue, Settings},
+    },
 };
+
+/// Checks everything that can be checked without a connection. Fit for CI: exit code 1 if anything is wrong.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  recado check --config recado.toml")]
+pub struct Args {
+    /// Only the templates, event types and sources: no secrets are needed.
+    #[arg(long)]
+    templates: bool,
+    /// Show each setting with where it comes from.
+    #[arg(long)]
+    settings: bool,
+}
+
+pub fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
+    let needs = if args.templates { Needs { templates: true, ..Needs::NOTHING } } else { Needs::ALL };
+    let mut settings = config::Settings::load(place, needs)?;
+    if args.settings {
+        say(&settings.to_string());
+    }
+    if settings.senders.is_empty() && settings.templates.default_sender.is_none() {
+        settings.templates.default_sender = Some("main".to_owned());
+    }
+    let Checked { catalogue, sources } = catalogue(&settings)?;
+    let languages: usize = catalogue.templates().iter().map(|template| template.languages().count()).sum();
+    say(&format!(
+        "All right: {} templates in {languages} languages all told, {} event types, {} bindings of sources.",
+        catalogue.templates().len(),
+        catalogue.event_types().count(),
+        sources.bindings().count()
+    ));
+    Ok(ExitCode::SUCCESS)
+}
 
 /// Everything that a person wrote and that intake needs, read and without problems.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 //! autocommitted statements, because a `begin` whose future is dropped leaves its connection inside a transaction.
 //! Whatever is read is parsed here: no text from a row means anything further up.
 
+pub mod checkup;
 pub mod consents;
 pub mod contacts;
 pub mod decisions;

@@ -127,7 +127,7 @@ impl House {
         telemetry::begin_logging(&settings.log)?;
         let pools = open(&settings)?;
         db::migrate(&pools.ops).await?;
-        let catalogue = super::catalogue(&settings)?;
+        let catalogue = super::catalogue(&settings)?.catalogue;
         let house = House { settings, pools, catalogue, sim };
         house.approve().await?;
         Ok(house)
