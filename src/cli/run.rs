@@ -1,9 +1,10 @@
 //! `recado run`: the service, as roles under one roof.
 
-use std::{collections::HashMap, process::ExitCode, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, process::ExitCode, sync::Arc};
 
 use clap::ValueEnum;
 use secrecy::SecretString;
+use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use super::{database, settings};
@@ -12,17 +13,20 @@ use crate::{
     config::{Needs, Place, Provider, Settings},
     db::{Pools, dispatch::Pace, senders},
     domain::{doubt::Patience, notification::Policy},
+    http::{self, Doors},
     lifecycle::{Lifecycle, Vigil},
     provider::meta::Meta,
+    telemetry::Figures,
     worker::{
-        Nudge,
+        Flag, Nudge,
         broker::{Address, Topology},
         dispatch::{self, Dispatcher},
-        fleet::{self, DayLimit, Fleet, Portfolio},
+        fleet::{self, Fleet, Portfolio},
         intake::{self, Intake, Queue},
         outbox::{self, Publisher},
         rate::{Backing, SenderRate},
         reading::Reader,
+        receipts::{self, Receipts},
         settling,
         upkeep::{self, Upkeep},
     },
@@ -68,30 +72,45 @@ async fn watch(vigil: Vigil) -> ExitCode {
     ending.exit_code()
 }
 
-/// Starts the roles. They run until the soft token.
+/// Starts the roles. They run until the soft token. Says where the doors are, if they are a role.
 ///
 /// # Errors
 /// If the catalogue is wrong, or the database or a listening address cannot be had.
-pub async fn start(settings: &Settings, pools: &Pools, life: &Lifecycle, roles: &[Role]) -> anyhow::Result<()> {
+pub async fn start(
+    settings: &Settings,
+    pools: &Pools,
+    life: &Lifecycle,
+    roles: &[Role],
+) -> anyhow::Result<Option<SocketAddr>> {
     let clock = Clock::system();
     let (worker, nudge) = (intake::v7(clock.now()), Nudge::default());
     let ids = sender_ids(settings, pools).await?;
-    let reader = Arc::new(Reader { catalogue: super::catalogue(settings)?, senders: ids.clone() });
+    let reader = Arc::new(super::reader(settings, ids.clone())?);
     let topology = topology(settings, &reader);
     let address = address(settings)?;
 
+    let mut known = Known { connected: None, stuck: Vec::new() };
     if roles.contains(&Role::Dispatch) {
         let fleet = fleet(settings, pools, &clock, &nudge, &ids, worker)?;
         let dispatchers = fleet.dispatchers.clone();
         fleet.join().await?;
         life.role("fleet", fleet.run(life.clone()));
         for dispatcher in dispatchers {
+            known.stuck.push(dispatcher.stuck.clone());
             life.role("dispatch", dispatcher.run(life.clone()));
         }
     }
     if roles.contains(&Role::Upkeep) {
         let upkeep = Upkeep::new(pools.ops.clone(), upkeep_rules(settings), clock.clone(), nudge.clone());
         life.role("upkeep", upkeep.run(life.clone()));
+    }
+    let stored = Nudge::default();
+    if roles.contains(&Role::Receipts) {
+        let rules = receipts::Rules::new(retry(settings), pace(settings));
+        let known = known_senders(settings, &ids);
+        let receipts =
+            Receipts::new(pools.receipts.clone(), rules, known, clock.clone(), stored.clone(), nudge.clone());
+        life.role("receipts", receipts.run(life.clone()));
     }
     if roles.contains(&Role::Outbox) {
         let rules = outbox::Rules {
@@ -108,6 +127,10 @@ pub async fn start(settings: &Settings, pools: &Pools, life: &Lifecycle, roles: 
     }
     if roles.contains(&Role::Intake) {
         for queue in [Queue::Events, Queue::Dead] {
+            let connected = Flag::default();
+            if queue == Queue::Events {
+                known.connected = Some(connected.clone());
+            }
             let intake = Intake {
                 queue,
                 rules: intake_rules(settings, address.clone(), topology.clone()),
@@ -115,11 +138,60 @@ pub async fn start(settings: &Settings, pools: &Pools, life: &Lifecycle, roles: 
                 pool: pools.intake.clone(),
                 clock: clock.clone(),
                 nudge: nudge.clone(),
+                connected,
             };
             life.role("intake", intake.run(life.clone()));
         }
     }
-    Ok(())
+    if roles.contains(&Role::Http) {
+        return open_doors(settings, pools, &clock, life, stored, known).await.map(Some);
+    }
+    Ok(None)
+}
+
+/// What the loops know of how the process stands.
+struct Known {
+    connected: Option<Flag>,
+    stuck: Vec<Flag>,
+}
+
+impl Known {
+    fn standing(self, life: Lifecycle) -> impl Fn() -> http::Standing {
+        move || http::Standing {
+            broker_connected: self.connected.as_ref().map(Flag::is_up),
+            results_taken: !self.stuck.iter().any(Flag::is_up),
+            stopping: life.soft().is_cancelled(),
+        }
+    }
+}
+
+async fn open_doors(
+    settings: &Settings,
+    pools: &Pools,
+    clock: &Clock,
+    life: &Lifecycle,
+    stored: Nudge,
+    known: Known,
+) -> anyhow::Result<SocketAddr> {
+    let figures = Figures::begin()?;
+    let doors = Doors {
+        pools: pools.clone(),
+        clock: clock.clone(),
+        senders: settings.senders.iter().map(|(name, sender)| (name.clone(), http::Secrets::of(sender))).collect(),
+        limits: http::Limits::of(&settings.http),
+        stored: Arc::new(move || stored.wake()),
+        standing: Arc::new(known.standing(life.clone())),
+    };
+    let listen = |key: &'static str, at: SocketAddr| async move {
+        TcpListener::bind(at).await.map_err(|error| anyhow::anyhow!("{key}: {at} cannot be listened on: {error}"))
+    };
+    let main = listen("http.listen", settings.http.listen).await?;
+    let metrics = listen("http.metrics_listen", settings.http.metrics_listen).await?;
+    let address = main.local_addr()?;
+    tracing::info!(%address, metrics = %metrics.local_addr()?, "http.listening");
+    life.role("http", http::serve(main, http::router(doors), life.clone()));
+    life.role("metrics", http::serve(metrics, http::metrics(figures), life.clone()));
+    Ok(address)
 }
 
 /// The senders' keys in the database, by name.
@@ -158,7 +230,7 @@ pub fn topology(settings: &Settings, reader: &Reader) -> Topology {
         inbound_exchange: of.inbound_exchange.clone(),
         delivery_limit: of.delivery_limit,
         routing_keys: reader.event_types(),
-        sources: Vec::new(),
+        sources: reader.sources.bindings().map(|(exchange, key)| (exchange.to_owned(), key.to_owned())).collect(),
     }
 }
 
@@ -193,8 +265,7 @@ fn fleet(
         let token = SecretString::from(meta.token.reveal()?);
         let provider = Meta::new(&meta.base_url, &meta.version, &meta.phone_number_id, &token)?;
         let rate = SenderRate::new(sender.rate_per_second, settings.dispatch.headroom);
-        let day =
-            portfolios.iter().find(|p| p.senders.contains(&id)).map_or_else(DayLimit::default, |p| p.full.clone());
+        let day = portfolios.iter().find(|p| p.senders.contains(&id)).map_or_else(Flag::default, |p| p.full.clone());
         let (pool, clock, nudge) = (pools.dispatch.clone(), clock.clone(), nudge.clone());
         let rules = dispatch_rules(settings);
         dispatchers.push(Arc::new(Dispatcher::new(
@@ -213,6 +284,19 @@ fn fleet(
     Ok(Fleet { worker, pool: pools.ops.clone(), rules, dispatchers, portfolios })
 }
 
+fn known_senders(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<receipts::Known> {
+    let known = settings.senders.values().filter_map(|sender| {
+        let Provider::Meta(meta) = &sender.provider;
+        Some(receipts::Known {
+            id: *ids.get(&sender.name)?,
+            name: sender.name.clone(),
+            phone_number_id: meta.phone_number_id.clone(),
+            waba_id: meta.waba_id.clone(),
+        })
+    });
+    known.collect()
+}
+
 fn portfolios(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<Portfolio> {
     let mut portfolios: Vec<Portfolio> = Vec::new();
     for sender in settings.senders.values() {
@@ -224,7 +308,7 @@ fn portfolios(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<Portfolio>
                 name: daily.portfolio.clone(),
                 senders: vec![*id],
                 limit,
-                full: DayLimit::default(),
+                full: Flag::default(),
             }),
         }
     }

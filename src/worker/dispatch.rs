@@ -11,9 +11,9 @@ use sqlx::PgPool;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::{
-    Nudge, Progress,
+    Flag, Nudge, Progress,
     rate::{Backing, SenderRate},
-    settling::{self, Gate},
+    settling,
 };
 use crate::{
     clock::Clock,
@@ -64,9 +64,10 @@ pub struct Dispatcher {
     http: reqwest::Client,
     clock: Clock,
     nudge: Nudge,
-    gate: Gate,
+    /// Up while the database takes no results.
+    pub stuck: Flag,
     slots: Arc<Semaphore>,
-    day: crate::worker::fleet::DayLimit,
+    day: Flag,
     chance: fn() -> f64,
 }
 
@@ -108,7 +109,7 @@ impl Dispatcher {
         pool: PgPool,
         clock: Clock,
         nudge: Nudge,
-        day: crate::worker::fleet::DayLimit,
+        day: Flag,
     ) -> Result<Dispatcher, reqwest::Error> {
         let http = reqwest::Client::builder()
             // One attempt is at most one request: nobody repeats or redirects it behind our back.
@@ -133,10 +134,10 @@ impl Dispatcher {
             http,
             clock,
             nudge,
-            gate: Gate::default(),
+            stuck: Flag::default(),
             slots,
             day,
-            chance: chance,
+            chance,
         })
     }
 
@@ -149,7 +150,7 @@ impl Dispatcher {
         let settling = life.spawn(settling::run(
             self.pool.clone(),
             self.rules.settling.clone(),
-            self.gate.clone(),
+            self.stuck.clone(),
             self.nudge.clone(),
             received,
         ));
@@ -176,7 +177,7 @@ impl Dispatcher {
         results: &mpsc::Sender<settling::Result>,
         life: &Lifecycle,
     ) -> Result<Progress, db::Error> {
-        if self.gate.is_shut() {
+        if self.stuck.is_up() {
             tokio::time::sleep(Duration::from_millis(100)).await;
             return Ok(Progress::Idle);
         }
@@ -218,7 +219,7 @@ impl Dispatcher {
         let went = ready.len();
         let settlements = futures_util::future::join_all(ready.into_iter().map(|one| self.send(one))).await;
         if !settlements.is_empty() {
-            settling::write(&self.pool, &self.rules.settling, &self.gate, &self.nudge, &settlements).await;
+            settling::write(&self.pool, &self.rules.settling, &self.stuck, &self.nudge, &settlements).await;
         }
         Ok((went, progress))
     }
@@ -262,7 +263,7 @@ impl Dispatcher {
             lease: self.rules.lease,
             pace: self.rules.pace,
             only_to: self.rules.only_to.as_deref(),
-            day_full: self.day.is_full(),
+            day_full: self.day.is_up(),
         };
         let claimed = claim(&self.pool, &terms).await?;
         telemetry::time_claim(began.elapsed(), claimed.go.len() as u64);

@@ -1,37 +1,16 @@
 //! The processes among themselves: who lives, so that a sender's rate is divided; and whether the database is the one we left.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::dispatch::Dispatcher;
+use super::{Flag, dispatch::Dispatcher};
 use crate::{
     db::{self, senders},
     lifecycle::Lifecycle,
     telemetry,
 };
-
-/// Whether the day's unique recipients are used up. Counted now and then, so kept a share below the limit.
-#[derive(Debug, Clone, Default)]
-pub struct DayLimit(Arc<AtomicBool>);
-
-impl DayLimit {
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn set(&self, full: bool) {
-        self.0.store(full, Ordering::Relaxed);
-    }
-}
 
 /// The people that a portfolio may write to in 24 hours, the share already taken off.
 #[derive(Debug, Clone)]
@@ -39,7 +18,8 @@ pub struct Portfolio {
     pub name: String,
     pub senders: Vec<i16>,
     pub limit: i64,
-    pub full: DayLimit,
+    /// Up if the day's recipients are used up. Counted now and then, so the limit is kept a share below the provider's.
+    pub full: Flag,
 }
 
 /// How often to say that we live, and when somebody silent counts as gone.

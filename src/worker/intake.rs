@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Nudge,
+    Flag, Nudge,
     broker::{self, Address, Batch, Consuming, Pauses, Topology, text_headers},
 };
 use crate::{
@@ -56,6 +56,8 @@ pub struct Intake {
     pub pool: PgPool,
     pub clock: Clock,
     pub nudge: Nudge,
+    /// Up while the queue is consumed.
+    pub connected: Flag,
 }
 
 impl Intake {
@@ -67,9 +69,7 @@ impl Intake {
         let mut pauses = Pauses::new(self.rules.reconnect_after, self.rules.reconnect_cap);
         while !life.soft().is_cancelled() {
             let ended = self.consume(&mut pauses, life.soft()).await;
-            if self.queue == Queue::Events {
-                telemetry::tell_broker(false);
-            }
+            self.tell_connected(false);
             match ended {
                 Ok(()) => break,
                 Err(error @ broker::Error::OtherQueue { .. }) => return Err(error),
@@ -97,9 +97,7 @@ impl Intake {
         )
         .await?;
         tracing::info!(queue = self.queue_name(), "intake.consuming");
-        if self.queue == Queue::Events {
-            telemetry::tell_broker(true);
-        }
+        self.tell_connected(true);
         let ended = loop {
             let batch = tokio::select! {
                 batch = consuming.next() => batch,
@@ -124,6 +122,13 @@ impl Intake {
         batch.acknowledge().await?;
         telemetry::time_intake(began.elapsed());
         Ok(())
+    }
+
+    fn tell_connected(&self, connected: bool) {
+        self.connected.set(connected);
+        if self.queue == Queue::Events {
+            telemetry::tell_broker(connected);
+        }
     }
 
     fn queue_name(&self) -> &str {

@@ -3,18 +3,12 @@
 //! A slot of the dispatcher is free again only when its result is written, so a database that takes no results lets
 //! nothing new be sent.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use sqlx::PgPool;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::Nudge;
+use super::{Flag, Nudge};
 use crate::db::{
     self,
     dispatch::Pace,
@@ -37,23 +31,9 @@ pub struct Rules {
     pub pace: Pace,
 }
 
-/// Whether results can be written; if not, nothing new is claimed.
-#[derive(Debug, Clone, Default)]
-pub struct Gate(Arc<AtomicBool>);
-
-impl Gate {
-    #[must_use]
-    pub fn is_shut(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn shut(&self, shut: bool) {
-        self.0.store(shut, Ordering::Relaxed);
-    }
-}
-
-/// Writes results until nobody can send any more. At most two statements are under way at once.
-pub async fn run(pool: PgPool, rules: Rules, gate: Gate, nudge: Nudge, mut results: mpsc::Receiver<Result>) {
+/// Writes results until nobody can send any more. At most two statements are under way at once. While the database takes none,
+/// `stuck` is up, and nothing new is claimed.
+pub async fn run(pool: PgPool, rules: Rules, stuck: Flag, nudge: Nudge, mut results: mpsc::Receiver<Result>) {
     let writers = Arc::new(tokio::sync::Semaphore::new(2));
     let mut writing = tokio::task::JoinSet::new();
     loop {
@@ -67,11 +47,11 @@ pub async fn run(pool: PgPool, rules: Rules, gate: Gate, nudge: Nudge, mut resul
                 async { while batch.len() < rules.batch && results.recv_many(&mut batch, rules.batch).await > 0 {} };
             let _ = tokio::time::timeout(rules.linger, more).await;
         }
-        let (pool, rules, gate, nudge) = (pool.clone(), rules.clone(), gate.clone(), nudge.clone());
+        let (pool, rules, stuck, nudge) = (pool.clone(), rules.clone(), stuck.clone(), nudge.clone());
         writing.spawn(async move {
             let (settlements, slots): (Vec<_>, Vec<_>) =
                 batch.into_iter().map(|result| (result.settlement, result.slot)).unzip();
-            write(&pool, &rules, &gate, &nudge, &settlements).await;
+            write(&pool, &rules, &stuck, &nudge, &settlements).await;
             crash::point("settled");
             drop((slots, writer));
             nudge.wake();
@@ -82,20 +62,20 @@ pub async fn run(pool: PgPool, rules: Rules, gate: Gate, nudge: Nudge, mut resul
 }
 
 /// Writes these results, however long that takes, and wakes the lanes that waited for them.
-pub async fn write(pool: &PgPool, rules: &Rules, gate: &Gate, nudge: &Nudge, settlements: &[Settlement]) {
+pub async fn write(pool: &PgPool, rules: &Rules, stuck: &Flag, nudge: &Nudge, settlements: &[Settlement]) {
     let mut pause = Duration::from_millis(50);
     let settled = loop {
         match settle(pool, settlements).await {
             Ok(settled) => break settled,
             Err(error) => {
-                gate.shut(true);
+                stuck.set(true);
                 tracing::warn!(%error, results = settlements.len(), "results.kept: nothing new is sent until the database takes them");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(2));
             }
         }
     };
-    gate.shut(false);
+    stuck.set(false);
     for attempt in &settled.overtaken {
         crate::telemetry::count_lost_lease();
         tracing::warn!(%attempt, "attempt.overtaken: its lease was lost; the result is kept as evidence");
