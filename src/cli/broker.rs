@@ -1,6 +1,6 @@
 //! `recado publish`, `replay-rejected` and `topology`: what one does with the broker by hand.
 
-use std::{io::Read, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{collections::HashMap, io::Read, path::PathBuf, process::ExitCode, sync::Arc};
 
 use lapin::{
     BasicProperties, Confirmation,
@@ -8,7 +8,7 @@ use lapin::{
 };
 use uuid::Uuid;
 
-use super::{catalogue, complain, database, run, say, settings};
+use super::{complain, database, reader, run, say, settings};
 use crate::{
     clock::Clock,
     config::{Needs, Place},
@@ -16,7 +16,6 @@ use crate::{
     worker::{
         Flag, Nudge, broker,
         intake::{Arrived, Intake, Origin, Queue},
-        reading::Reader,
     },
 };
 
@@ -118,7 +117,7 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
     let settings = settings(place, Needs { broker: false, ..Needs::ALL })?;
     let pools = database(&settings).await?;
     let ids = run::sender_ids(&settings, &pools).await?;
-    let reader = Arc::new(Reader { catalogue: catalogue(&settings)?, senders: ids });
+    let reader = Arc::new(reader(&settings, ids)?);
     let topology = run::topology(&settings, &reader);
     let address = broker::Address {
         url: String::new().into(),
@@ -192,7 +191,7 @@ pub struct TopologyArgs {
 
 pub async fn topology(place: &Place, args: TopologyArgs) -> anyhow::Result<ExitCode> {
     let settings = settings(place, Needs { database: false, ..Needs::ALL })?;
-    let reader = Reader { catalogue: catalogue(&settings)?, senders: Default::default() };
+    let reader = reader(&settings, HashMap::new())?;
     let topology = run::topology(&settings, &reader);
     let connection = broker::connect(&run::address(&settings)?, "topology").await?;
     let channel = connection.create_channel().await?;

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use serde::Serialize;
 
-use super::{catalogue, hold, open, run, say};
+use super::{catalogue, check, hold, open, run, say};
 use crate::{
     config::{self, Needs, Place, Provider, Settings},
     db::{
@@ -178,7 +178,7 @@ async fn check_database(found: &mut Findings, settings: &Settings) -> Option<Poo
 
 fn check_templates(found: &mut Findings, settings: &Settings) -> Option<Catalogue> {
     match catalogue(settings) {
-        Ok(catalogue) => {
+        Ok(check::Checked { catalogue, .. }) => {
             let languages: usize = catalogue.templates().iter().map(|template| template.languages().count()).sum();
             let templates = catalogue.templates().len();
             found.ok("templates", format!("{templates} of them, {languages} with their languages, can be used"));

@@ -1,6 +1,6 @@
 //! `recado run`: the service, as roles under one roof.
 
-use std::{collections::HashMap, process::ExitCode, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, process::ExitCode, sync::Arc};
 
 use clap::ValueEnum;
 use secrecy::SecretString;
@@ -26,6 +26,7 @@ use crate::{
         outbox::{self, Publisher},
         rate::{Backing, SenderRate},
         reading::Reader,
+        receipts::{self, Receipts},
         settling,
         upkeep::{self, Upkeep},
     },
@@ -71,15 +72,20 @@ async fn watch(vigil: Vigil) -> ExitCode {
     ending.exit_code()
 }
 
-/// Starts the roles. They run until the soft token.
+/// Starts the roles. They run until the soft token. Says where the doors are, if they are a role.
 ///
 /// # Errors
 /// If the catalogue is wrong, or the database or a listening address cannot be had.
-pub async fn start(settings: &Settings, pools: &Pools, life: &Lifecycle, roles: &[Role]) -> anyhow::Result<()> {
+pub async fn start(
+    settings: &Settings,
+    pools: &Pools,
+    life: &Lifecycle,
+    roles: &[Role],
+) -> anyhow::Result<Option<SocketAddr>> {
     let clock = Clock::system();
     let (worker, nudge) = (intake::v7(clock.now()), Nudge::default());
     let ids = sender_ids(settings, pools).await?;
-    let reader = Arc::new(Reader { catalogue: super::catalogue(settings)?, senders: ids.clone() });
+    let reader = Arc::new(super::reader(settings, ids.clone())?);
     let topology = topology(settings, &reader);
     let address = address(settings)?;
 
@@ -97,6 +103,14 @@ pub async fn start(settings: &Settings, pools: &Pools, life: &Lifecycle, roles: 
     if roles.contains(&Role::Upkeep) {
         let upkeep = Upkeep::new(pools.ops.clone(), upkeep_rules(settings), clock.clone(), nudge.clone());
         life.role("upkeep", upkeep.run(life.clone()));
+    }
+    let stored = Nudge::default();
+    if roles.contains(&Role::Receipts) {
+        let rules = receipts::Rules::new(retry(settings), pace(settings));
+        let known = known_senders(settings, &ids);
+        let receipts =
+            Receipts::new(pools.receipts.clone(), rules, known, clock.clone(), stored.clone(), nudge.clone());
+        life.role("receipts", receipts.run(life.clone()));
     }
     if roles.contains(&Role::Outbox) {
         let rules = outbox::Rules {
@@ -130,9 +144,9 @@ pub async fn start(settings: &Settings, pools: &Pools, life: &Lifecycle, roles: 
         }
     }
     if roles.contains(&Role::Http) {
-        open_doors(settings, pools, &clock, life, &nudge, known).await?;
+        return open_doors(settings, pools, &clock, life, stored, known).await.map(Some);
     }
-    Ok(())
+    Ok(None)
 }
 
 /// What the loops know of how the process stands.
@@ -156,11 +170,10 @@ async fn open_doors(
     pools: &Pools,
     clock: &Clock,
     life: &Lifecycle,
-    nudge: &Nudge,
+    stored: Nudge,
     known: Known,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<SocketAddr> {
     let figures = Figures::begin()?;
-    let stored = nudge.clone();
     let doors = Doors {
         pools: pools.clone(),
         clock: clock.clone(),
@@ -169,15 +182,16 @@ async fn open_doors(
         stored: Arc::new(move || stored.wake()),
         standing: Arc::new(known.standing(life.clone())),
     };
-    let listen = |key: &'static str, at: std::net::SocketAddr| async move {
+    let listen = |key: &'static str, at: SocketAddr| async move {
         TcpListener::bind(at).await.map_err(|error| anyhow::anyhow!("{key}: {at} cannot be listened on: {error}"))
     };
     let main = listen("http.listen", settings.http.listen).await?;
     let metrics = listen("http.metrics_listen", settings.http.metrics_listen).await?;
-    tracing::info!(address = %main.local_addr()?, metrics = %metrics.local_addr()?, "http.listening");
+    let address = main.local_addr()?;
+    tracing::info!(%address, metrics = %metrics.local_addr()?, "http.listening");
     life.role("http", http::serve(main, http::router(doors), life.clone()));
     life.role("metrics", http::serve(metrics, http::metrics(figures), life.clone()));
-    Ok(())
+    Ok(address)
 }
 
 /// The senders' keys in the database, by name.
@@ -216,7 +230,7 @@ pub fn topology(settings: &Settings, reader: &Reader) -> Topology {
         inbound_exchange: of.inbound_exchange.clone(),
         delivery_limit: of.delivery_limit,
         routing_keys: reader.event_types(),
-        sources: Vec::new(),
+        sources: reader.sources.bindings().map(|(exchange, key)| (exchange.to_owned(), key.to_owned())).collect(),
     }
 }
 
@@ -268,6 +282,19 @@ fn fleet(
     }
     let rules = fleet::Rules { every: settings.dispatch.heartbeat, gone_after: settings.dispatch.gone_after };
     Ok(Fleet { worker, pool: pools.ops.clone(), rules, dispatchers, portfolios })
+}
+
+fn known_senders(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<receipts::Known> {
+    let known = settings.senders.values().filter_map(|sender| {
+        let Provider::Meta(meta) = &sender.provider;
+        Some(receipts::Known {
+            id: *ids.get(&sender.name)?,
+            name: sender.name.clone(),
+            phone_number_id: meta.phone_number_id.clone(),
+            waba_id: meta.waba_id.clone(),
+        })
+    });
+    known.collect()
 }
 
 fn portfolios(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<Portfolio> {

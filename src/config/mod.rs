@@ -281,6 +281,10 @@ pub struct Templates {
     pub dir: PathBuf,
     /// Names one of the senders. None only if there is no sender.
     pub default_sender: Option<String>,
+    /// For people whose language neither they nor a template says.
+    pub default_language: String,
+    /// IANA name; for quiet hours of people of whose zone nothing is known.
+    pub default_zone: String,
 }
 
 #[derive(Debug, Clone)]

@@ -391,7 +391,12 @@ fn templates(r: &mut Reader, needs: Needs, senders: &BTreeMap<String, Sender>) -
             r.miss(DEFAULT, &format!("is missing; there are several senders, name one of {}", several.join(", ")));
         }
     }
-    Templates { dir: dir.unwrap_or_else(|| PathBuf::from("templates")), default_sender }
+    Templates {
+        dir: dir.unwrap_or_else(|| PathBuf::from("templates")),
+        default_sender,
+        default_language: r.text("templates.default_language"),
+        default_zone: r.text("templates.default_zone"),
+    }
 }
 
 fn outbox(r: &mut Reader) -> Outbox {

@@ -18,6 +18,7 @@ pub mod lanes;
 pub mod listing;
 pub mod outbox;
 pub mod pools;
+pub mod progress;
 pub mod receipts;
 pub mod senders;
 pub mod settle;

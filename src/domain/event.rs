@@ -163,6 +163,37 @@ impl Event {
     }
 }
 
+/// What a source makes of other JSON; unchecked. Absent is null.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    pub id: Value,
+    pub source: Value,
+    pub r#type: Value,
+    pub subject: Value,
+    pub time: Value,
+    pub recipient: Value,
+    pub data: Value,
+}
+
+impl Parts {
+    /// # Errors
+    /// As for [`Event::parse`], about attributes.
+    pub(super) fn check(self, now: Timestamp) -> Result<Event, Rejection> {
+        let raw = Raw {
+            specversion: Some("1.0".into()),
+            id: Some(self.id),
+            source: Some(self.source),
+            r#type: Some(self.r#type),
+            subject: Some(self.subject),
+            time: Some(self.time),
+            recipient: Some(self.recipient),
+            data: Some(self.data),
+            ..Raw::default()
+        };
+        raw.check(now)
+    }
+}
+
 /// Whether a message with these header names is an event in binary mode.
 #[must_use]
 pub fn is_binary<'a>(headers: impl IntoIterator<Item = &'a str>) -> bool {
@@ -307,7 +338,12 @@ fn text(value: Option<Value>, name: &'static str, limit: usize) -> Result<Option
 fn time(value: Option<Value>, name: &'static str) -> Result<Option<Timestamp>, Rejection> {
     let Some(text) = text(value, name, 64)? else { return Ok(None) };
     let problem = "is no time with its offset from UTC (like 2026-12-03T18:30:00Z)";
-    text.parse().map(Some).map_err(|_| Rejection::BadAttribute { name, problem })
+    let time: Timestamp = text.parse().map_err(|_| Rejection::BadAttribute { name, problem })?;
+    // Databases and other calendars disagree about what lies before; no shop means it.
+    if time < Timestamp::UNIX_EPOCH {
+        return Err(Rejection::BadAttribute { name, problem: "lies before 1970" });
+    }
+    Ok(Some(time))
 }
 
 /// `version-trace-parent-flags`, as W3C's Trace Context writes it.

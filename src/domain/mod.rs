@@ -15,5 +15,6 @@ pub mod phone;
 pub mod plan;
 pub mod problem;
 pub mod quiet;
+pub mod source;
 pub mod story;
 pub mod template;

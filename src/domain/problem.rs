@@ -52,6 +52,14 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// Where `part` (its first line) first stands within `span`; `span` itself if it does not stand there as it is.
+    #[must_use]
+    pub fn find(&self, part: &str, span: Range<usize>) -> Range<usize> {
+        let line = part.trim().lines().next().unwrap_or_default();
+        let found = self.text.get(span.start..).and_then(|text| text.find(line)).filter(|_| !line.is_empty());
+        found.map_or(span.clone(), |offset| span.start + offset..span.start + offset + line.len())
+    }
+
     /// Adds what the TOML reader found.
     pub fn add_toml(&mut self, error: &toml::de::Error) {
         let message = error.message().trim().replace('\n', "; ");

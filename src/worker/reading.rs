@@ -9,8 +9,9 @@ use super::intake::v7;
 use crate::{
     db::inbox::{Arrival, Born, Stage},
     domain::{
-        event::{Event, Rejection},
+        event::{self, Event, Rejection},
         plan::{Fate, Planned, plan},
+        source::{Mapped, Sources},
         template::{Catalogue, Class},
     },
 };
@@ -29,6 +30,8 @@ pub struct Bytes<'a> {
 #[derive(Debug)]
 pub struct Reader {
     pub catalogue: Catalogue,
+    /// Shapes of other producers.
+    pub sources: Sources,
     /// The senders' keys in the database, by name.
     pub senders: HashMap<String, i16>,
 }
@@ -40,7 +43,19 @@ impl Reader {
     /// If they are no event, or one whose message cannot be filled.
     pub fn read(&self, bytes: &Bytes<'_>, now: Timestamp) -> Result<Arrival, (&'static str, String)> {
         let rejection = |rejection: Rejection| (rejection.reason(), rejection.to_string());
-        let event = self.event(bytes, now).map_err(rejection)?;
+        let headers = || bytes.headers.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        let mapped = self.sources.map(bytes.exchange, bytes.routing_key, headers(), bytes.body, now);
+        let (event, body_hash) = match mapped {
+            // Other systems repeat themselves in other words: what counts is what their words were mapped to.
+            Some(mapped) => match mapped.map_err(rejection)? {
+                Mapped::Event(event) => {
+                    let hash = Sha256::digest(event.data.to_string()).into();
+                    (event, hash)
+                }
+                Mapped::Unwanted { source, id } => return Ok(unwanted(bytes, source, id, now)),
+            },
+            None => (self.event(bytes, now).map_err(rejection)?, Sha256::digest(bytes.body).into()),
+        };
         let plan = plan(&event, &self.catalogue, now, chance()).map_err(rejection)?;
         let (planned, ignored) = match plan.fate {
             Fate::Planned(planned) => (planned, None),
@@ -48,7 +63,7 @@ impl Reader {
         };
         let notifications = planned.into_iter().map(|one| self.born(one, now)).collect::<Result<_, _>>()?;
         Ok(Arrival {
-            body_hash: Sha256::digest(bytes.body).into(),
+            body_hash,
             source: event.source,
             id: event.id,
             r#type: event.r#type,
@@ -62,13 +77,9 @@ impl Reader {
     }
 
     fn event(&self, bytes: &Bytes<'_>, now: Timestamp) -> Result<Event, Rejection> {
-        let is_binary = bytes
-            .headers
-            .iter()
-            .any(|(name, _)| matches!(name.as_str(), "cloudEvents:specversion" | "cloudEvents_specversion"));
-        if is_binary {
-            let headers = bytes.headers.iter().map(|(name, text)| (name.as_str(), text.as_str()));
-            return Event::parse_binary(headers, bytes.content_type, bytes.body, now);
+        let headers = || bytes.headers.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        if event::is_binary(headers().map(|(name, _)| name)) {
+            return Event::parse_binary(headers(), bytes.content_type, bytes.body, now);
         }
         Event::parse(bytes.body, now)
     }
@@ -107,6 +118,24 @@ impl Reader {
     #[must_use]
     pub fn event_types(&self) -> Vec<String> {
         self.catalogue.event_types().map(str::to_owned).collect()
+    }
+}
+
+/// A source's message that asks for nothing: recorded with its identity, or its bytes' hash if it has none.
+fn unwanted(bytes: &Bytes<'_>, source: String, id: Option<String>, now: Timestamp) -> Arrival {
+    let body_hash: [u8; 32] = Sha256::digest(bytes.body).into();
+    let by_hash = || body_hash.iter().fold(String::from("sha256:"), |text, byte| format!("{text}{byte:02x}"));
+    Arrival {
+        id: id.unwrap_or_else(by_hash),
+        source,
+        body_hash,
+        r#type: bytes.routing_key.to_owned(),
+        subject: None,
+        time: now,
+        stage: None,
+        ignored: Some("unwanted_by_source"),
+        body: String::new(),
+        notifications: Vec::new(),
     }
 }
 

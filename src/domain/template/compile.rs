@@ -4,20 +4,19 @@
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
-use jiff::{SignedDuration, Timestamp, civil::Time, tz::TimeZone};
+use jiff::{SignedDuration, civil::Time, tz::TimeZone};
 use serde_json::Value;
 
 use super::{
     Action, Button, Header, Language, Payload, Settings, Template,
     event_type::EventFile,
     file::{self, ButtonKind, File, HeaderKind},
+    judge::{Judge, Kind},
     rules,
-    schema::{Promise, Schema},
     text::Text,
 };
 use crate::domain::{
-    event::Event,
-    expression::{self, Absence, Expression, Scope, Zones},
+    expression::{Absence, Expression},
     locale::Locale,
     problem::Report,
     quiet::QuietHours,
@@ -28,8 +27,6 @@ const GRACE: Duration = Duration::from_secs(120);
 /// How long a message waits for the answer to such a question, if its template does not say.
 const PENDING: Duration = Duration::from_secs(24 * 3_600);
 const MAX_EXPIRY: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// Functions of minijinja that an expression may call.
-const FUNCTIONS: &[&str] = &["range", "dict"];
 
 /// Reads and checks one file. Gives `None` only if the problems leave nothing to work with.
 pub(super) fn read(
@@ -100,7 +97,7 @@ impl Compiler<'_, '_, '_> {
         let default = file.default_language.as_ref().map_or(&settings.default_language, |l| l.get_ref());
         let default_language = languages.iter().position(|language| language.code == *default);
         if default_language.is_none() {
-            let span = file.default_language.as_ref().map_or_else(|| file.name.span(), |l| l.span());
+            let span = file.default_language.as_ref().map_or_else(|| file.name.span(), toml::Spanned::span);
             let message = format!(
                 "The template has no {default:?}, the language for everybody else; add it or name another default_language."
             );
@@ -218,7 +215,7 @@ impl Compiler<'_, '_, '_> {
                 None
             }
         };
-        for (name, _) in &language.parameters {
+        for name in language.parameters.keys() {
             if !used.contains(name.get_ref()) {
                 self.report.add(
                     name.span(),
@@ -295,7 +292,7 @@ impl Compiler<'_, '_, '_> {
                 }
                 (true, None) => self.report.add(header.kind.span(), key, "This kind of header needs it."),
                 (false, Some(text)) => {
-                    self.report.add(text.span(), key, "This kind of header has no such value; remove it.")
+                    self.report.add(text.span(), key, "This kind of header has no such value; remove it.");
                 }
                 (false, None) => {}
             }
@@ -426,140 +423,6 @@ impl Compiler<'_, '_, '_> {
         }
         duration
     }
-}
-
-/// What an expression's value is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Text,
-    Condition,
-}
-
-/// Says whether an expression works for every event that a schema allows.
-pub(super) struct Judge<'a> {
-    pub(super) event_type: &'a str,
-    pub(super) schema: Option<&'a Schema>,
-    pub(super) schema_path: &'a str,
-    /// The `data` of an event that has everything.
-    pub(super) example: &'a Value,
-    pub(super) zone: &'a TimeZone,
-}
-
-impl Judge<'_> {
-    /// Evaluates the expression for the example, and for the example without what the schema does not promise: what
-    /// `default(…)`, `is defined` and the like handle is thereby allowed, however it is written.
-    pub(super) fn complaints(&self, expression: &Expression, locale: &Locale, kind: Kind) -> Vec<String> {
-        let mut complaints = Vec::new();
-        let event = example_event(self.event_type, self.example);
-        if let Err(why) = self.attempt(expression, &event, locale, kind, true) {
-            complaints.push(format!("The expression {why}, with the template's own example."));
-            return complaints;
-        }
-        let mut open = Vec::new();
-        for path in expression.paths() {
-            let parts: Vec<&str> = path.split('.').collect();
-            match (parts.as_slice(), self.schema) {
-                (["data", below @ ..], Some(schema)) => match schema.promise(below) {
-                    Promise::Kept => {}
-                    Promise::Open(part) => open.push(part),
-                    Promise::Unknown(part) => complaints.push(format!(
-                        "{} does not describe data.{}; add it there, or correct the name.",
-                        self.schema_path,
-                        part.join(".")
-                    )),
-                },
-                (["data", ..], None)
-                | (["event"] | ["event", "id" | "source" | "type" | "time" | "subject", ..], _) => {}
-                ([name], _) if FUNCTIONS.contains(name) => {}
-                _ => complaints.push(format!(
-                    "There is no {path}; an expression can use data.… and event.id, source, type, time, subject."
-                )),
-            }
-        }
-        let without_subject = Event { subject: None, ..event.clone() };
-        if self.attempt(expression, &without_subject, locale, kind, false).is_err() {
-            complaints.push(
-                "The expression needs event.subject, which an event may lack; handle that with default(…).".into(),
-            );
-        }
-        let Some(schema) = self.schema else { return complaints };
-        let mut told = false;
-        for part in open {
-            let lacking = Event { data: without(self.example, &part), ..event.clone() };
-            if self.attempt(expression, &lacking, locale, kind, false).is_err() {
-                told = true;
-                complaints.push(format!(
-                    "The expression needs data.{}, which {} does not promise; require it there, or handle its absence with default(…) or `is defined`.",
-                    part.join("."),
-                    self.schema_path
-                ));
-            }
-        }
-        let least = Event { data: schema.promised_part(self.example), ..event };
-        if !told
-            && complaints.is_empty()
-            && let Err(why) = self.attempt(expression, &least, locale, kind, false)
-        {
-            complaints.push(format!("The expression {why}, if an event has only what {} promises.", self.schema_path));
-        }
-        complaints
-    }
-
-    fn attempt(
-        &self,
-        expression: &Expression,
-        event: &Event,
-        locale: &Locale,
-        kind: Kind,
-        holds: bool,
-    ) -> Result<(), String> {
-        let zones = Zones { person: None, default: self.zone.clone() };
-        let scope = Scope::of_event(expression::attributes(event), expression::value_of(&event.data), locale, &zones);
-        match kind {
-            Kind::Text => match expression.evaluate_text(&scope).map_err(|why| why.to_string())? {
-                Some(text) if !text.trim().is_empty() => Ok(()),
-                Some(_) => Err("gives an empty text".into()),
-                None => Err("gives nothing".into()),
-            },
-            Kind::Condition => {
-                let value = expression.evaluate(&scope).map_err(|why| why.to_string())?;
-                match (value.is_undefined(), holds && !value.is_true()) {
-                    (true, _) => Err("gives nothing".into()),
-                    (false, true) => Err("does not hold".into()),
-                    (false, false) => Ok(()),
-                }
-            }
-        }
-    }
-}
-
-/// An event of that type with this data.
-pub(super) fn example_event(event_type: &str, data: &Value) -> Event {
-    Event {
-        id: "example".into(),
-        source: "/example".into(),
-        r#type: event_type.into(),
-        subject: Some("example".into()),
-        time: Timestamp::UNIX_EPOCH,
-        expires: None,
-        traceparent: None,
-        recipient: None,
-        data: data.clone(),
-    }
-}
-
-fn without(data: &Value, path: &[String]) -> Value {
-    let mut data = data.clone();
-    let mut place = Some(&mut data);
-    if let Some((last, above)) = path.split_last() {
-        for part in above {
-            place = place.and_then(|value| value.get_mut(part.as_str()));
-        }
-        if let Some(members) = place.and_then(Value::as_object_mut) {
-            members.remove(last);
-        }
-    }
-    data
 }
 
 /// Under which name a header's placeholder is found: numbers begin anew in each part of a message, names do not.

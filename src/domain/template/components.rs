@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Action, Catalogue, Header, Language, Template, compile::example_event, fill::shown};
+use super::{Action, Catalogue, Header, Language, Template, fill::shown, judge::example_event};
 use crate::domain::{
     expression::{self, Scope, Zones},
     message::{self, ButtonValue, Filled},

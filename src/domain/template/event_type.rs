@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     Journey,
-    compile::{Judge, Kind},
+    judge::{Judge, Kind},
     schema::{self, Schema},
 };
 use crate::domain::{

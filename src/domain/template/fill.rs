@@ -54,7 +54,7 @@ impl Template {
                 _ => String::new(),
             })),
             (_, Some(message::Header::Image { link } | message::Header::Video { link })) => {
-                parts.push(format!("[{link}]"))
+                parts.push(format!("[{link}]"));
             }
             (_, Some(message::Header::Document { filename, .. })) => parts.push(format!("[{filename}]")),
             (_, Some(message::Header::Location { name, address, .. })) => parts.push(format!("[{name}, {address}]")),

@@ -20,6 +20,7 @@ mod components;
 mod event_type;
 mod file;
 mod fill;
+mod judge;
 mod rules;
 mod schema;
 mod shipped;

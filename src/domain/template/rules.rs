@@ -9,8 +9,8 @@ use jiff::tz::TimeZone;
 
 use super::{
     Action, Header, Language, Template,
-    compile::example_event,
     file::{self, ButtonKind, File},
+    judge::example_event,
     text::{Piece, Text},
 };
 use crate::domain::{
