@@ -94,7 +94,7 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
         What::List { json } => list(place, json).await,
         What::Approve { name, language, sender, all: _ } => {
             let settings = settings(place, Needs { templates: true, ..Needs::DATABASE })?;
-            let wanted = wanted(&catalogue(&settings)?);
+            let wanted = wanted(&catalogue(&settings)?.catalogue);
             let mut chosen = chosen(&wanted, name.as_deref(), language.as_deref())?;
             if let Some(sender) = sender {
                 if !settings.senders.is_empty() && !settings.senders.contains_key(&sender) {
@@ -116,7 +116,7 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
             {
                 bail!("there is no sender of this name; there are {}", names(settings.senders.keys()));
             }
-            let wanted = wanted(&catalogue(&settings)?);
+            let wanted = wanted(&catalogue(&settings)?.catalogue);
             let pools = database(&settings).await?;
             let mut missing = 0;
             for (name, of) in &settings.senders {
@@ -175,7 +175,7 @@ fn names<'a>(names: impl Iterator<Item = &'a String>) -> String {
 
 async fn list(place: &Place, json: bool) -> anyhow::Result<ExitCode> {
     let settings = settings(place, Needs { templates: true, ..Needs::DATABASE })?;
-    let wanted = wanted(&catalogue(&settings)?);
+    let wanted = wanted(&catalogue(&settings)?.catalogue);
     let pools = database(&settings).await?;
     let known = templates::list(&pools.ops).await?;
     if json {
