@@ -105,7 +105,7 @@ pub async fn page(pool: &PgPool, filter: &Filter, limit: i64) -> Result<Vec<Item
                 id: row.id,
                 state: state(row.id, columns)?,
                 created_at: row.created_at.to_jiff(),
-                phone: row.phone.as_deref().and_then(|phone| Phone::parse(phone).ok()),
+                phone: Phone::parse(&row.phone).ok(),
                 sender: row.sender,
                 template: row.template,
                 language: row.language,

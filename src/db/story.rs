@@ -223,7 +223,7 @@ pub async fn of(pool: &PgPool, id: Uuid) -> Result<Option<Story>, Error> {
         created_at: row.created_at.to_jiff(),
         accepted_at: row.accepted_at.map(Time::to_jiff),
         ended_at: row.ended_at.map(Time::to_jiff),
-        phone: row.phone.as_deref().and_then(|phone| Phone::parse(phone).ok()),
+        phone: Phone::parse(&row.phone).ok(),
         sender: row.sender_name,
         holds: holds_on(pool, row.sender, &row.template, &row.language).await?,
         template: row.template,
