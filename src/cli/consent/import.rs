@@ -105,16 +105,16 @@ fn delimiter(beginning: &[u8]) -> u8 {
 
 fn unreadable(error: csv::Error, line: u64) -> anyhow::Result<(u64, String)> {
     let at = error.position().map_or(line, csv::Position::line);
-    Ok(match error.kind() {
-        ErrorKind::UnequalLengths { expected_len, len, .. } => (
-            at,
-            format!(
-                "has {len} fields where the header has {expected_len}; put a text with the delimiter in it into quotes"
-            ),
-        ),
-        ErrorKind::Utf8 { .. } => (at, "is not UTF-8; export the file as UTF-8".to_owned()),
-        _ => return Err(error.into()),
-    })
+    if let ErrorKind::UnequalLengths { expected_len, len, .. } = error.kind() {
+        let problem = format!(
+            "has {len} fields where the header has {expected_len}; put a text with the delimiter in it into quotes"
+        );
+        return Ok((at, problem));
+    }
+    if matches!(error.kind(), ErrorKind::Utf8 { .. }) {
+        return Ok((at, "is not UTF-8; export the file as UTF-8".to_owned()));
+    }
+    Err(error.into())
 }
 
 /// Where the columns are.
