@@ -89,6 +89,7 @@ impl Patient {
             senders: vec!["main".to_owned()],
             default_language: "es".to_owned(),
             default_zone: "UTC".to_owned(),
+            ..Settings::default()
         };
         let catalogue = Catalogue::load(&files("messages", "toml"), &files("events", "json"), &settings).unwrap();
         for template in catalogue.templates() {
