@@ -3,13 +3,18 @@
 //! Exit codes: 0 done, 1 could not or found something wrong, 2 not understood.
 
 pub mod broker;
+pub mod check;
+pub mod consent;
 pub mod decide;
+pub mod demo;
+pub mod doctor;
 pub mod healthcheck;
 pub mod hold;
 pub mod keys;
 pub mod run;
 pub mod schema;
 pub mod sim;
+pub mod templates;
 pub mod why;
 
 use std::{
@@ -25,10 +30,7 @@ use crate::{
     clock::Clock,
     config::{Needs, Place, Settings},
     db::{self, Pools, pools},
-    domain::{
-        source::Sources,
-        template::{self, Catalogue},
-    },
+    domain::template,
     telemetry,
     worker::reading::Reader,
 };
@@ -50,14 +52,22 @@ enum Command {
     Run(run::Args),
     /// Brings the database's schema up to this program's version.
     Migrate(schema::Args),
+    /// Checks settings, templates, event types and sources, and shows what will be used.
+    Check(check::Args),
     /// Publishes an event to RabbitMQ.
     Publish(broker::PublishArgs),
     /// Runs rejected events again, after the cause is mended.
     ReplayRejected(broker::ReplayArgs),
     /// Declares the exchanges and queues, as `run` does by itself: for producers that are there first.
     Topology(broker::TopologyArgs),
+    /// Says what is wrong with configuration, connections, senders and templates, in the order in which to put it right.
+    Doctor(doctor::Args),
     /// Tells what became of a notification, an event, an order or a person's messages.
     Why(why::Args),
+    /// Takes consents over from elsewhere, shows them, and checks their ledger.
+    Consent(consent::Args),
+    /// Shows how templates stand, approves them, or asks the provider.
+    Templates(templates::Args),
     /// Makes, lists and revokes the API's keys.
     Keys(keys::Args),
     /// Stops sending, with a reason.
@@ -72,6 +82,8 @@ enum Command {
     Retry(decide::RetryArgs),
     /// Asks the running service whether it is ready, for a container's health check.
     Healthcheck(healthcheck::Args),
+    /// Shows everything on this machine, against the simulator.
+    Demo(demo::Args),
     /// Simulates Meta's WhatsApp Cloud API, for development and tests.
     Sim(Box<sim::Args>),
 }
@@ -109,10 +121,14 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Run(args) => run::run(&place, args).await,
         Command::Migrate(args) => schema::run(&place, args).await,
+        Command::Check(args) => check::run(&place, args),
         Command::Publish(args) => broker::publish(&place, args).await,
         Command::ReplayRejected(args) => broker::replay(&place, args).await,
         Command::Topology(args) => broker::topology(&place, args).await,
+        Command::Doctor(args) => doctor::run(&place, args).await,
         Command::Why(args) => why::run(&place, args).await,
+        Command::Consent(args) => consent::run(&place, args).await,
+        Command::Templates(args) => templates::run(&place, args).await,
         Command::Keys(args) => keys::run(&place, args).await,
         Command::Hold(args) => hold::hold(&place, args).await,
         Command::Release(args) => hold::release(&place, args).await,
@@ -120,6 +136,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Cancel(args) => decide::cancel(&place, args).await,
         Command::Retry(args) => decide::retry(&place, args).await,
         Command::Healthcheck(args) => healthcheck::run(&place, args).await,
+        Command::Demo(args) => demo::run(&place, args).await,
         Command::Sim(args) => sim::run(*args).await.map(|()| ExitCode::SUCCESS),
     }
 }
@@ -178,38 +195,37 @@ pub fn open(settings: &Settings) -> anyhow::Result<Pools> {
         .map_err(|_| anyhow::anyhow!("database.url (DATABASE_URL) is no postgres:// address"))
 }
 
-/// The templates and event types, checked.
+/// The templates, event types and sources, checked.
 ///
 /// # Errors
 /// With every problem, a line each: file, line, key, what is wrong and the cure.
-pub fn catalogue(settings: &Settings) -> anyhow::Result<Catalogue> {
+pub fn catalogue(settings: &Settings) -> anyhow::Result<check::Checked> {
     let dir = &settings.templates.dir;
     let messages = files(&dir.join("messages"), "toml")?;
     let schemas = files(&dir.join("events"), "json")?;
-    let mut senders: Vec<String> = settings.templates.default_sender.iter().cloned().collect();
-    senders.extend(
-        settings.senders.keys().filter(|name| Some(*name) != settings.templates.default_sender.as_ref()).cloned(),
-    );
-    let of = template::Settings { senders, default_language: "es".to_owned(), default_zone: "UTC".to_owned() };
-    Catalogue::load(&messages, &schemas, &of).map_err(|problems| {
+    let sources = settings.sources.dir.as_deref().map_or_else(|| Ok(Vec::new()), |dir| files(dir, "toml"))?;
+    let default = settings.templates.default_sender.as_ref();
+    let others = settings.senders.keys().filter(|name| Some(*name) != default);
+    let of = template::Settings {
+        senders: default.into_iter().chain(others).cloned().collect(),
+        default_language: settings.templates.default_language.clone(),
+        default_zone: settings.templates.default_zone.clone(),
+        grace: settings.consent.grace,
+        pending: settings.consent.pending_limit,
+    };
+    check::check(&messages, &schemas, &sources, &of).map_err(|problems| {
         let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("the templates cannot be used:\n{}", lines.join("\n"))
+        anyhow::anyhow!("{} problem(s) in the templates, event types and sources:\n{}", lines.len(), lines.join("\n"))
     })
 }
 
 /// What reads events: the templates, the sources and the senders' keys.
 ///
 /// # Errors
-/// With every problem of both, a line each.
+/// As [`catalogue`].
 pub fn reader(settings: &Settings, senders: HashMap<String, i16>) -> anyhow::Result<Reader> {
-    let sources = match &settings.sources.dir {
-        Some(dir) => Sources::load(&files(dir, "toml")?).map_err(|problems| {
-            let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
-            anyhow::anyhow!("the sources cannot be used:\n{}", lines.join("\n"))
-        })?,
-        None => Sources::default(),
-    };
-    Ok(Reader { catalogue: catalogue(settings)?, sources, senders })
+    let check::Checked { catalogue, sources } = catalogue(settings)?;
+    Ok(Reader { catalogue, sources, senders, quiet_hours: settings.dispatch.quiet_hours })
 }
 
 /// All files of a folder with this ending, by name, with their text.

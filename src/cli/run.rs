@@ -1,6 +1,6 @@
 //! `recado run`: the service, as roles under one roof.
 
-use std::{collections::HashMap, process::ExitCode, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, process::ExitCode, sync::Arc};
 
 use clap::ValueEnum;
 use secrecy::SecretString;
@@ -72,11 +72,16 @@ async fn watch(vigil: Vigil) -> ExitCode {
     ending.exit_code()
 }
 
-/// Starts the roles. They run until the soft token.
+/// Starts the roles. They run until the soft token. Says where the doors are, if they are a role.
 ///
 /// # Errors
 /// If the catalogue is wrong, or the database or a listening address cannot be had.
-pub async fn start(settings: &Settings, pools: &Pools, life: &Lifecycle, roles: &[Role]) -> anyhow::Result<()> {
+pub async fn start(
+    settings: &Settings,
+    pools: &Pools,
+    life: &Lifecycle,
+    roles: &[Role],
+) -> anyhow::Result<Option<SocketAddr>> {
     let clock = Clock::system();
     let (worker, nudge) = (intake::v7(clock.now()), Nudge::default());
     let ids = sender_ids(settings, pools).await?;
@@ -139,9 +144,9 @@ pub async fn start(settings: &Settings, pools: &Pools, life: &Lifecycle, roles: 
         }
     }
     if roles.contains(&Role::Http) {
-        open_doors(settings, pools, &clock, life, stored, known).await?;
+        return open_doors(settings, pools, &clock, life, stored, known).await.map(Some);
     }
-    Ok(())
+    Ok(None)
 }
 
 /// What the loops know of how the process stands.
@@ -167,7 +172,7 @@ async fn open_doors(
     life: &Lifecycle,
     stored: Nudge,
     known: Known,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<SocketAddr> {
     let figures = Figures::begin()?;
     let doors = Doors {
         pools: pools.clone(),
@@ -177,15 +182,16 @@ async fn open_doors(
         stored: Arc::new(move || stored.wake()),
         standing: Arc::new(known.standing(life.clone())),
     };
-    let listen = |key: &'static str, at: std::net::SocketAddr| async move {
+    let listen = |key: &'static str, at: SocketAddr| async move {
         TcpListener::bind(at).await.map_err(|error| anyhow::anyhow!("{key}: {at} cannot be listened on: {error}"))
     };
     let main = listen("http.listen", settings.http.listen).await?;
     let metrics = listen("http.metrics_listen", settings.http.metrics_listen).await?;
-    tracing::info!(address = %main.local_addr()?, metrics = %metrics.local_addr()?, "http.listening");
+    let address = main.local_addr()?;
+    tracing::info!(%address, metrics = %metrics.local_addr()?, "http.listening");
     life.role("http", http::serve(main, http::router(doors), life.clone()));
     life.role("metrics", http::serve(metrics, http::metrics(figures), life.clone()));
-    Ok(())
+    Ok(address)
 }
 
 /// The senders' keys in the database, by name.

@@ -185,6 +185,8 @@ pub struct Dispatch {
     pub headroom: f64,
     pub heartbeat: Duration,
     pub gone_after: Duration,
+    /// Whether the templates' quiet hours count.
+    pub quiet_hours: bool,
     /// If some, nobody else may be written to.
     pub only_to: Option<Vec<Phone>>,
 }
@@ -281,6 +283,10 @@ pub struct Templates {
     pub dir: PathBuf,
     /// Names one of the senders. None only if there is no sender.
     pub default_sender: Option<String>,
+    /// For people whose language neither they nor a template says.
+    pub default_language: String,
+    /// IANA name; for quiet hours of people of whose zone nothing is known.
+    pub default_zone: String,
 }
 
 #[derive(Debug, Clone)]

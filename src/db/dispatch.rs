@@ -107,8 +107,9 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
         ), seen as materialized (
           -- Both rows are locked before they are read: a revocation, a settled attempt or a newly waiting row that commits
           -- meanwhile is seen. Whoever holds a lock now is passed over and looked at again next time.
-          select d.*, c.phone, c.consents -> d.purpose ->> 'state' as consent, (c.consents -> d.purpose ->> 'entry')::int as entry,
-            (c.consents -> d.purpose ->> 'until')::timestamptz as asked_until,
+          -- Who refused everything has refused also what nobody has asked for since.
+          select d.*, c.phone, coalesce(c.consents -> d.purpose, c.consents -> '*') ->> 'state' as consent,
+            (c.consents -> d.purpose ->> 'entry')::int as entry, (c.consents -> d.purpose ->> 'until')::timestamptz as asked_until,
             l.pace_tat, l.in_flight, l.head, l.waiting, l.blocked, l.backoff_until, l.backoffs, l.sent_at, l.window_until
           from (select * from urgent union all select * from normal) d
           join contacts c on c.id = d.contact_id

@@ -4,6 +4,7 @@
 //! autocommitted statements, because a `begin` whose future is dropped leaves its connection inside a transaction.
 //! Whatever is read is parsed here: no text from a row means anything further up.
 
+pub mod checkup;
 pub mod consents;
 pub mod contacts;
 pub mod decisions;
@@ -17,6 +18,7 @@ pub mod lanes;
 pub mod listing;
 pub mod outbox;
 pub mod pools;
+pub mod progress;
 pub mod receipts;
 pub mod senders;
 pub mod settle;

@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    PgPool,
+    PgConnection, PgPool,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -89,18 +89,20 @@ fn pool(options: PgConnectOptions, size: u32, acquire_timeout: Duration, clock: 
         // The statement itself finds out whether its connection still stands; a question before each would double the trips.
         .test_before_acquire(false);
     if clock.is_standing() {
-        let clock = clock.clone();
+        let (first, again) = (clock.clone(), clock.clone());
+        pool = pool.after_connect(move |connection, _| Box::pin(show(connection, first.now())));
         pool = pool.before_acquire(move |connection, _| {
-            let now = clock.now();
-            Box::pin(async move {
-                sqlx::query!("select set_config('recado.now', $1, false)", now.to_string())
-                    .fetch_one(connection)
-                    .await?;
-                Ok(true)
-            })
+            let now = again.now();
+            Box::pin(async move { show(connection, now).await.map(|()| true) })
         });
     }
     pool.connect_lazy_with(options)
+}
+
+/// Lets a test's connection tell the test's time.
+async fn show(connection: &mut PgConnection, now: jiff::Timestamp) -> Result<(), sqlx::Error> {
+    sqlx::query!("select set_config('recado.now', $1, false)", now.to_string()).fetch_one(connection).await?;
+    Ok(())
 }
 
 /// How the database's schema stands to this program's.

@@ -35,7 +35,7 @@ pub struct Applied {
     pub wake: Vec<(i64, i16)>,
 }
 
-/// Applies good receipts. Those that were applied before change nothing.
+/// Applies good receipts, best some hundreds at once. Those that were applied before change nothing.
 ///
 /// # Errors
 /// If the database does not take them; nothing is changed then.
@@ -66,21 +66,23 @@ pub async fn apply(pool: &PgPool, receipts: &[Good]) -> Result<Applied, Error> {
         ), held as materialized (
           -- Locked before they are read: what a settle or another receipt commits meanwhile is seen.
           select n.id, n.state, n.attempt, n.message_id, n.receipt, n.reason, n.contact_id, n.sender, n.duplicate,
-            a.number, a.receipt as heard, a.claimed_at
-          from (select distinct id, number from matched) m
+            a.number, a.receipt as heard, a.claimed_at, m.told, m.n
+          from (select id, number, min(message_id) as told, min(n) as n from matched group by id, number) m
           join notifications n on n.id = m.id
           join attempts a on a.notification_id = m.id and a.number = m.number
           order by n.id, a.number
           for no key update of n, a
         ), fresh as (
           insert into receipts (notification_id, number, kind, at, pricing)
-          select distinct on (h.id, h.number, m.kind) h.id, h.number, m.kind::text, m.at, m.pricing
-          from matched m join held h on h.id = m.id and h.number = m.number
-          order by h.id, h.number, m.kind, m.at
+          select distinct on (id, number, kind) id, number, kind::text, at, pricing
+          from matched
+          -- Always true; it says that the locks come first, so that two batches cannot wait for each other.
+          where (select count(*) from held) > 0
+          order by id, number, kind, at
           on conflict do nothing
           returning notification_id as id, number, kind::receipt as kind, at
         ), attempt as materialized (
-          select h.*, f.best, f.at, (select min(m.message_id) from matched m where m.id = h.id and m.number = h.number) as told,
+          select h.*, f.best, f.at,
             -- That it was sent says nothing after it failed; that somebody has it does.
             greatest(h.heard, f.best) <> 'failed' as went
           from held h
@@ -132,7 +134,9 @@ pub async fn apply(pool: &PgPool, receipts: &[Good]) -> Result<Applied, Error> {
           from (select sender, array_agg(claimed_at) as claimed, max(claimed_at) as latest from attempt where heard is null group by sender) f
           where s.id = f.sender and (coalesce(array_length(s.heard, 1), 0) < 3 or f.latest > s.heard[3])
         )
-        select m.n as "n?", h.contact_id, h.sender, false as "wake!" from matched m join held h on h.id = m.id and h.number = m.number
+        select n as "n?", null::int8 as contact_id, null::int2 as sender, false as "wake!" from matched
+        union all
+        select n, contact_id, sender, false from attempt where heard is null
         union all
         select null, contact_id, sender, true from moved where was = 'pending'
         "#,
@@ -149,14 +153,12 @@ pub async fn apply(pool: &PgPool, receipts: &[Good]) -> Result<Applied, Error> {
     let mut applied = Applied { matched: vec![false; receipts.len()], wake: Vec::new() };
     let mut people = Vec::new();
     for row in rows {
-        let (Some(contact), Some(sender)) = (row.contact_id, row.sender) else { continue };
-        if row.wake {
-            applied.wake.push((contact, sender));
-        }
         let place = row.n.and_then(|n| usize::try_from(n - 1).ok());
         if let Some((matched, receipt)) = place.and_then(|i| applied.matched.get_mut(i).zip(receipts.get(i))) {
             *matched = true;
-            people.push((contact, receipt));
+            people.extend(row.contact_id.map(|contact| (contact, receipt)));
+        } else if let (true, Some(contact), Some(sender)) = (row.wake, row.contact_id, row.sender) {
+            applied.wake.push((contact, sender));
         }
     }
     learn(pool, &people).await?;

@@ -338,7 +338,12 @@ fn text(value: Option<Value>, name: &'static str, limit: usize) -> Result<Option
 fn time(value: Option<Value>, name: &'static str) -> Result<Option<Timestamp>, Rejection> {
     let Some(text) = text(value, name, 64)? else { return Ok(None) };
     let problem = "is no time with its offset from UTC (like 2026-12-03T18:30:00Z)";
-    text.parse().map(Some).map_err(|_| Rejection::BadAttribute { name, problem })
+    let time: Timestamp = text.parse().map_err(|_| Rejection::BadAttribute { name, problem })?;
+    // Databases and other calendars disagree about what lies before; no shop means it.
+    if time < Timestamp::UNIX_EPOCH {
+        return Err(Rejection::BadAttribute { name, problem: "lies before 1970" });
+    }
+    Ok(Some(time))
 }
 
 /// `version-trace-parent-flags`, as W3C's Trace Context writes it.

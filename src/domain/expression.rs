@@ -18,7 +18,7 @@ mod tests;
 
 /// The longest expression.
 const MAX_LENGTH: usize = 4_096;
-/// Steps that one evaluation may take; far more than any sensible expression needs.
+/// How deep an evaluation may nest; far more than any sensible expression needs.
 const RECURSION: usize = 64;
 
 /// What an absent value does in an expression.

@@ -38,7 +38,9 @@ impl QuietHours {
         let mut quiet: Vec<(Timestamp, Timestamp)> =
             zones.iter().flat_map(|zone| self.nights(zone, now, expires_at)).collect();
         quiet.sort_unstable();
-        let shift = SignedDuration::try_from(self.spread.mul_f64(spread.clamp(0.0, 1.0))).unwrap_or_default();
+        // Not `clamp`, which lets NaN pass.
+        let share = spread.max(0.0).min(1.0);
+        let shift = SignedDuration::try_from(self.spread.mul_f64(share)).unwrap_or_default();
         let merged = merge(&quiet);
         let later: Vec<_> = merged.iter().map(|(s, e)| (*s, e.checked_add(shift).unwrap_or(Timestamp::MAX))).collect();
         merge(&later).into_iter().filter(|(start, end)| *end > now && *start < expires_at).collect()

@@ -98,14 +98,10 @@ pub async fn declare(channel: &Channel, topology: &Topology) -> Result<(), Error
 
     let mut quorum = FieldTable::default();
     quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-    queue(channel, dead, quorum.clone()).await?;
+    queue(channel, dead, quorum).await?;
     channel.queue_bind(dead.into(), dead.into(), "".into(), QueueBindOptions::default(), FieldTable::default()).await?;
 
-    quorum.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(i64::from(topology.delivery_limit)));
-    quorum.insert("x-dead-letter-exchange".into(), AMQPValue::LongString(dead.into()));
-    quorum.insert("x-dead-letter-strategy".into(), AMQPValue::LongString("at-least-once".into()));
-    quorum.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
-    queue(channel, &topology.queue, quorum).await?;
+    queue(channel, &topology.queue, events_queue(dead, topology.delivery_limit)).await?;
     let ours = topology.routing_keys.iter().map(|key| (&topology.exchange, key));
     let sources = topology.sources.iter().map(|(exchange, key)| (exchange, key));
     for (exchange, key) in ours.chain(sources) {
@@ -120,6 +116,43 @@ pub async fn declare(channel: &Channel, topology: &Topology) -> Result<(), Error
             .await?;
     }
     Ok(())
+}
+
+/// How many deliveries wait in the queue; none if it does not exist. Declares nothing that is not there.
+///
+/// # Errors
+/// If it exists with other settings than ours, or the broker cannot be asked.
+pub async fn inspect(
+    connection: &Connection,
+    name: &str,
+    dead_exchange: &str,
+    delivery_limit: u32,
+) -> Result<Option<u32>, Error> {
+    // The broker closes a channel with its refusal, so each question has its own.
+    let asking = connection.create_channel().await?;
+    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let found = match asking.queue_declare(name.into(), passive, FieldTable::default()).await {
+        Ok(found) => found,
+        Err(error) if error.to_string().contains("NOT_FOUND") => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let comparing = connection.create_channel().await?;
+    queue(&comparing, name, events_queue(dead_exchange, delivery_limit)).await?;
+    Ok(Some(found.message_count()))
+}
+
+fn events_queue(dead_exchange: &str, delivery_limit: u32) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    for (name, value) in [
+        ("x-queue-type", "quorum"),
+        ("x-dead-letter-exchange", dead_exchange),
+        ("x-dead-letter-strategy", "at-least-once"),
+        ("x-overflow", "reject-publish"),
+    ] {
+        arguments.insert(name.into(), AMQPValue::LongString(value.into()));
+    }
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(i64::from(delivery_limit)));
+    arguments
 }
 
 async fn queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(), Error> {

@@ -8,8 +8,8 @@ pub mod fleet;
 pub mod intake;
 pub mod outbox;
 pub mod rate;
-pub mod receipts;
 pub mod reading;
+pub mod receipts;
 pub mod settling;
 pub mod upkeep;
 

@@ -9,7 +9,7 @@ use super::intake::v7;
 use crate::{
     db::inbox::{Arrival, Born, Stage},
     domain::{
-        event::{Event, Rejection},
+        event::{self, Event, Rejection},
         plan::{Fate, Planned, plan},
         source::{Mapped, Sources},
         template::{Catalogue, Class},
@@ -34,6 +34,8 @@ pub struct Reader {
     pub sources: Sources,
     /// The senders' keys in the database, by name.
     pub senders: HashMap<String, i16>,
+    /// Whether the templates' quiet hours count.
+    pub quiet_hours: bool,
 }
 
 impl Reader {
@@ -43,9 +45,18 @@ impl Reader {
     /// If they are no event, or one whose message cannot be filled.
     pub fn read(&self, bytes: &Bytes<'_>, now: Timestamp) -> Result<Arrival, (&'static str, String)> {
         let rejection = |rejection: Rejection| (rejection.reason(), rejection.to_string());
-        let event = match self.event(bytes, now).map_err(rejection)? {
-            Mapped::Event(event) => event,
-            Mapped::Unwanted { source, id } => return Ok(unwanted(bytes, source, id, now)),
+        let headers = || bytes.headers.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        let mapped = self.sources.map(bytes.exchange, bytes.routing_key, headers(), bytes.body, now);
+        let (event, body_hash) = match mapped {
+            // Other systems repeat themselves in other words: what counts is what their words were mapped to.
+            Some(mapped) => match mapped.map_err(rejection)? {
+                Mapped::Event(event) => {
+                    let hash = Sha256::digest(event.data.to_string()).into();
+                    (event, hash)
+                }
+                Mapped::Unwanted { source, id } => return Ok(unwanted(bytes, source, id, now)),
+            },
+            None => (self.event(bytes, now).map_err(rejection)?, Sha256::digest(bytes.body).into()),
         };
         let plan = plan(&event, &self.catalogue, now, chance()).map_err(rejection)?;
         let (planned, ignored) = match plan.fate {
@@ -54,7 +65,7 @@ impl Reader {
         };
         let notifications = planned.into_iter().map(|one| self.born(one, now)).collect::<Result<_, _>>()?;
         Ok(Arrival {
-            body_hash: Sha256::digest(bytes.body).into(),
+            body_hash,
             source: event.source,
             id: event.id,
             r#type: event.r#type,
@@ -67,19 +78,12 @@ impl Reader {
         })
     }
 
-    fn event(&self, bytes: &Bytes<'_>, now: Timestamp) -> Result<Mapped, Rejection> {
+    fn event(&self, bytes: &Bytes<'_>, now: Timestamp) -> Result<Event, Rejection> {
         let headers = || bytes.headers.iter().map(|(name, text)| (name.as_str(), text.as_str()));
-        if let Some(mapped) = self.sources.map(bytes.exchange, bytes.routing_key, headers(), bytes.body, now) {
-            return mapped;
+        if event::is_binary(headers().map(|(name, _)| name)) {
+            return Event::parse_binary(headers(), bytes.content_type, bytes.body, now);
         }
-        let is_binary = bytes
-            .headers
-            .iter()
-            .any(|(name, _)| matches!(name.as_str(), "cloudEvents:specversion" | "cloudEvents_specversion"));
-        if is_binary {
-            return Event::parse_binary(headers(), bytes.content_type, bytes.body, now).map(Mapped::Event);
-        }
-        Event::parse(bytes.body, now).map(Mapped::Event)
+        Event::parse(bytes.body, now)
     }
 
     fn born(&self, planned: Planned, now: Timestamp) -> Result<Born, (&'static str, String)> {
@@ -106,7 +110,7 @@ impl Reader {
             expires_at: planned.expires_at,
             grace_ms: i64::try_from(planned.grace.as_millis()).unwrap_or(i64::MAX),
             pending_ms: i64::try_from(planned.pending.as_millis()).unwrap_or(i64::MAX),
-            quiet: multirange(&planned.quiet),
+            quiet: multirange(&planned.quiet).filter(|_| self.quiet_hours),
             doubt: planned.in_doubt.as_str(),
             filled,
         })

@@ -85,8 +85,8 @@ pub struct Receipts {
     sweep_at: Option<Instant>,
 }
 
-/// The most receipts in one statement, and strays in one look.
-const AT_ONCE: usize = 1_000;
+/// The most receipts in one statement, and strays in one look: the statement joins them with themselves.
+const AT_ONCE: usize = 200;
 
 /// A receipt on its way into the database: whose body it stands in, and to whose address that came.
 struct Reported {

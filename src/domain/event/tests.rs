@@ -105,7 +105,14 @@ fn attributes_are_checked() {
     }
     assert_eq!(reason(&with("id", "x".repeat(257).into())), "bad_attribute");
     assert!(Event::parse(&with("id", "x".repeat(256).into()), now()).is_ok());
-    for time in ["yesterday", "2026-03-02", "2026-03-02T10:00:00", "2026-13-02T10:00:00Z"] {
+    for time in [
+        "yesterday",
+        "2026-03-02",
+        "2026-03-02T10:00:00",
+        "2026-13-02T10:00:00Z",
+        "1969-12-31T23:59:59Z",
+        "-005000-01-01T00:00:00Z",
+    ] {
         assert_eq!(reason(&with("time", time.into())), "bad_attribute", "{time}");
         assert_eq!(reason(&with("expires", time.into())), "bad_attribute", "{time}");
     }

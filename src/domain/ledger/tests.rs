@@ -94,7 +94,7 @@ fn chain_of(length: usize) -> Vec<Entry> {
 
 fn change(entry: &mut Entry, what: u8) {
     match what {
-        0 => entry.at = entry.at + jiff::SignedDuration::from_micros(1),
+        0 => entry.at += jiff::SignedDuration::from_micros(1),
         1 => entry.act.push('x'),
         2 => entry.purpose = "marketing".into(),
         3 => entry.commitment[5] ^= 1,

@@ -5,7 +5,7 @@ use super::*;
 use crate::domain::template::{Settings, shipped_events, shipped_messages};
 
 fn settings() -> Settings {
-    Settings { senders: vec!["shop".into()], default_language: "en".into(), default_zone: "Europe/Madrid".into() }
+    Settings { senders: vec!["shop".into()], default_language: "en".into(), default_zone: "Europe/Madrid".into(), ..Settings::default() }
 }
 
 fn catalogue() -> Catalogue {
@@ -232,7 +232,7 @@ const PLACES: &[&str] = &[
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn no_data_panics_and_what_is_planned_is_whole(

@@ -81,6 +81,7 @@ fn ends_are_spread() {
     };
     assert_eq!(shown(&quiet(0.5)), ["2026-01-10T21:00:00Z 2026-01-11T08:15:00Z"]);
     assert_eq!(shown(&quiet(f64::MAX)), ["2026-01-10T21:00:00Z 2026-01-11T08:30:00Z"]);
+    assert_eq!(quiet(f64::NAN), quiet(0.0));
     // Between the end and the spread end it still waits.
     let late =
         hours(21, 8, 1_800).intervals(&[TimeZone::UTC], at("2026-01-11T08:10:00Z"), at("2026-01-11T12:00:00Z"), 0.5);

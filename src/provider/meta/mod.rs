@@ -7,9 +7,11 @@ mod codes;
 mod decode;
 mod encode;
 mod facts;
+mod number;
 mod signature;
 
 pub use decode::decode;
 pub use encode::{BadSender, Meta};
 pub use facts::{UPDATES_MAX, facts};
+pub use number::{FIELDS, Number, number, subscribers};
 pub use signature::verify;

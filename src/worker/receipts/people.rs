@@ -165,9 +165,9 @@ mod tests {
     use super::*;
     use crate::domain::consent::STOP_WORDS;
 
-    fn purpose(content: Content) -> Option<String> {
+    fn purpose(content: &Content) -> Option<String> {
         let words: Vec<String> = STOP_WORDS.iter().map(|word| (*word).to_owned()).collect();
-        refused(&content, &words)
+        refused(content, &words)
     }
 
     fn button(payload: &str, text: &str) -> Content {
@@ -176,24 +176,24 @@ mod tests {
 
     #[test]
     fn a_button_says_no_to_its_purpose_or_to_everything() {
-        assert_eq!(purpose(button("optout:orders", "No más avisos")).as_deref(), Some("orders"));
-        assert_eq!(purpose(button("STOP", "Stop")).as_deref(), Some("*"));
-        assert_eq!(purpose(button("optout:", "x")).as_deref(), Some("*"));
+        assert_eq!(purpose(&button("optout:orders", "No más avisos")).as_deref(), Some("orders"));
+        assert_eq!(purpose(&button("STOP", "Stop")).as_deref(), Some("*"));
+        assert_eq!(purpose(&button("optout:", "x")).as_deref(), Some("*"));
         assert_eq!(
-            purpose(button("track", "BAJA")).as_deref(),
+            purpose(&button("track", "BAJA")).as_deref(),
             Some("*"),
             "a template without a payload sends its text"
         );
-        assert_eq!(purpose(button("track", "Seguir")), None);
+        assert_eq!(purpose(&button("track", "Seguir")), None);
         let choice = Content::Interactive { id: "stop:marketing".into(), title: "Ofertas".into() };
-        assert_eq!(purpose(choice).as_deref(), Some("marketing"));
+        assert_eq!(purpose(&choice).as_deref(), Some("marketing"));
     }
 
     #[test]
     fn only_a_whole_message_says_no() {
-        assert_eq!(purpose(Content::Text(" ¡Baja! ".into())).as_deref(), Some("*"));
-        assert_eq!(purpose(Content::Text("when does it stop raining".into())), None);
-        assert_eq!(purpose(Content::Text("stop:orders".into())), None, "buttons speak like that, people do not");
-        assert_eq!(purpose(Content::Other { kind: "image".into() }), None);
+        assert_eq!(purpose(&Content::Text(" ¡Baja! ".into())).as_deref(), Some("*"));
+        assert_eq!(purpose(&Content::Text("when does it stop raining".into())), None);
+        assert_eq!(purpose(&Content::Text("stop:orders".into())), None, "buttons speak like that, people do not");
+        assert_eq!(purpose(&Content::Other { kind: "image".into() }), None);
     }
 }

@@ -1,0 +1,238 @@
+//! `recado consent`: who consented to what, brought in from elsewhere, shown, and checked.
+
+mod import;
+
+use std::{fs::File, path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use sqlx::PgPool;
+
+pub use import::{Imported, import};
+
+use super::{complain, database, say, settings};
+use crate::{
+    clock::Clock,
+    config::{Needs, Place},
+    db::consents::{self, Told},
+    domain::{
+        ledger::{self, EVERYTHING, Entry, State},
+        phone::Phone,
+    },
+};
+
+const EXAMPLE: &str = "Examples:
+  recado consent import consents.csv --dry-run
+  recado consent import consents.csv
+  recado consent show +34600111222
+  recado consent verify";
+
+const COLUMNS: &str = "The file has a header row. Columns:
+  phone        with its country code, like +34600111222
+  purpose      one or several, separated by | (orders|shipping)
+  granted_at   when the person agreed, like 2026-03-04T10:20:30+01:00
+  source       where: the form, the shop, the system
+  wording      the text that the person agreed to, or its version; or
+  proof        whatever else proves it: the id of a record, of a message, of a scan
+  locale       optional: the person's language, like es_MX
+Every other column is kept as evidence too. A line that cannot be used is named and left out; what is there already is not added
+again, so the mended file can be imported as a whole.";
+
+/// Consents: import, show, verify.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Takes over consents that people gave elsewhere, with their evidence, from a CSV file.
+    #[command(after_help = COLUMNS)]
+    Import {
+        file: PathBuf,
+        /// Only checks every line.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Everything that is known of a person's consents.
+    Show {
+        phone: String,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Checks that no entry of the ledger was changed, removed or moved.
+    Verify,
+}
+
+/// 0 if it was done and nothing was wrong.
+pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
+    match args.what {
+        What::Import { file, dry_run } => import_file(place, &file, dry_run).await,
+        What::Show { phone, json } => show(place, &phone, json).await,
+        What::Verify => {
+            let pools = database(&settings(place, Needs::DATABASE)?).await?;
+            let checked = verify(&pools.ops).await?;
+            for (contact, broken) in &checked.broken {
+                complain(&format!("contact {contact}: {broken}"));
+            }
+            let (people, entries) = (checked.people, checked.entries);
+            if checked.broken.is_empty() {
+                say(&format!("{entries} entries of {people} people: every chain holds."));
+                say(&format!("Anchor: {}", checked.anchor));
+                complain(
+                    "Keep the anchor outside of this database: as long as nothing is added, the next check gives the same.",
+                );
+                return Ok(ExitCode::SUCCESS);
+            }
+            complain(&format!("{} of {people} chains do not hold.", checked.broken.len()));
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// So many bad lines are named; the others are counted.
+const NAMED_MAX: usize = 100;
+
+async fn import_file(place: &Place, path: &std::path::Path, dry_run: bool) -> anyhow::Result<ExitCode> {
+    let input = File::open(path).with_context(|| path.display().to_string())?;
+    // Checking a file takes no database.
+    let pools = if dry_run { None } else { Some(database(&settings(place, Needs::DATABASE)?).await?) };
+    let pool = pools.as_ref().map(|pools| &pools.ops);
+    let mut progress = |lines: u64| complain(&format!("{lines} lines …"));
+    let imported = import(pool, input, Clock::system().now(), &mut progress).await?;
+    for (line, problem) in imported.bad.iter().take(NAMED_MAX) {
+        complain(&format!("line {line}: {problem}"));
+    }
+    let unnamed = imported.bad.len().saturating_sub(NAMED_MAX);
+    if unnamed > 0 {
+        complain(&format!("and {unnamed} more lines"));
+    }
+    let purposes: Vec<_> = imported.purposes.iter().map(|(purpose, count)| format!("{purpose} {count}")).collect();
+    let (lines, bad) = (imported.lines, imported.bad.len());
+    if dry_run {
+        say(&format!("{lines} lines, {bad} of them cannot be used. Consents: {}.", purposes.join(", ")));
+    } else {
+        say(&format!(
+            "{lines} lines: {} consents recorded, {} were there already, {} left out because the person said no later, {bad} lines \
+             left out. Consents in the file: {}.",
+            imported.recorded,
+            imported.repeats,
+            imported.overruled,
+            purposes.join(", ")
+        ));
+    }
+    if bad > 0 {
+        complain("Mend these lines and import the file again; what is there already is not added twice.");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(place: &Place, phone: &str, as_json: bool) -> anyhow::Result<ExitCode> {
+    let phone = Phone::parse(phone).map_err(|problem| anyhow::anyhow!("the phone {problem}"))?;
+    let pools = database(&settings(place, Needs::DATABASE)?).await?;
+    let Some(told) = consents::of(&pools.ops, &phone).await? else {
+        complain("Nobody with this number is known.");
+        return Ok(ExitCode::FAILURE);
+    };
+    if as_json {
+        say(&serde_json::to_string_pretty(&shown(&told))?);
+    } else {
+        describe(&told).iter().for_each(|line| say(line));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn shown(told: &Told) -> Value {
+    let entry = |entry: &Entry| {
+        json!({
+            "number": entry.number, "at": entry.at, "act": entry.act, "purpose": entry.purpose,
+            "evidence": entry.evidence.as_ref().map(|(evidence, _)| evidence), "hash": hex(&entry.hash),
+        })
+    };
+    json!({
+        "contact": told.contact, "locale": told.locale, "consents": ledger::to_json(&told.standings),
+        "entries": told.chain.iter().map(entry).collect::<Vec<_>>(),
+        "broken": ledger::verify(&told.chain).err().map(|broken| broken.to_string()),
+    })
+}
+
+fn describe(told: &Told) -> Vec<String> {
+    let mut lines =
+        vec![format!("Contact {}{}", told.contact, told.locale.as_deref().map_or(String::new(), |l| format!(", {l}")))];
+    if told.standings.is_empty() {
+        lines.push("Nobody has asked this person yet.".to_owned());
+    }
+    for (purpose, standing) in &told.standings {
+        let purpose = if purpose == EVERYTHING { "everything" } else { purpose };
+        let until = match standing.state {
+            State::Pending { until } => format!(", to be confirmed until {until}"),
+            State::Granted | State::Revoked => String::new(),
+        };
+        let (state, at, entry) = (standing.state.as_str(), standing.at, standing.entry);
+        lines.push(format!("  {purpose:<20} {state} since {at}{until} (entry {entry})"));
+    }
+    for entry in &told.chain {
+        let evidence = match &entry.evidence {
+            Some((evidence, _)) => evidence.to_string(),
+            None => "(erased)".to_owned(),
+        };
+        lines.push(format!("  {:>3}. {} {} {}: {evidence}", entry.number, entry.at, entry.act, entry.purpose));
+    }
+    lines.push(match ledger::verify(&told.chain) {
+        Ok(_) => "The chain of these entries holds.".to_owned(),
+        Err(broken) => format!("The chain of these entries does NOT hold: {broken}."),
+    });
+    lines
+}
+
+/// What a check of the whole ledger found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    pub people: u64,
+    pub entries: u64,
+    /// Contacts whose chain does not hold, and why.
+    pub broken: Vec<(i64, String)>,
+    /// One hash over the last hash of everybody: whoever kept it elsewhere sees also that a last entry was removed.
+    pub anchor: String,
+}
+
+/// Checks every chain.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn verify(pool: &PgPool) -> anyhow::Result<Checked> {
+    const AT_ONCE: i64 = 500;
+    let (mut checked, mut anchor, mut after) = (Checked::default(), Sha256::new(), 0);
+    loop {
+        let chains = consents::chains(pool, after, AT_ONCE).await?;
+        let Some((last, ..)) = chains.last() else { break };
+        after = *last;
+        for (contact, entries, chain) in &chains {
+            checked.people += 1;
+            checked.entries += chain.len() as u64;
+            match ledger::verify(chain) {
+                // More than expected were added while we looked.
+                Ok(head) if chain.len() as u64 >= u64::from(entries.unsigned_abs()) => {
+                    anchor.update(contact.to_be_bytes());
+                    anchor.update(head);
+                }
+                Ok(_) => checked.broken.push((*contact, "its last entries are missing".to_owned())),
+                Err(broken) => checked.broken.push((*contact, broken.to_string())),
+            }
+        }
+    }
+    checked.anchor = hex(&anchor.finalize());
+    Ok(checked)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

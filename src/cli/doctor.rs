@@ -1,0 +1,496 @@
+//! `recado doctor`: what is wrong, in the order in which to put it right. Looks and changes nothing.
+
+use std::{process::ExitCode, time::Duration};
+
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
+use serde::Serialize;
+
+use super::{catalogue, check, hold, open, run, say};
+use crate::{
+    config::{self, Needs, Place, Provider, Settings},
+    db::{
+        Pools,
+        checkup::{self, Checkup, SenderStanding},
+        holds,
+        pools::{self, Schema},
+    },
+    domain::{notification::Failure, template::Catalogue},
+    http::notifications::explain,
+    provider::meta,
+    worker::broker,
+};
+
+const EXAMPLE: &str = "Example:
+  recado doctor && recado run";
+
+/// Says what is wrong with configuration, connections, senders and templates, in the order in which to put it right.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub struct Args {
+    /// The same as JSON, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How one thing stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    Ok,
+    /// It works, or somebody wanted it so; worth a look.
+    Warning,
+    Wrong,
+}
+
+#[derive(Debug, Serialize)]
+struct Finding {
+    verdict: Verdict,
+    what: String,
+    said: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cure: Option<String>,
+}
+
+/// What was found so far.
+#[derive(Debug, Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn ok(&mut self, what: impl Into<String>, said: impl Into<String>) {
+        self.0.push(Finding { verdict: Verdict::Ok, what: what.into(), said: said.into(), cure: None });
+    }
+
+    fn warn(&mut self, what: impl Into<String>, said: impl Into<String>, cure: impl Into<String>) {
+        let cure = Some(cure.into());
+        self.0.push(Finding { verdict: Verdict::Warning, what: what.into(), said: said.into(), cure });
+    }
+
+    fn wrong(&mut self, what: impl Into<String>, said: impl Into<String>, cure: impl Into<String>) {
+        let cure = Some(cure.into());
+        self.0.push(Finding { verdict: Verdict::Wrong, what: what.into(), said: said.into(), cure });
+    }
+}
+
+/// A provider that has not answered by then does not.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What is due for longer than this is late.
+const LATE: SignedDuration = SignedDuration::from_mins(5);
+const SHOWN_MAX: usize = 5;
+
+/// 0 if nothing is wrong, be there warnings; 1 if something is.
+pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
+    let mut found = Findings::default();
+    if let Some(settings) = check_settings(&mut found, place) {
+        let pools = check_database(&mut found, &settings).await;
+        let templates = check_templates(&mut found, &settings);
+        check_broker(&mut found, &settings).await;
+        check_providers(&mut found, &settings).await;
+        if let Some(pools) = pools {
+            check_house(&mut found, &settings, &pools, templates.as_ref()).await;
+        }
+    }
+    let wrong = found.0.iter().filter(|finding| finding.verdict == Verdict::Wrong).count();
+    if args.json {
+        say(&serde_json::to_string_pretty(&found.0)?);
+    } else {
+        for Finding { verdict, what, said, cure } in &found.0 {
+            let verdict = match verdict {
+                Verdict::Ok => "ok     ",
+                Verdict::Warning => "warning",
+                Verdict::Wrong => "WRONG  ",
+            };
+            say(&format!("{verdict}  {what}: {said}"));
+            if let Some(cure) = cure {
+                say(&format!("         → {cure}"));
+            }
+        }
+        match wrong {
+            0 => say("\nNothing is wrong."),
+            1 => say("\nOne thing is wrong."),
+            n => say(&format!("\n{n} things are wrong; begin with the first.")),
+        }
+    }
+    Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The settings as far as they can be used: something may be missing, but what is there is right.
+fn check_settings(found: &mut Findings, place: &Place) -> Option<Settings> {
+    match Settings::load(place, Needs::ALL) {
+        Ok(settings) => {
+            let names: Vec<&str> = settings.senders.keys().map(String::as_str).collect();
+            found.ok("configuration", format!("complete, with {}", counted(&names, "sender")));
+            Some(settings)
+        }
+        Err(config::Problems(problems)) => {
+            for problem in problems {
+                found.wrong(
+                    "configuration",
+                    problem.to_string(),
+                    "recado check shows every setting and where it comes from",
+                );
+            }
+            Settings::load(place, Needs::NOTHING).ok()
+        }
+    }
+}
+
+async fn check_database(found: &mut Findings, settings: &Settings) -> Option<Pools> {
+    const WHAT: &str = "database";
+    if !settings.database.url.is_given() {
+        return None; // told already
+    }
+    let pools = match open(settings) {
+        Ok(pools) => pools,
+        Err(error) => {
+            found.wrong(WHAT, error.to_string(), "database.url is postgres://user:password@host:5432/name");
+            return None;
+        }
+    };
+    match pools::schema(&pools.ops).await {
+        Ok(Schema::Fits) => {
+            found.ok(WHAT, "reachable, and its schema is this program's");
+            return Some(pools);
+        }
+        Ok(Schema::Empty) => found.wrong(WHAT, "it is empty", "recado migrate"),
+        Ok(Schema::Older(missing)) => {
+            found.wrong(WHAT, format!("its schema is {missing} migration(s) behind"), "recado migrate");
+        }
+        Ok(Schema::Newer) => {
+            found.wrong(WHAT, "its schema is newer than this program", "install the program that migrated it");
+        }
+        Ok(Schema::Altered(version)) => found.wrong(
+            WHAT,
+            format!("its migration {version} is another than this program's"),
+            "install the program that migrated it",
+        ),
+        Err(error) => {
+            found.wrong(
+                WHAT,
+                error.to_string(),
+                "is Postgres running at database.url, and may this user log in there?",
+            );
+        }
+    }
+    None
+}
+
+fn check_templates(found: &mut Findings, settings: &Settings) -> Option<Catalogue> {
+    match catalogue(settings) {
+        Ok(check::Checked { catalogue, .. }) => {
+            let languages: usize = catalogue.templates().iter().map(|template| template.languages().count()).sum();
+            let templates = catalogue.templates().len();
+            found.ok("templates", format!("{templates} of them, {languages} with their languages, can be used"));
+            Some(catalogue)
+        }
+        Err(error) => {
+            found.wrong("templates", error.to_string(), "recado check names each mistake with its file and line");
+            None
+        }
+    }
+}
+
+async fn check_broker(found: &mut Findings, settings: &Settings) {
+    const WHAT: &str = "broker";
+    let Ok(address) = run::address(settings) else { return };
+    let connection = match broker::connect(&address, "doctor").await {
+        Ok(connection) => connection,
+        Err(error) => {
+            found.wrong(WHAT, error.to_string(), "is RabbitMQ running at broker.url, and may this user use its vhost?");
+            return;
+        }
+    };
+    let queue = &settings.broker.queue;
+    let limit = settings.broker.delivery_limit;
+    match broker::inspect(&connection, queue, &settings.broker.dead_exchange, limit).await {
+        Ok(None) => found.warn(
+            WHAT,
+            format!("reachable; the queue {queue} is not there yet, so what shops publish is lost"),
+            "recado run makes it, and so does recado topology",
+        ),
+        Ok(Some(waiting)) => found
+            .ok(WHAT, format!("reachable; {queue} has our settings (delivery limit {limit}), {waiting} wait in it")),
+        Err(error @ broker::Error::OtherQueue { .. }) => {
+            found.wrong(WHAT, error.to_string(), "recado topology, when the old queue is gone");
+        }
+        Err(error) => found.wrong(WHAT, error.to_string(), "what the broker says is in its log, too"),
+    }
+    let _ = connection.close(200, "bye".into()).await;
+}
+
+async fn check_providers(found: &mut Findings, settings: &Settings) {
+    let client = reqwest::Client::builder()
+        .timeout(PATIENCE)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .build();
+    let Ok(client) = client else {
+        found.wrong("senders", "the HTTP client could not be made", "are there root certificates on this machine?");
+        return;
+    };
+    for sender in settings.senders.values() {
+        let Provider::Meta(of) = &sender.provider;
+        let Ok(token) = of.token.reveal().map(SecretString::from) else { continue };
+        check_number(found, &client, sender, of, &token).await;
+        check_subscription(found, &client, sender, of, &token).await;
+    }
+}
+
+async fn check_number(
+    found: &mut Findings,
+    client: &reqwest::Client,
+    sender: &config::Sender,
+    of: &config::Meta,
+    token: &SecretString,
+) {
+    let (what, key) = (format!("sender {}", sender.name), format!("senders.{}", sender.name));
+    let address = format!("{}/{}/{}?fields={}", of.base_url, of.version, of.phone_number_id, meta::FIELDS);
+    let number = match ask(client, &address, token).await.as_ref().map(meta::number) {
+        Err(why) => {
+            found.wrong(
+                what,
+                *why,
+                format!("is {key}.base_url right ({}), and does this machine reach it?", of.base_url),
+            );
+            return;
+        }
+        Ok(Err(failure)) => {
+            let cure = match failure.as_ref().map(|failure| failure.reason.as_str()) {
+                Some("token_invalid" | "permission_missing") => {
+                    format!("give {key}.token a token of a system user that may send")
+                }
+                Some(_) | None => format!("are {key}.phone_number_id and version right?"),
+            };
+            found.wrong(what, refusal(failure.as_ref()), cure);
+            return;
+        }
+        Ok(Ok(number)) => number,
+    };
+    if number.status != "CONNECTED" {
+        let said = format!("Meta has its number as {}, so it cannot send", or_unknown(&number.status));
+        found.wrong(what, said, "see the number in Meta's WhatsApp Manager");
+        return;
+    }
+    let said = format!("its token is valid and its number connected, quality {}", or_unknown(&number.quality_rating));
+    if number.quality_rating == "RED" {
+        found.warn(what, said, "people block or report it: send less, or only what they expect");
+    } else if let Some(most) = number.per_second().filter(|most| *most < sender.rate_per_second) {
+        let cure = format!("set {key}.rate_per_second to {most}, or let Meta raise the number's throughput");
+        found.warn(what, format!("{said}; it is set to {} a second, Meta takes {most}", sender.rate_per_second), cure);
+    } else {
+        found.ok(what, said);
+    }
+}
+
+async fn check_subscription(
+    found: &mut Findings,
+    client: &reqwest::Client,
+    sender: &config::Sender,
+    of: &config::Meta,
+    token: &SecretString,
+) {
+    let what = format!("webhooks of {}", sender.name);
+    let Some(account) = &of.waba_id else {
+        found.warn(
+            what,
+            "whether Meta sends any cannot be asked",
+            format!("set senders.{}.waba_id, the id of the WhatsApp Business Account", sender.name),
+        );
+        return;
+    };
+    let address = format!("{}/{}/{account}/subscribed_apps", of.base_url, of.version);
+    match ask(client, &address, token).await.as_ref().map(meta::subscribers) {
+        Ok(Ok(0)) => found.wrong(
+            what,
+            "no app is subscribed to the account, so Meta reports nothing",
+            format!("subscribe yours: POST {address}"),
+        ),
+        Ok(Ok(apps)) => found.ok(what, format!("{apps} app(s) subscribed to the account")),
+        Ok(Err(failure)) => {
+            found.warn(what, refusal(failure.as_ref()), "the token needs whatsapp_business_management to look this up");
+        }
+        Err(_) => {} // told of the number already
+    }
+}
+
+async fn check_house(found: &mut Findings, settings: &Settings, pools: &Pools, templates: Option<&Catalogue>) {
+    let (checked, held) = match tokio::try_join!(checkup::checkup(&pools.ops), holds::in_force(&pools.ops)) {
+        Ok(both) => both,
+        Err(error) => {
+            found.wrong("database", error.to_string(), "its log says more");
+            return;
+        }
+    };
+    for sender in settings.senders.keys() {
+        let known = checked.senders.iter().find(|standing| standing.name == *sender);
+        check_approvals(found, sender, known, templates);
+        check_reports(found, settings, sender, known, checked.now);
+    }
+    match held.as_slice() {
+        [] => found.ok("holds", "nothing is held"),
+        held => {
+            for one in held {
+                let cure = format!("recado release {}, when its cause is gone", one.id);
+                found.warn("hold", hold::describe(one), cure);
+            }
+        }
+    }
+    check_backlog(found, &checked);
+}
+
+fn check_approvals(found: &mut Findings, sender: &str, known: Option<&SenderStanding>, templates: Option<&Catalogue>) {
+    let Some(catalogue) = templates else { return };
+    let what = format!("approvals of {sender}");
+    let (mut approved, mut missing) = (0, Vec::new());
+    for template in catalogue.templates().iter().filter(|template| template.sender() == sender) {
+        for language in template.languages() {
+            let standing = known.into_iter().flat_map(|known| &known.templates);
+            let status = standing.clone().find(|t| t.template == template.name() && t.language == language);
+            match status.map(|status| status.status.as_str()) {
+                Some("approved") => approved += 1,
+                status => missing.push(format!("{} {language} ({})", template.name(), status.unwrap_or("unknown"))),
+            }
+        }
+    }
+    let cure =
+        format!("recado templates sync reads them from Meta; recado templates approve sets one by hand for {sender}");
+    if approved == 0 && !missing.is_empty() {
+        found.wrong(what, "no template is approved, so nothing can go out", cure);
+    } else if missing.is_empty() {
+        found.ok(what, format!("all {approved} are approved"));
+    } else {
+        let more = missing.len().saturating_sub(SHOWN_MAX);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        missing.truncate(SHOWN_MAX);
+        found.warn(what, format!("{approved} are approved, not: {}{more}", missing.join(", ")), cure);
+    }
+}
+
+/// Whether what was sent is reported on: the surest sign that the webhook is set up.
+fn check_reports(
+    found: &mut Findings,
+    settings: &Settings,
+    sender: &str,
+    known: Option<&SenderStanding>,
+    now: Timestamp,
+) {
+    let what = format!("reports on {sender}");
+    let address = settings.http.public_url.as_deref().unwrap_or("{http.public_url}");
+    let cure = format!(
+        "the callback URL in Meta's app is {address}/webhooks/{sender}, its token senders.{sender}.verify_token, its field messages"
+    );
+    match known {
+        Some(SenderStanding { last_webhook: Some(at), accepted, reported, .. }) => {
+            let said = format!("the last webhook came {} ago", ago(*at, now));
+            if *accepted >= 10 && *reported == 0 {
+                found.wrong(what, format!("{said}, but none of the day's {accepted} messages was reported on"), cure);
+            } else {
+                found.ok(what, said);
+            }
+        }
+        Some(SenderStanding { last_webhook: None, accepted, .. }) if *accepted > 0 => {
+            found.wrong(what, format!("{accepted} messages were taken and no webhook ever came"), cure);
+        }
+        Some(_) | None => found.warn(what, "no webhook has come yet", cure),
+    }
+}
+
+fn check_backlog(found: &mut Findings, checked: &Checkup) {
+    let now = checked.now;
+    for sender in &checked.senders {
+        let what = format!("backlog of {}", sender.name);
+        match sender.due_since {
+            Some(since) if now.duration_since(since) > LATE => {
+                let cure = match (checked.dispatching, sender.throttled_until) {
+                    (0, _) => "no process is sending: recado run",
+                    (_, Some(until)) if until > now => "the provider asked for less; it recovers by itself",
+                    (_, _) => "is it held (above), or is its rate too low for what comes in?",
+                };
+                found.warn(what, format!("the oldest message is due for {}", ago(since, now)), cure);
+            }
+            Some(_) | None => found.ok(what, "nothing is late"),
+        }
+        if sender.in_doubt > 0 {
+            found.warn(
+                format!("doubts of {}", sender.name),
+                format!("{} messages may or may not have been received", sender.in_doubt),
+                "evidence or time settles them; recado why tells of each, recado retry --resend or recado cancel decides earlier",
+            );
+        }
+    }
+    if checked.dispatching == 0 {
+        found.warn("processes", "none is sending just now", "recado run");
+    } else {
+        found.ok("processes", format!("{} are sending", checked.dispatching));
+    }
+    match checked.unapplied_since {
+        Some(since) if now.duration_since(since) > LATE => found.wrong(
+            "webhooks",
+            format!("{} are stored and not applied, the oldest for {}", checked.unapplied, ago(since, now)),
+            "is a process with the role receipts running? Its log says why not",
+        ),
+        Some(_) | None => found.ok("webhooks", "what came in is applied"),
+    }
+    if checked.unusable_webhooks > 0 {
+        let said = format!("{} of the last day had updates that could not be used", checked.unusable_webhooks);
+        found.warn("webhooks", said, "the column webhooks.problems says which; the rest of each was applied");
+    }
+    if let Some(since) = checked.unpublished_since.filter(|since| now.duration_since(*since) > LATE) {
+        let said = format!("the oldest status event is unpublished for {}", ago(since, now));
+        found.warn("status events", said, "is a process with the role outbox running, and is the broker there?");
+    }
+    if checked.rejected > 0 {
+        found.warn(
+            "rejected events",
+            format!("{} could not be used", checked.rejected),
+            "recado why tells the reason of one; when its cause is gone: recado replay-rejected",
+        );
+    }
+}
+
+async fn ask(
+    client: &reqwest::Client,
+    address: &str,
+    token: &SecretString,
+) -> Result<http::Response<Bytes>, &'static str> {
+    use secrecy::ExposeSecret;
+    let sent = client.get(address).bearer_auth(token.expose_secret()).send().await;
+    let answer =
+        sent.map_err(|error| if error.is_timeout() { "Meta does not answer" } else { "Meta cannot be reached" })?;
+    let status = answer.status();
+    let body = answer.bytes().await.map_err(|_| "Meta's answer broke off")?;
+    let mut response = http::Response::new(body);
+    *response.status_mut() = status;
+    Ok(response)
+}
+
+fn refusal(failure: Option<&Failure>) -> String {
+    let Some(failure) = failure else { return "Meta's answer cannot be read".to_owned() };
+    let reason = failure.reason.as_str();
+    let code = failure.code.map(|code| format!(" (code {code})")).unwrap_or_default();
+    let why = explain(reason).map(|why| format!(": {}", why.trim_end_matches('.'))).unwrap_or_default();
+    format!("Meta refuses, {reason}{code}{why}")
+}
+
+fn or_unknown(text: &str) -> &str {
+    if text.is_empty() { "unknown" } else { text }
+}
+
+fn counted(names: &[&str], what: &str) -> String {
+    match names {
+        [one] => format!("the {what} {one}"),
+        several => format!("the {what}s {}", several.join(", ")),
+    }
+}
+
+fn ago(at: Timestamp, now: Timestamp) -> String {
+    let passed = now.duration_since(at);
+    let (hours, minutes) = (passed.as_hours(), passed.as_mins());
+    match (hours, minutes) {
+        (48.., _) => format!("{} days", hours / 24),
+        (2.., _) => format!("{hours} hours"),
+        (_, 2..) => format!("{minutes} minutes"),
+        (_, _) => format!("{} seconds", passed.as_secs().max(0)),
+    }
+}

@@ -1,0 +1,374 @@
+//! What the doors answer: the provider's webhooks, the health checks, the API.
+
+pub mod hall;
+
+use hmac::{Hmac, KeyInit, Mac};
+use recado::db::keys::Role;
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use sha2::Sha256;
+
+use hall::Hall;
+
+const NONE: [uuid::Uuid; 0] = [];
+const BODY: &[u8] = include_bytes!("../fixtures/meta/statuses.json");
+
+fn sign(secret: &str, body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(body);
+    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256={hex}")
+}
+
+fn assert_problem(answer: &hall::Answer, status: StatusCode) {
+    assert_eq!(answer.status, status, "{}", answer.text());
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    let problem = answer.json();
+    assert_eq!(problem["status"], status.as_u16());
+    for key in ["type", "title", "detail"] {
+        assert!(problem[key].as_str().is_some_and(|text| !text.is_empty()), "{problem}");
+    }
+}
+
+#[tokio::test]
+async fn the_provider_gets_its_challenge_back_if_it_knows_the_token() {
+    let hall = Hall::open().await;
+    let ask = async |query: &str| hall.get(&format!("/webhooks/main?{query}")).await;
+    let right = ask("hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=verify-me").await;
+    assert_eq!((right.status, right.text()), (StatusCode::OK, "1158201444".to_owned()));
+    assert!(right.header("content-type").unwrap().starts_with("text/plain"));
+    for wrong in [
+        "hub.mode=subscribe&hub.challenge=1&hub.verify_token=verify-m",
+        "hub.mode=subscribe&hub.challenge=1&hub.verify_token=",
+        "hub.mode=subscribe&hub.challenge=1",
+        "hub.mode=unsubscribe&hub.challenge=1&hub.verify_token=verify-me",
+        "hub.mode=subscribe&hub.verify_token=verify-me",
+        "hub.mode=subscribe&hub.challenge=1&hub.verify_token=verify-me&hub.verify_token=verify-me",
+        "",
+    ] {
+        assert_problem(&ask(wrong).await, StatusCode::FORBIDDEN);
+    }
+}
+
+#[tokio::test]
+async fn a_sender_without_a_verify_token_verifies_nobody() {
+    let hall = Hall::open().await;
+    for token in ["", "verify-me"] {
+        let asked = format!("/webhooks/bare?hub.mode=subscribe&hub.challenge=1&hub.verify_token={token}");
+        assert_problem(&hall.get(&asked).await, StatusCode::FORBIDDEN);
+    }
+}
+
+#[tokio::test]
+async fn a_genuine_webhook_is_stored_byte_for_byte_and_answered_at_once() {
+    let hall = Hall::open().await;
+    let odd = b"{\"object\" :\"whatsapp_business_account\",\n \"entry\":[ ],\"x\":\"\\u00e9\xff\x00\" }";
+    for body in [BODY, odd] {
+        let answer = hall.webhook("main", body, &[&sign("app-secret", body)]).await;
+        assert_eq!((answer.status, answer.text()), (StatusCode::OK, String::new()));
+    }
+    let stored = hall.webhooks().await;
+    assert_eq!(stored, [("main".to_owned(), BODY.to_vec()), ("main".to_owned(), odd.to_vec())]);
+    assert_eq!(hall.nudges(), 2, "whoever applies webhooks was told of each");
+}
+
+#[tokio::test]
+async fn while_the_secret_is_changed_both_are_good() {
+    let hall = Hall::open().await;
+    for secret in ["app-secret", "previous-secret"] {
+        assert_eq!(hall.webhook("main", BODY, &[&sign(secret, BODY)]).await.status, StatusCode::OK);
+    }
+    assert_problem(&hall.webhook("main", BODY, &[&sign("older-secret", BODY)]).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(hall.webhooks().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_forged_webhook_leaves_no_trace() {
+    let hall = Hall::open().await;
+    let (right, other) = (sign("app-secret", BODY), sign("app-secret", b"{}"));
+    let forgeries: [&[&str]; 6] =
+        [&[], &[""], &[&other], &[&right[..70]], &[right.trim_start_matches("sha256=")], &[&right, &right]];
+    for signatures in forgeries {
+        assert_problem(&hall.webhook("main", BODY, signatures).await, StatusCode::UNAUTHORIZED);
+    }
+    // A sender whose secret is not configured trusts nobody, be the secret empty.
+    assert_problem(&hall.webhook("bare", BODY, &[&sign("", BODY)]).await, StatusCode::UNAUTHORIZED);
+    // Another sender's secret opens nothing.
+    assert_problem(&hall.webhook("second", BODY, &[&right]).await, StatusCode::UNAUTHORIZED);
+    assert!(hall.webhooks().await.is_empty());
+    assert_eq!(hall.nudges(), 0);
+}
+
+#[tokio::test]
+async fn a_webhook_for_nobody_is_unknown() {
+    let hall = Hall::open().await;
+    assert_problem(&hall.webhook("nobody", BODY, &[&sign("app-secret", BODY)]).await, StatusCode::NOT_FOUND);
+    assert_problem(&hall.get("/webhooks/nobody?hub.mode=subscribe").await, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn three_megabytes_are_read_and_not_a_byte_more() {
+    let hall = Hall::open().await;
+    let largest = vec![b' '; 3 * 1024 * 1024];
+    assert_eq!(hall.webhook("main", &largest, &[&sign("app-secret", &largest)]).await.status, StatusCode::OK);
+    let larger = vec![b' '; largest.len() + 1];
+    assert_problem(
+        &hall.webhook("main", &larger, &[&sign("app-secret", &larger)]).await,
+        StatusCode::PAYLOAD_TOO_LARGE,
+    );
+    // Also if its length was not announced.
+    assert_eq!(
+        hall.webhook_in_chunks("main", &larger, &sign("app-secret", &larger)).await,
+        StatusCode::PAYLOAD_TOO_LARGE
+    );
+    assert_eq!(hall.webhook_in_chunks("main", BODY, &sign("app-secret", BODY)).await, StatusCode::OK);
+    assert_eq!(hall.webhooks().await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_cannot_be_stored_is_left_to_the_provider_to_repeat() {
+    let hall = Hall::open().await;
+    hall.lose_database().await;
+    let answer = hall.webhook("main", BODY, &[&sign("app-secret", BODY)]).await;
+    assert_problem(&answer, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.header("retry-after").is_some());
+    assert_problem(&hall.webhook("main", BODY, &[&sign("wrong", BODY)]).await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn ready_is_who_has_its_database_and_says_what_is_held() {
+    let hall = Hall::open().await;
+    assert_eq!(hall.get("/healthz").await.status, StatusCode::OK);
+    let operator = hall.key(Role::Operator).await;
+    let hold = json!({"scope": "sender", "sender": "main", "reason": "moving"});
+    assert_eq!(hall.post("/v1/holds", &operator, &hold).await.status, StatusCode::CREATED);
+    let ready = hall.get("/readyz").await;
+    assert_eq!(ready.status, StatusCode::OK);
+    let said = ready.json();
+    assert_eq!((&said["ready"], &said["database"], &said["broker"]), (&json!(true), &json!("ok"), &json!("ok")));
+    assert_eq!(said["holds"], json!([{"on": "sender main", "reason": "operator", "until": null}]));
+}
+
+#[tokio::test]
+async fn a_lost_broker_is_named_and_results_that_cannot_be_written_make_unready() {
+    let hall = Hall::open().await;
+    hall.stand(|standing| standing.broker_connected = Some(false));
+    let ready = hall.get("/readyz").await;
+    assert_eq!(ready.status, StatusCode::OK, "webhooks must be taken in all the same");
+    assert!(ready.json()["broker"].as_str().unwrap().starts_with("not connected"));
+    hall.stand(|standing| standing.results_taken = false);
+    let ready = hall.get("/readyz").await;
+    assert_eq!((ready.status, &ready.json()["ready"]), (StatusCode::SERVICE_UNAVAILABLE, &json!(false)));
+    hall.stand(|standing| (standing.results_taken, standing.stopping) = (true, true));
+    assert_eq!(hall.get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn without_its_database_the_process_lives_and_is_not_ready() {
+    let hall = Hall::open().await;
+    hall.lose_database().await;
+    assert_eq!(hall.get("/healthz").await.status, StatusCode::OK);
+    let ready = hall.get("/readyz").await;
+    assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(ready.json()["database"], "not reachable");
+}
+
+#[tokio::test]
+async fn a_schema_that_does_not_fit_says_what_to_do() {
+    for (change, cure) in [
+        ("delete from _sqlx_migrations", "recado migrate"),
+        ("insert into _sqlx_migrations values (9999, 'x', now(), true, '\\x00', 1)", "install the newer program"),
+        ("update _sqlx_migrations set checksum = '\\x00'", "altered by another build"),
+    ] {
+        let hall = Hall::open().await;
+        hall.sql(change).await;
+        let ready = hall.get("/readyz").await;
+        assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(ready.text().contains(cure), "{}", ready.text());
+    }
+}
+
+#[tokio::test]
+async fn the_api_asks_for_a_key_and_says_how() {
+    let hall = Hall::open().await;
+    let viewer = hall.key(Role::Viewer).await;
+    let revoked = hall.key(Role::Admin).await;
+    hall.sql("update api_keys set revoked_at = now() where role = 'admin'").await;
+    let wrong = format!("Bearer rk_{}", "A".repeat(43));
+    let bearer = format!("Bearer {viewer}");
+    for authorization in ["", "Bearer", "Basic cmVjYWRvOng=", "Bearer x", &wrong, &format!("Bearer {revoked}"), &viewer]
+    {
+        let answer = hall.get_as("/v1/notifications", authorization).await;
+        assert_problem(&answer, StatusCode::UNAUTHORIZED);
+        assert!(answer.header("www-authenticate").unwrap().starts_with("Bearer "));
+    }
+    assert_problem(&hall.get("/v1/notifications").await, StatusCode::UNAUTHORIZED);
+    assert_eq!(hall.get_as("/v1/notifications", &bearer).await.status, StatusCode::OK);
+    assert_eq!(hall.get_as("/v1/notifications", &bearer.replace("Bearer", "bearer")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_viewer_may_look_and_not_touch() {
+    let hall = Hall::open().await;
+    let (viewer, operator) = (hall.key(Role::Viewer).await, hall.key(Role::Operator).await);
+    let hold = json!({"scope": "everything", "reason": "typo", "for": "2h"});
+    assert_problem(&hall.post("/v1/holds", &viewer, &hold).await, StatusCode::FORBIDDEN);
+    assert_eq!(hall.read("/v1/holds", &viewer).await.json(), json!({"holds": []}));
+    let placed = hall.post("/v1/holds", &operator, &hold).await;
+    assert_eq!(placed.status, StatusCode::CREATED);
+    let id = placed.json()["holds"][0]["id"].as_i64().unwrap();
+    assert_eq!(placed.json()["holds"][0]["detail"], "typo");
+    assert_eq!(placed.json()["holds"][0]["placed_by"], "operator");
+    assert_eq!(hall.post("/v1/holds", &operator, &hold).await.status, StatusCode::OK, "the same hold, not another");
+    assert_eq!(hall.read("/v1/holds", &viewer).await.json()["holds"].as_array().unwrap().len(), 1);
+    let address = format!("/v1/holds/{id}");
+    assert_problem(&hall.send(Method::DELETE, &address, &viewer, None).await, StatusCode::FORBIDDEN);
+    assert_eq!(hall.send(Method::DELETE, &address, &operator, None).await.status, StatusCode::NO_CONTENT);
+    assert_problem(&hall.send(Method::DELETE, &address, &operator, None).await, StatusCode::NOT_FOUND);
+    assert_eq!(hall.read("/v1/holds", &viewer).await.json(), json!({"holds": []}));
+}
+
+#[tokio::test]
+async fn a_hold_that_makes_no_sense_is_refused_with_its_mistake() {
+    let hall = Hall::open().await;
+    let operator = hall.key(Role::Operator).await;
+    for hold in [
+        json!({"scope": "everything"}),
+        json!({"scope": "everything", "reason": " "}),
+        json!({"scope": "everything", "reason": "x".repeat(301)}),
+        json!({"scope": "everything", "reason": "x", "for": "soon"}),
+        json!({"scope": "everything", "reason": "x", "for": "-2h"}),
+        json!({"scope": "everything", "reason": "x", "colour": "red"}),
+        json!({"scope": "sender", "reason": "x"}),
+        json!({"scope": "galaxy", "reason": "x"}),
+        json!([]),
+    ] {
+        assert_problem(&hall.post("/v1/holds", &operator, &hold).await, StatusCode::BAD_REQUEST);
+    }
+    let nobody = json!({"scope": "sender", "sender": "nobody", "reason": "x"});
+    assert_problem(&hall.post("/v1/holds", &operator, &nobody).await, StatusCode::NOT_FOUND);
+    assert_eq!(hall.read("/v1/holds", &operator).await.json(), json!({"holds": []}));
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_told_as_a_problem() {
+    let hall = Hall::open().await;
+    let viewer = hall.key(Role::Viewer).await;
+    for address in
+        ["/v1/notifications/0193f2c4-8d1e-7a30-9b1d-2f0c5a1e7b44", "/v1/notifications/order-1", "/v1/nothing", "/"]
+    {
+        assert_problem(&hall.read(address, &viewer).await, StatusCode::NOT_FOUND);
+    }
+    for (method, address) in
+        [(Method::POST, "/v1/notifications"), (Method::DELETE, "/webhooks/main"), (Method::PUT, "/readyz")]
+    {
+        let answer = hall.send(method, address, &viewer, None).await;
+        assert_problem(&answer, StatusCode::METHOD_NOT_ALLOWED);
+        assert!(answer.header("allow").is_some_and(|allowed| allowed.contains("GET")));
+    }
+}
+
+#[tokio::test]
+async fn a_viewer_sees_everything_but_people() {
+    let hall = Hall::open().await;
+    let id = hall.notification("order-1", "+34600111222").await;
+    hall.attempt(id, "rejected", Some("34600111222 is not on WhatsApp")).await;
+    let (viewer, operator) = (hall.key(Role::Viewer).await, hall.key(Role::Operator).await);
+    let story = format!("/v1/notifications/{id}");
+    for address in ["/v1/notifications", story.as_str()] {
+        let seen = hall.read(address, &viewer).await;
+        assert_eq!(seen.status, StatusCode::OK);
+        assert!(!seen.text().contains("600111222"), "{}", seen.text());
+        assert!(seen.text().contains("+34…22"), "{}", seen.text());
+        let seen = hall.read(address, &operator).await;
+        assert!(seen.text().contains("+34600111222"), "{}", seen.text());
+    }
+    // Nor can a viewer find out whose number it is by trying.
+    assert_problem(&hall.read("/v1/notifications?phone=%2B34600111222", &viewer).await, StatusCode::FORBIDDEN);
+    assert_eq!(hall.read(&story, &operator).await.json()["attempts"][0]["detail"], "34600111222 is not on WhatsApp");
+}
+
+#[tokio::test]
+async fn a_story_says_state_timeline_consent_and_what_is_next() {
+    let hall = Hall::open().await;
+    let id = hall.notification("order-1", "+34600111222").await;
+    hall.attempt(id, "accepted", None).await;
+    let operator = hall.key(Role::Operator).await;
+    let told = hall.read(&format!("/v1/notifications/{id}"), &operator).await.json();
+    assert_eq!(told["state"], "accepted");
+    assert_eq!(told["message_id"], "wamid.1");
+    assert_eq!(told["consent"]["number"], 1);
+    assert_eq!(told["consent"]["act"], "confirmed");
+    assert_eq!(told["attempts"][0]["id"], format!("{}.1", id.simple()));
+    assert_eq!(told["event"]["id"], "order-1");
+    let lines: Vec<&str> = told["timeline"].as_array().unwrap().iter().map(|l| l["what"].as_str().unwrap()).collect();
+    assert!(lines.iter().any(|line| line.contains("accepted by the provider as wamid.1")), "{lines:?}");
+    assert!(told["next"].as_str().unwrap().contains("unconfirmed"));
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_without_gap_or_repetition() {
+    let hall = Hall::open().await;
+    let mut all = Vec::new();
+    for n in 0..7 {
+        all.push(hall.notification(&format!("order-{n}"), "+34600111222").await.to_string());
+    }
+    all.reverse();
+    let viewer = hall.key(Role::Viewer).await;
+    let (mut seen, mut cursor, mut pages) = (Vec::new(), String::new(), 0);
+    loop {
+        let page = hall.read(&format!("/v1/notifications?limit=3{cursor}"), &viewer).await.json();
+        seen.extend(page["notifications"].as_array().unwrap().iter().map(|n| n["id"].as_str().unwrap().to_owned()));
+        pages += 1;
+        let Some(next) = page["next"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+        // What comes meanwhile moves nothing.
+        hall.notification(&format!("later-{pages}"), "+34600111222").await;
+    }
+    assert_eq!((seen, pages), (all, 3));
+}
+
+#[tokio::test]
+async fn a_list_keeps_what_was_asked_for() {
+    let hall = Hall::open().await;
+    let first = hall.notification("order-1", "+34600111222").await;
+    let second = hall.notification("order-2", "+34600333444").await;
+    hall.attempt(second, "rejected", None).await;
+    let operator = hall.key(Role::Operator).await;
+    let list = async |query: &str| {
+        let answer = hall.read(&format!("/v1/notifications?{query}"), &operator).await;
+        assert_eq!(answer.status, StatusCode::OK, "{query}: {}", answer.text());
+        let ids =
+            answer.json()["notifications"].as_array().unwrap().iter().map(|n| n["id"].clone()).collect::<Vec<_>>();
+        ids.iter().map(|id| id.as_str().unwrap().parse().unwrap()).collect::<Vec<uuid::Uuid>>()
+    };
+    assert_eq!(list("").await, [second, first]);
+    assert_eq!(list("state=pending").await, [first]);
+    assert_eq!(list("state=failed&reason=undeliverable").await, [second]);
+    assert_eq!(list("reason=expired").await, NONE);
+    for order in ["order-1", "subject-of-order-1", "key-of-order-1"] {
+        assert_eq!(list(&format!("order={order}")).await, [first]);
+    }
+    assert_eq!(list("phone=%2B34600333444").await, [second]);
+    assert_eq!(list("phone=+34600333444").await, [second], "a plus that was not escaped");
+    assert_eq!(list("phone=%2B34600333444&order=order-1").await, NONE);
+    assert_eq!(list("template=order_confirmed&limit=1").await, [second]);
+    assert_eq!(list("template=other").await, NONE);
+    assert_eq!(list("since=2020-01-01T00:00:00Z").await, [second, first]);
+    assert_eq!(list("since=2099-01-01T00:00:00Z").await, NONE);
+    for wrong in
+        ["state=lost", "limit=0", "limit=201", "limit=x", "since=yesterday", "cursor=1", "phone=12", "colour=red"]
+    {
+        let answer = hall.read(&format!("/v1/notifications?{wrong}"), &operator).await;
+        assert_problem(&answer, StatusCode::BAD_REQUEST);
+    }
+}
+
+#[tokio::test]
+async fn prometheus_is_told_at_a_door_of_its_own() {
+    let hall = Hall::open().await;
+    hall.webhook("main", BODY, &[]).await;
+    let figures = hall.metrics().await;
+    assert!(figures.contains("recado_webhooks_total{sender=\"main\",answer=\"bad_signature\"}"), "{figures}");
+    assert_problem(&hall.get("/metrics").await, StatusCode::NOT_FOUND);
+}

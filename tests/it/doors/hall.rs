@@ -1,0 +1,349 @@
+//! A house with its doors open: a database of its own, made from the migrations, and a router on a port of its own.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use recado::{
+    cli::keys,
+    clock::Clock,
+    db::{self, Pools, keys::Role, pools::Sizes},
+    http::{self, Doors, Limits, Secrets, Standing},
+    lifecycle::Lifecycle,
+    telemetry::Figures,
+};
+use reqwest::{Client, Method, StatusCode};
+use secrecy::SecretString;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use uuid::Uuid;
+
+/// The server that holds the tests' databases.
+pub fn server() -> String {
+    let given = std::env::vars().find(|(name, _)| name == "TEST_DATABASE_SERVER").map(|(_, url)| url);
+    given.unwrap_or_else(|| "postgres://postgres@127.0.0.1:5432".to_owned())
+}
+
+pub struct Hall {
+    pub pools: Pools,
+    pub url: String,
+    name: String,
+    address: String,
+    metrics: String,
+    client: Client,
+    nudges: Arc<AtomicUsize>,
+    standing: Arc<Mutex<Standing>>,
+    life: Lifecycle,
+}
+
+pub struct Answer {
+    pub status: StatusCode,
+    headers: reqwest::header::HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+impl Drop for Hall {
+    fn drop(&mut self) {
+        self.life.stop();
+        let (name, server) = (self.name.clone(), server());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async {
+                    let mut connection = PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
+                    let drop = format!("drop database if exists {name} with (force)");
+                    let _ = sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut connection).await;
+                });
+            });
+        });
+    }
+}
+
+impl Hall {
+    pub async fn open() -> Hall {
+        let name = format!("recado_doors_{}", random().simple());
+        let mut connection = PgConnection::connect(&format!("{}/postgres", server())).await.unwrap();
+        let template = template(&mut connection).await;
+        let create = format!("create database {name} template {template}");
+        sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
+        let url = format!("{}/{name}", server());
+        let sizes = Sizes { acquire_timeout: Duration::from_millis(500), ..Sizes::default() };
+        let pools = db::connect(&url, sizes, &Clock::system()).unwrap();
+        for sender in ["main", "second"] {
+            db::senders::register(&pools.ops, sender).await.unwrap();
+        }
+
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let nudges = Arc::new(AtomicUsize::new(0));
+        let standing =
+            Arc::new(Mutex::new(Standing { broker_connected: Some(true), results_taken: true, stopping: false }));
+        let secrets = |app: &[&str], verify: Option<&str>| Secrets {
+            app: app.iter().map(|secret| SecretString::from(*secret)).collect(),
+            verify: verify.map(SecretString::from),
+        };
+        let doors = Doors {
+            pools: pools.clone(),
+            clock: Clock::system(),
+            senders: BTreeMap::from([
+                ("main".to_owned(), secrets(&["app-secret", "previous-secret"], Some("verify-me"))),
+                ("second".to_owned(), secrets(&["second-secret"], Some("verify-second"))),
+                ("bare".to_owned(), secrets(&[""], Some(""))),
+            ]),
+            limits: Limits {
+                webhook_body: 3 * 1024 * 1024,
+                api_body: 64 * 1024,
+                request_timeout: Duration::from_secs(10),
+            },
+            stored: Arc::new({
+                let nudges = Arc::clone(&nudges);
+                move || {
+                    nudges.fetch_add(1, Ordering::SeqCst);
+                }
+            }),
+            standing: Arc::new({
+                let standing = Arc::clone(&standing);
+                move || *standing.lock().unwrap()
+            }),
+        };
+        let (life, _) = Lifecycle::begin(Duration::from_secs(1));
+        let listen = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (at, metrics_at) = (listen().await, listen().await);
+        let (address, metrics) = (at.local_addr().unwrap().to_string(), metrics_at.local_addr().unwrap().to_string());
+        life.role("http", http::serve(at, http::router(doors), life.clone()));
+        let figures = Figures::begin().unwrap();
+        life.role("metrics", http::serve(metrics_at, http::metrics(figures), life.clone()));
+        let client = Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
+        Hall { pools, url, name, address, metrics, client, nudges, standing, life }
+    }
+
+    pub async fn key(&self, role: Role) -> String {
+        keys::create(&self.pools, role.as_str(), role).await.unwrap()
+    }
+
+    pub async fn sql(&self, text: &str) {
+        sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&self.pools.ops).await.unwrap();
+    }
+
+    /// From now on no connection can be had.
+    pub async fn lose_database(&self) {
+        let mut connection = PgConnection::connect(&format!("{}/postgres", server())).await.unwrap();
+        let drop = format!("drop database {} with (force)", self.name);
+        sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut connection).await.unwrap();
+    }
+
+    pub fn stand(&self, change: impl FnOnce(&mut Standing)) {
+        change(&mut self.standing.lock().unwrap());
+    }
+
+    pub fn nudges(&self) -> usize {
+        self.nudges.load(Ordering::SeqCst)
+    }
+
+    /// Where the doors are.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.get_as(path, "").await
+    }
+
+    /// With this `Authorization`, if it is not empty.
+    pub async fn get_as(&self, path: &str, authorization: &str) -> Answer {
+        let mut request = self.client.get(format!("http://{}{path}", self.address));
+        if !authorization.is_empty() {
+            request = request.header("authorization", authorization);
+        }
+        answer(request).await
+    }
+
+    pub async fn read(&self, path: &str, key: &str) -> Answer {
+        self.send(Method::GET, path, key, None).await
+    }
+
+    pub async fn post(&self, path: &str, key: &str, body: &Value) -> Answer {
+        self.send(Method::POST, path, key, Some(body)).await
+    }
+
+    pub async fn send(&self, method: Method, path: &str, key: &str, body: Option<&Value>) -> Answer {
+        let url = format!("http://{}{path}", self.address);
+        let mut request = self.client.request(method, url).header("authorization", format!("Bearer {key}"));
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
+        answer(request).await
+    }
+
+    pub async fn webhook(&self, sender: &str, body: &[u8], signatures: &[&str]) -> Answer {
+        let mut request = self.client.post(format!("http://{}/webhooks/{sender}", self.address)).body(body.to_vec());
+        for signature in signatures {
+            request = request.header("x-hub-signature-256", *signature);
+        }
+        answer(request).await
+    }
+
+    /// As [`Hall::webhook`], in chunks whose sum is not announced.
+    pub async fn webhook_in_chunks(&self, sender: &str, body: &[u8], signature: &str) -> StatusCode {
+        let mut stream = TcpStream::connect(&self.address).await.unwrap();
+        let head = format!(
+            "POST /webhooks/{sender} HTTP/1.1\r\nHost: recado\r\nX-Hub-Signature-256: {signature}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        );
+        let (mut reading, mut writing) = stream.split();
+        let write = async {
+            writing.write_all(head.as_bytes()).await?;
+            for chunk in body.chunks(100_000) {
+                writing.write_all(format!("{:x}\r\n", chunk.len()).as_bytes()).await?;
+                writing.write_all(chunk).await?;
+                writing.write_all(b"\r\n").await?;
+            }
+            writing.write_all(b"0\r\n\r\n").await
+        };
+        let mut first = [0; 12];
+        // Whoever is refused may find the connection closed before everything is said.
+        let (_, read) = tokio::join!(write, reading.read_exact(&mut first));
+        read.unwrap();
+        std::str::from_utf8(&first[9..]).unwrap().parse().unwrap()
+    }
+
+    pub async fn webhooks(&self) -> Vec<(String, Vec<u8>)> {
+        sqlx::query_as("select sender, body from webhooks order by id").fetch_all(&self.pools.ops).await.unwrap()
+    }
+
+    pub async fn metrics(&self) -> String {
+        let answer = answer(self.client.get(format!("http://{}/metrics", self.metrics))).await;
+        assert!(answer.header("content-type").unwrap().starts_with("text/plain"));
+        answer.text()
+    }
+
+    /// A person's pending notification because of this event, allowed by entry 1 of their ledger.
+    pub async fn notification(&self, event: &str, phone: &str) -> Uuid {
+        let id = next_id();
+        sqlx::query(
+            "with person as (
+               insert into contacts (phone, consents, entries) values ($3, '{\"orders\": {\"state\": \"granted\", \"entry\": 1}}', 1)
+               on conflict (phone) do update set entries = 1 returning id
+             ), entry as (
+               insert into consent_entries (contact_id, number, at, act, purpose, commitment, previous, hash)
+               select id, 1, now() - interval '1 day', 'confirmed', 'orders', '', '', '' from person on conflict do nothing
+             ), event as (
+               insert into inbox (source, id, body_hash, type, subject, time, journey, journey_key, stage, contact_id, notifications, body)
+               select 'shop', $2, '', 'order.confirmed', 'subject-of-' || $2, now(), 'order', 'key-of-' || $2, 1, id, array[$1], '{}'
+               from person
+             )
+             insert into notifications (id, event_source, event_id, event_time, sender, class, contact_id, purpose, template, language,
+               subject, journey, journey_key, stage, expires_at, grace_until, consent_until, doubt, filled, due_at)
+             select $1, 'shop', $2, now(), s.id, 1, p.id, 'orders', 'order_confirmed', 'es', 'subject-of-' || $2, 'order', 'key-of-' || $2, 1,
+               now() + interval '1 hour', now(), now(), 'resend_once', '{}', now()
+             from person p, senders s where s.name = 'main'",
+        )
+        .bind(id)
+        .bind(event)
+        .bind(phone)
+        .execute(&self.pools.ops)
+        .await
+        .unwrap();
+        id
+    }
+
+    /// Its first attempt, which ended so and left the notification in the state that follows.
+    pub async fn attempt(&self, id: Uuid, outcome: &str, detail: Option<&str>) {
+        let (state, reason, message_id) = match outcome {
+            "accepted" => ("accepted", None, Some("wamid.1")),
+            "unclear" => ("in_doubt", None, None),
+            _ => ("failed", Some("undeliverable"), None),
+        };
+        sqlx::query(
+            "with tried as (
+               insert into attempts (notification_id, number, sender, claimed_at, resend, consent_entry, outcome, ended_at, reason, code,
+                 detail, message_id)
+               select $1, 1, sender, now(), false, 1, $2, now(), $4, case when $4 is not null then 131026 end, $6, $5 from notifications where id = $1
+             )
+             update notifications set state = $3::notification_state, due_at = null, attempt = 1, consent_entry = 1, reason = $4,
+               message_id = $5, accepted_at = case when $3 = 'accepted' then now() end, ended_at = case when $3 = 'failed' then now() end,
+               doubt_since = case when $3 = 'in_doubt' then now() end
+             where id = $1",
+        )
+        .bind(id)
+        .bind(outcome)
+        .bind(state)
+        .bind(reason)
+        .bind(message_id)
+        .bind(detail)
+        .execute(&self.pools.ops)
+        .await
+        .unwrap();
+    }
+
+    /// Runs a statement that gives one text.
+    pub async fn ask(&self, text: &str) -> Option<String> {
+        sqlx::query_scalar(AssertSqlSafe(text.to_owned())).fetch_one(&self.pools.ops).await.unwrap()
+    }
+}
+
+/// A migrated database to copy from, made once for each state of the migrations.
+async fn template(connection: &mut PgConnection) -> String {
+    let mut hash = Sha256::new();
+    recado::db::pools::MIGRATOR.iter().for_each(|migration| hash.update(&migration.checksum));
+    let hash: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let name = format!("recado_template_{hash}");
+    sqlx::raw_sql("select pg_advisory_lock(7262736302)").execute(&mut *connection).await.unwrap();
+    let ready: bool =
+        sqlx::query_scalar("select exists (select from pg_database where datname = $1 and not datallowconn)")
+            .bind(&name)
+            .fetch_one(&mut *connection)
+            .await
+            .unwrap();
+    if !ready {
+        let make = format!("drop database if exists {name} with (force)");
+        sqlx::raw_sql(AssertSqlSafe(make)).execute(&mut *connection).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(format!("create database {name}"))).execute(&mut *connection).await.unwrap();
+        let pools = db::connect(&format!("{}/{name}", server()), Sizes::default(), &Clock::system()).unwrap();
+        db::migrate(&pools.ops).await.unwrap();
+        pools.ops.close().await;
+        // Nobody may be connected to what is copied from.
+        let close = format!("alter database {name} allow_connections false");
+        sqlx::raw_sql(AssertSqlSafe(close)).execute(&mut *connection).await.unwrap();
+    }
+    sqlx::raw_sql("select pg_advisory_unlock(7262736302)").execute(connection).await.unwrap();
+    name
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> Answer {
+    let response = request.send().await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    Answer { status, headers, body: response.bytes().await.unwrap().to_vec() }
+}
+
+fn random() -> Uuid {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).unwrap();
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
+}
+
+fn next_id() -> Uuid {
+    recado::worker::intake::v7(Clock::system().now())
+}

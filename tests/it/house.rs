@@ -1,0 +1,375 @@
+//! A house of one's own for a test: a database made from the migrations on `DATABASE_URL`'s server, a clock that stands still,
+//! one sender, and the words in which a test speaks. The database goes when the house does.
+
+use std::{str::FromStr, sync::OnceLock, time::Duration};
+
+use jiff::Timestamp;
+use recado::{
+    clock::Clock,
+    db::{
+        self, Pools,
+        consents::{self, Recorded, Who},
+        dispatch::{Claim, Claimed, Pace, Terms},
+        inbox::{Arrival, Born},
+        pools::Sizes,
+        senders,
+        settle::{self, Settlement},
+        templates::{self, Key, News},
+        webhooks,
+    },
+    domain::{
+        fact::Approval,
+        ledger::Act,
+        notification::{self, Acceptance, AttemptId, Behind, Failure, Outcome, Policy, Reason},
+        phone::Phone,
+    },
+    worker::{
+        Nudge,
+        receipts::{Known, Receipts, Rules},
+    },
+};
+use serde_json::{Value, json};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, PgConnection,
+    postgres::{PgConnectOptions, PgRow},
+};
+use uuid::Uuid;
+
+pub const NUMBER_ID: &str = "200000000000002";
+pub const ACCOUNT: &str = "100000000000001";
+pub const ANA: &str = "+34600111222";
+pub const RETRY: Policy = Policy { max_tries: 3, base: Duration::from_secs(2), cap: Duration::from_secs(60) };
+pub const PACE: Pace = Pace { interval: Duration::from_secs(6), burst: 10 };
+
+pub struct House {
+    pub pools: Pools,
+    pub clock: Clock,
+    pub sender: i16,
+    options: PgConnectOptions,
+    name: String,
+}
+
+/// How a notification stands.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Stand {
+    pub state: String,
+    pub reason: Option<String>,
+    pub receipt: Option<String>,
+    pub waiting_on: Option<String>,
+    pub message_id: Option<String>,
+    pub duplicate: bool,
+    pub attempt: i16,
+    pub tries: i16,
+}
+
+impl House {
+    /// A new house at 20:00 UTC on 22 November 2026, with the sender `main` and the template `order_confirmed` approved in Spanish.
+    pub async fn start() -> House {
+        static TLS: OnceLock<()> = OnceLock::new();
+        TLS.get_or_init(|| {
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        });
+        let url = std::env::var_os("DATABASE_URL").expect("DATABASE_URL names no Postgres server for the tests");
+        let options = PgConnectOptions::from_str(url.to_str().unwrap()).unwrap();
+        let name = format!("recado_it_{}", Uuid::from_u128(chance()).simple());
+        let mut admin = options.connect().await.expect("the Postgres server of DATABASE_URL answers");
+        sqlx::query(AssertSqlSafe(format!("create database {name}"))).execute(&mut admin).await.unwrap();
+        admin.close().await.unwrap();
+        let clock = Clock::standing("2026-11-22T20:00:00Z".parse().unwrap());
+        let inside = options.clone().database(&name).to_url_lossy().to_string();
+        let pools = db::connect(&inside, Sizes::default(), &clock).unwrap();
+        db::migrate(&pools.ops).await.unwrap();
+        let sender = senders::register(&pools.ops, "main").await.unwrap();
+        let house = House { pools, clock, sender, options, name };
+        house.approve("order_confirmed").await;
+        house
+    }
+
+    /// Another connection, with the house's time.
+    pub async fn connection(&self) -> PgConnection {
+        let mut connection = self.options.clone().database(&self.name).connect().await.unwrap();
+        sqlx::query("select set_config('recado.now', $1, false)")
+            .bind(self.clock.now().to_string())
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        connection
+    }
+
+    pub async fn approve(&self, template: &str) {
+        let key = Key { sender: self.sender, template, language: "es" };
+        let (status, category) = (Approval::Approved, Some("UTILITY"));
+        let news = News { status, category, quality: None, reason: None, at: None, lasts: None, by: "operator" };
+        templates::set(&self.pools.ops, key, &news).await.unwrap();
+    }
+
+    /// An order of this person is confirmed; a message of the purpose `orders` follows.
+    pub async fn order(&self, phone: &str) -> Uuid {
+        self.event(phone, "orders").await
+    }
+
+    /// Something happens of which this person is to hear, as far as they agreed to the purpose.
+    pub async fn event(&self, phone: &str, purpose: &str) -> Uuid {
+        let now = self.clock.now();
+        let millis = u64::try_from(now.as_millisecond()).unwrap();
+        let bytes = chance().to_be_bytes();
+        let id = uuid::Builder::from_unix_timestamp_millis(millis, bytes[..10].try_into().unwrap()).into_uuid();
+        let born = Born {
+            id,
+            sender: self.sender,
+            class: 1,
+            phone: phone.to_owned(),
+            locale: Some("es".to_owned()),
+            purpose: purpose.to_owned(),
+            template: "order_confirmed".to_owned(),
+            language: "es".to_owned(),
+            subject: None,
+            expires_at: now + jiff::SignedDuration::from_hours(24),
+            grace_ms: 120_000,
+            pending_ms: 7_200_000,
+            quiet: None,
+            doubt: "resend_once",
+            filled: "{}".to_owned(),
+        };
+        let arrival = Arrival {
+            source: "shop".to_owned(),
+            id: id.to_string(),
+            body_hash: [0; 32],
+            r#type: "order.confirmed".to_owned(),
+            subject: None,
+            time: now,
+            stage: None,
+            ignored: None,
+            body: "{}".to_owned(),
+            notifications: vec![born],
+        };
+        db::inbox::record(&self.pools.intake, &[arrival]).await.unwrap();
+        id
+    }
+
+    pub async fn tell(&self, phone: &str, act: Act, purpose: &str) -> Recorded {
+        self.tell_at(phone, act, purpose, self.clock.now()).await
+    }
+
+    pub async fn tell_at(&self, phone: &str, act: Act, purpose: &str, at: Timestamp) -> Recorded {
+        let who = Who::Phone(Phone::parse(phone).unwrap());
+        consents::record(&self.pools.ops, who, act, &[purpose], json!({"source": "test"}), at).await.unwrap()
+    }
+
+    /// Ana agreed to hear of orders.
+    pub async fn agreed(&self) {
+        self.tell(ANA, Act::Imported, "orders").await;
+    }
+
+    /// One claim, with room for many.
+    pub async fn claim(&self) -> Claimed {
+        let terms = Terms {
+            sender: self.sender,
+            permits: 50,
+            scan: 50,
+            due_from: [Timestamp::UNIX_EPOCH; 2],
+            lease: Duration::from_secs(30),
+            pace: PACE,
+            only_to: None,
+            day_full: false,
+        };
+        db::dispatch::claim(&self.pools.dispatch, &terms).await.unwrap()
+    }
+
+    /// Ana's order, claimed for its first attempt.
+    pub async fn sending(&self) -> Claim {
+        self.agreed().await;
+        self.order(ANA).await;
+        self.claim_one().await
+    }
+
+    pub async fn claim_one(&self) -> Claim {
+        let mut claimed = self.claim().await;
+        assert_eq!(claimed.go.len(), 1, "{claimed:?}");
+        claimed.go.remove(0)
+    }
+
+    /// The attempt's own answer.
+    pub async fn settle(&self, attempt: AttemptId, outcome: Outcome) {
+        let name = match &outcome {
+            Outcome::Accepted(_) => "accepted",
+            Outcome::Rejected { .. } => "rejected",
+            Outcome::NotSent(_) => "not_sent",
+            Outcome::Busy { .. } => "busy",
+            Outcome::Unclear(_) => "unclear",
+        };
+        let next = notification::after(outcome, Behind::default(), &RETRY, 0.5);
+        let settlements = [Settlement { attempt, outcome: name, next }];
+        let settled = settle::settle(&self.pools.dispatch, &settlements).await.unwrap();
+        settle::adopt_late(&self.pools.dispatch, &settlements, &settled.overtaken).await.unwrap();
+    }
+
+    pub async fn accept(&self, attempt: AttemptId, message_id: &str) {
+        let message_id = message_id.to_owned();
+        self.settle(attempt, Outcome::Accepted(Acceptance { message_id, ..Acceptance::default() })).await;
+    }
+
+    pub async fn lose_answer(&self, attempt: AttemptId) {
+        self.settle(attempt, Outcome::Unclear(failure("no_answer"))).await;
+    }
+
+    pub fn receipts(&self) -> Receipts {
+        let known = Known {
+            id: self.sender,
+            name: "main".to_owned(),
+            phone_number_id: NUMBER_ID.to_owned(),
+            waba_id: Some(ACCOUNT.to_owned()),
+        };
+        let (pool, clock) = (self.pools.receipts.clone(), self.clock.clone());
+        Receipts::new(pool, Rules::new(RETRY, PACE), vec![known], clock, Nudge::default(), Nudge::default())
+    }
+
+    /// A webhook comes and is applied.
+    pub async fn hook(&self, body: &Value) {
+        webhooks::store(&self.pools.receipts, "main", body.to_string().as_bytes()).await.unwrap();
+        self.receipts().step().await.unwrap();
+    }
+
+    /// The receipts' role looks again, with nothing new.
+    pub async fn sweep(&self) {
+        self.receipts().step().await.unwrap();
+    }
+
+    pub fn advance(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    pub async fn stand(&self, id: Uuid) -> Stand {
+        sqlx::query_as(
+            "select state::text, reason, receipt::text, waiting_on::text, message_id, duplicate, attempt, tries from notifications where id = $1",
+        )
+        .bind(id)
+        .fetch_one(&self.pools.ops)
+        .await
+        .unwrap()
+    }
+
+    pub async fn state(&self, id: Uuid) -> String {
+        self.stand(id).await.state
+    }
+
+    /// What producers are told of a notification, in order.
+    pub async fn told(&self, id: Uuid) -> Vec<String> {
+        let rows: Vec<(i32, String)> =
+            sqlx::query_as("select sequence, kind from outbox where notification_id = $1 order by id")
+                .bind(id)
+                .fetch_all(&self.pools.ops)
+                .await
+                .unwrap();
+        let numbers: Vec<i32> = rows.iter().map(|row| row.0).collect();
+        assert_eq!(numbers, (1..).take(rows.len()).collect::<Vec<_>>(), "every word has its own number, without gaps");
+        rows.into_iter().map(|row| row.1).collect()
+    }
+
+    /// What happened to a notification.
+    pub async fn timeline(&self, id: Uuid) -> Vec<String> {
+        sqlx::query_scalar("select what from timeline where notification_id = $1 order by timeline.id")
+            .bind(id)
+            .fetch_all(&self.pools.ops)
+            .await
+            .unwrap()
+    }
+
+    /// How the contact with this number stands for a purpose.
+    pub async fn consent(&self, phone: &str, purpose: &str) -> Option<String> {
+        sqlx::query_scalar("select consents -> $2 ->> 'state' from contacts where phone = $1")
+            .bind(phone)
+            .bind(purpose)
+            .fetch_one(&self.pools.ops)
+            .await
+            .unwrap()
+    }
+
+    pub async fn rows(&self, query: &'static str) -> Vec<PgRow> {
+        sqlx::query(query).fetch_all(&self.pools.ops).await.unwrap()
+    }
+
+    pub async fn count(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query).fetch_one(&self.pools.ops).await.unwrap()
+    }
+
+    pub async fn run(&self, query: &'static str) {
+        sqlx::query(query).execute(&self.pools.ops).await.unwrap();
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        let (options, name) = (self.options.clone(), self.name.clone());
+        // In a thread of its own, since the test's runtime may be waiting for this.
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let mut admin = options.connect().await?;
+                sqlx::query(AssertSqlSafe(format!("drop database {name} with (force)"))).execute(&mut admin).await
+            })
+        });
+        let dropped = dropping.join();
+        if !std::thread::panicking() {
+            dropped.unwrap().unwrap();
+        }
+    }
+}
+
+fn chance() -> u128 {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).unwrap();
+    u128::from_be_bytes(bytes)
+}
+
+pub fn failure(reason: &'static str) -> Failure {
+    Failure { reason: Reason::new(reason), code: None, detail: None }
+}
+
+/// A body about messages of the number.
+pub fn messages(lists: &Value) -> Value {
+    let mut value = json!({
+        "messaging_product": "whatsapp",
+        "metadata": {"display_phone_number": "15550001111", "phone_number_id": NUMBER_ID},
+    });
+    value.as_object_mut().unwrap().extend(lists.as_object().unwrap().clone());
+    body("messages", &value)
+}
+
+/// A body about the account.
+pub fn body(field: &str, value: &Value) -> Value {
+    json!({"object": "whatsapp_business_account", "entry": [
+        {"id": ACCOUNT, "time": 1_795_377_600, "changes": [{"field": field, "value": value}]},
+    ]})
+}
+
+/// One status in a list.
+pub fn status(attempt: Option<AttemptId>, message_id: &str, status: &str, second: u32) -> Value {
+    let mut json = json!({
+        "id": message_id, "status": status, "timestamp": (1_795_377_600 + second).to_string(), "recipient_id": "34600111222",
+    });
+    if let Some(attempt) = attempt {
+        json["biz_opaque_callback_data"] = attempt.to_string().into();
+    }
+    json
+}
+
+/// A body with one status.
+pub fn reported(attempt: AttemptId, message_id: &str, what: &str) -> Value {
+    messages(&json!({"statuses": [status(Some(attempt), message_id, what, 0)]}))
+}
+
+/// A body with one failure of this code.
+pub fn undelivered(attempt: AttemptId, message_id: &str, code: i64) -> Value {
+    let mut failed = status(Some(attempt), message_id, "failed", 1);
+    failed["errors"] = json!([{"code": code, "title": "no", "message": "no", "error_data": {"details": "no"}}]);
+    messages(&json!({"statuses": [failed]}))
+}
+
+/// A body with one text of somebody.
+pub fn text(from: &str, message_id: &str, text: &str) -> Value {
+    messages(&json!({
+        "contacts": [{"wa_id": from}],
+        "messages": [{"from": from, "id": message_id, "timestamp": "1795377600", "type": "text", "text": {"body": text}}],
+    }))
+}
