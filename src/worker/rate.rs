@@ -21,8 +21,8 @@ type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock>;
 pub struct SenderRate {
     /// Messages a second for the fleet, the headroom already taken off.
     full: f64,
-    /// Messages a second that are left to others.
-    headroom: f64,
+    /// What the provider takes in a second, from everybody.
+    allowed: f64,
     now: Mutex<Now>,
 }
 
@@ -51,10 +51,10 @@ impl SenderRate {
     /// `per_second` from 1; `headroom` is the share of it that is left to others, from 0 to 0.9.
     #[must_use]
     pub fn new(per_second: u32, headroom: f64) -> SenderRate {
-        let headroom = f64::from(per_second) * headroom.clamp(0.0, 0.9);
-        let full = f64::from(per_second) - headroom;
+        let allowed = f64::from(per_second);
+        let full = allowed * (1.0 - headroom.clamp(0.0, 0.9));
         let now = Now {
-            limiter: limiter(full, headroom),
+            limiter: limiter(full, allowed),
             live: 1,
             factor: 1.0,
             paused_until: None,
@@ -62,7 +62,7 @@ impl SenderRate {
             recovers_at: None,
             spare: (0, Instant::now()),
         };
-        SenderRate { full, headroom, now: Mutex::new(now) }
+        SenderRate { full, allowed, now: Mutex::new(now) }
     }
 
     /// Divides the rate by so many processes from now on.
@@ -154,7 +154,7 @@ impl SenderRate {
 
     fn rebuild(&self, now: &mut Now) {
         let share = now.factor / f64::from(now.live);
-        now.limiter = limiter(self.full * share, self.headroom * share);
+        now.limiter = limiter(self.full * share, self.allowed * share);
         // A new limiter starts with its burst; that must not add up over changes.
         while now.limiter.check().is_ok() {}
     }
@@ -167,12 +167,13 @@ impl SenderRate {
 /// Parts of a message that the limiter counts, so that a burst need not be a whole number.
 const CELLS: NonZeroU32 = NonZeroU32::MIN.saturating_add(15);
 
-/// `spare` is this process's part of the headroom. Half of it lets somebody who was late catch up; the other half is for what
-/// bunches on the way, so that no second has more at the provider than it allows.
-fn limiter(per_second: f64, spare: f64) -> Limiter {
+/// `allowed` is this process's part of what the provider takes in a second, `per_second` what it may use of that. Whoever was late
+/// may catch up as long as no second gets more than `allowed` whole messages; a quarter is left for what bunches on the way.
+fn limiter(per_second: f64, allowed: f64) -> Limiter {
     let cells = f64::from(CELLS.get());
     let period = Duration::from_secs_f64(1.0 / (per_second * cells).max(0.001)).max(Duration::from_nanos(1));
-    let burst = NonZeroU32::new(((1.0 + spare) / 2.0 * cells) as u32).map_or(CELLS, |burst| burst.max(CELLS));
+    let late = (allowed.floor() - per_second).max(0.0) * 0.75;
+    let burst = CELLS.saturating_add((late * cells) as u32);
     let quota = Quota::with_period(period).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(burst);
     RateLimiter::direct(quota)
 }
@@ -195,10 +196,10 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_never_less_than_one_message_nor_more_than_half_of_the_headroom() {
+    fn a_burst_is_never_less_than_one_message_nor_more_than_the_headroom() {
         let burst = |rate: &SenderRate| rate.try_take(1_000).unwrap();
         assert_eq!(burst(&SenderRate::new(80, 0.0)), 1);
-        assert_eq!(burst(&SenderRate::new(80, 0.05)), 2);
-        assert!((25..=26).contains(&burst(&SenderRate::new(1_000, 0.05))), "and what has come meanwhile");
+        assert_eq!(burst(&SenderRate::new(80, 0.05)), 4);
+        assert!((38..=40).contains(&burst(&SenderRate::new(1_000, 0.05))), "and what has come meanwhile");
     }
 }
