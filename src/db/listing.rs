@@ -65,7 +65,7 @@ pub async fn page(pool: &PgPool, filter: &Filter, limit: i64) -> Result<Vec<Item
         -- listing: page
         select n.id, n.state::text as "state!", n.due_at as "due_at: Time", n.waiting_on::text, n.attempt,
           n.lease_until as "lease_until: Time", n.doubt_since as "doubt_since: Time", n.reason, n.message_id, n.receipt::text,
-          n.created_at as "created_at: Time", c.phone, s.name as sender, n.template, n.language, n.purpose, n.event_source, n.event_id,
+          n.created_at as "created_at: Time", c.phone as "phone?", s.name as sender, n.template, n.language, n.purpose, n.event_source, n.event_id,
           n.subject, n.expires_at as "expires_at: Time", n.duplicate
         from notifications n
         join contacts c on c.id = n.contact_id
@@ -105,7 +105,7 @@ pub async fn page(pool: &PgPool, filter: &Filter, limit: i64) -> Result<Vec<Item
                 id: row.id,
                 state: state(row.id, columns)?,
                 created_at: row.created_at.to_jiff(),
-                phone: Phone::parse(&row.phone).ok(),
+                phone: row.phone.as_deref().and_then(|phone| Phone::parse(phone).ok()),
                 sender: row.sender,
                 template: row.template,
                 language: row.language,

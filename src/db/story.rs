@@ -181,7 +181,7 @@ pub async fn of(pool: &PgPool, id: Uuid) -> Result<Option<Story>, Error> {
           n.doubt_since as "doubt_since: Time", n.reason, n.message_id, n.receipt::text, n.created_at as "created_at: Time",
           n.accepted_at as "accepted_at: Time", n.ended_at as "ended_at: Time", n.template, n.language, n.purpose, n.class,
           n.expires_at as "expires_at: Time", n.doubt, n.resends, n.duplicate, n.superseded_by, n.consent_entry,
-          n.event_source, n.event_id, n.sender, n.contact_id, c.phone, s.name as sender_name,
+          n.event_source, n.event_id, n.sender, n.contact_id, c.phone as "phone?", s.name as sender_name,
           e.at as "entry_at?: Time", e.act as "entry_act?", c.consents -> n.purpose ->> 'state' as consent_state,
           (c.consents -> n.purpose ->> 'entry')::int as consent_now, t.status as "template_status?",
           (select e.id from notifications e where e.contact_id = n.contact_id and e.subject = n.subject and e.id < n.id
@@ -223,7 +223,7 @@ pub async fn of(pool: &PgPool, id: Uuid) -> Result<Option<Story>, Error> {
         created_at: row.created_at.to_jiff(),
         accepted_at: row.accepted_at.map(Time::to_jiff),
         ended_at: row.ended_at.map(Time::to_jiff),
-        phone: Phone::parse(&row.phone).ok(),
+        phone: row.phone.as_deref().and_then(|phone| Phone::parse(phone).ok()),
         sender: row.sender_name,
         holds: holds_on(pool, row.sender, &row.template, &row.language).await?,
         template: row.template,
