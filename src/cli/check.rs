@@ -81,7 +81,7 @@ mod tests {
     use crate::domain::template::{shipped_events, shipped_messages};
 
     fn settings() -> Settings {
-        Settings { senders: vec!["shop".into()], default_language: "es".into(), default_zone: "UTC".into() }
+        Settings { senders: vec!["shop".into()], default_language: "es".into(), default_zone: "UTC".into(), ..Settings::default() }
     }
 
     #[test]

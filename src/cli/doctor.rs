@@ -125,8 +125,11 @@ fn check_settings(found: &mut Findings, place: &Place) -> Option<Settings> {
         }
         Err(config::Problems(problems)) => {
             for problem in problems {
-                let what = if problem.key.is_empty() { "configuration".to_owned() } else { problem.key.clone() };
-                found.wrong(what, problem.to_string(), "recado check shows every setting and where it comes from");
+                found.wrong(
+                    "configuration",
+                    problem.to_string(),
+                    "recado check shows every setting and where it comes from",
+                );
             }
             Settings::load(place, Needs::NOTHING).ok()
         }

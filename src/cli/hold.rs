@@ -90,7 +90,7 @@ pub async fn hold(place: &Place, args: HoldArgs) -> anyhow::Result<ExitCode> {
     let hold =
         Hold { scope, reason: BY_HAND.to_owned(), detail: Some(reason.to_owned()), lasts: args.lasts, by: somebody() };
     let new = holds::place(&pools.ops, &hold).await?;
-    say(if new { "Held." } else { "It was held already; its reason and its end are as you say now." });
+    say(if new { "Held." } else { "It was held already, and stays so for the longer of the two times." });
     Ok(ExitCode::SUCCESS)
 }
 

@@ -210,6 +210,8 @@ pub fn catalogue(settings: &Settings) -> anyhow::Result<check::Checked> {
         senders: default.into_iter().chain(others).cloned().collect(),
         default_language: settings.templates.default_language.clone(),
         default_zone: settings.templates.default_zone.clone(),
+        grace: settings.consent.grace,
+        pending: settings.consent.pending_limit,
     };
     check::check(&messages, &schemas, &sources, &of).map_err(|problems| {
         let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
@@ -223,7 +225,7 @@ pub fn catalogue(settings: &Settings) -> anyhow::Result<check::Checked> {
 /// As [`catalogue`].
 pub fn reader(settings: &Settings, senders: HashMap<String, i16>) -> anyhow::Result<Reader> {
     let check::Checked { catalogue, sources } = catalogue(settings)?;
-    Ok(Reader { catalogue, sources, senders })
+    Ok(Reader { catalogue, sources, senders, quiet_hours: settings.dispatch.quiet_hours })
 }
 
 /// All files of a folder with this ending, by name, with their text.

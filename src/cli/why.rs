@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{complain, database, settings};
+use super::{complain, database, say, settings};
 use crate::{
     clock::Clock,
     config::{Needs, Place},
@@ -65,16 +65,16 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
     for id in found.notifications.iter().rev() {
         stories.extend(story::of(&pools.ops, *id).await?);
     }
-    let mut out = io::stdout().lock();
+    let mut out = Vec::new();
     if args.json {
         let Found { mut events, rejected, more, .. } = found;
         events.retain(|event| event.ignored.is_some());
         let notifications = stories.into_iter().map(|story| Shown::of(story, true, now)).collect();
         serde_json::to_writer_pretty(&mut out, &Answer { notifications, ignored: events, rejected, more })?;
-        writeln!(out)?;
     } else {
         print(&mut out, &found, &stories, now)?;
     }
+    say(String::from_utf8_lossy(&out).trim_end());
     Ok(ExitCode::SUCCESS)
 }
 

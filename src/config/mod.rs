@@ -185,6 +185,8 @@ pub struct Dispatch {
     pub headroom: f64,
     pub heartbeat: Duration,
     pub gone_after: Duration,
+    /// Whether the templates' quiet hours count.
+    pub quiet_hours: bool,
     /// If some, nobody else may be written to.
     pub only_to: Option<Vec<Phone>>,
 }

@@ -161,6 +161,7 @@ fn dispatch(r: &mut Reader) -> Dispatch {
         connect_timeout: r.duration("dispatch.connect_timeout", 50 * MS..=MINUTE),
         poll: r.duration("dispatch.poll", 10 * MS..=MINUTE),
         headroom: r.share("dispatch.headroom", 0.0..=0.9),
+        quiet_hours: r.choice("dispatch.quiet_hours", &[("observe", true), ("ignore", false)]).unwrap_or(true),
         heartbeat: r.duration("dispatch.heartbeat", 100 * MS..=MINUTE),
         gone_after: r.duration("dispatch.gone_after", 500 * MS..=10 * MINUTE),
         only_to: only_to(r),
@@ -270,7 +271,7 @@ fn meta_shared(r: &mut Reader) -> MetaShared {
     }
 }
 
-const RATES: RangeInclusive<i64> = 1..=1_000;
+const RATES: RangeInclusive<i64> = 1..=1_000_000;
 
 fn meta_base_url(r: &mut Reader, key: &str) -> String {
     const SCHEME: Scheme =

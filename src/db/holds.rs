@@ -70,7 +70,9 @@ pub async fn place(pool: &PgPool, hold: &Hold) -> Result<bool, Error> {
         insert into holds (scope, sender, template, language, reason, detail, placed_by, until)
         values ($1::text::hold_scope, $2, $3, $4, $5, $6, $7, recado_now() + $8::int8 * interval '1 ms')
         on conflict (scope, coalesce(sender, 0), coalesce(template, ''), coalesce(language, ''), reason) where released_at is null
-        do update set until = greatest(holds.until, excluded.until), detail = excluded.detail
+        -- `greatest` passes over a null, which here is the longest of all.
+        do update set detail = excluded.detail,
+          until = case when holds.until is not null and excluded.until is not null then greatest(holds.until, excluded.until) end
         returning xmax = 0 as "new!"
         "#,
         scope,

@@ -191,7 +191,7 @@ impl Story {
                 self.sender,
                 self.purpose,
                 if self.urgent { ", urgent" } else { "" },
-                self.expires_at
+                when(self.expires_at)
             ),
         ));
         if let Some(ConsentEntry { number, at: Some(at), act }) = &self.consent {
@@ -228,10 +228,11 @@ impl Story {
         match &self.state {
             State::Pending { due_at, waiting_on } => self.next_of_pending(*due_at, *waiting_on, now),
             State::Sending { attempt, lease_until } if *lease_until > now => {
-                format!("Attempt {attempt} is on its way. Without an answer by {lease_until} it is in doubt.")
+                format!("Attempt {attempt} is on its way. Without an answer by {} it is in doubt.", when(*lease_until))
             }
             State::Sending { attempt, lease_until } => {
-                format!("Attempt {attempt} had to answer by {lease_until} and did not: it is about to be put in doubt.")
+                let until = when(*lease_until);
+                format!("Attempt {attempt} had to answer by {until} and did not: it is about to be put in doubt.")
             }
             State::InDoubt { .. } => {
                 let policy = if self.doubt == "resend_once" && self.resends == 0 {
@@ -269,51 +270,53 @@ impl Story {
     }
 
     fn next_of_pending(&self, due_at: Timestamp, waiting_on: Option<Wait>, now: Timestamp) -> String {
+        let (due, expires) = (when(due_at), when(self.expires_at));
         if self.expires_at <= now {
-            return format!("Its time was over at {}; it is about to end as expired.", self.expires_at);
+            return format!("Its time was over at {expires}; it is about to end as expired.");
         }
         if let Some(hold) = self.holds.first() {
-            let until = hold.until.map_or("until somebody releases it".to_owned(), |until| format!("until {until}"));
+            let until =
+                hold.until.map_or("until somebody releases it".to_owned(), |until| format!("until {}", when(until)));
             return format!(
-                "{} is held, {until}: {}. To release it: recado release {}. If it is not sent by {}, it expires.",
-                hold.on, hold.reason, hold.id, self.expires_at
+                "{} is held, {until}: {}. To release it: recado release {}. If it is not sent by {expires}, it expires.",
+                hold.on, hold.reason, hold.id
             );
         }
         let template = format!("{} in {}", self.template, self.language);
         match waiting_on {
             Some(Wait::Lane) => {
-                format!("It waits for its turn with this person, and goes when the pace allows, by {due_at} or never.")
+                format!("It waits for its turn with this person, and goes when the pace allows, by {due} or never.")
             }
             Some(Wait::Subject) => {
                 let whom =
                     self.behind.map_or("an earlier message".to_owned(), |id| format!("the earlier message {id}"));
-                format!("It waits for {whom} about the same subject, by {due_at} at the latest.")
+                format!("It waits for {whom} about the same subject, by {due} at the latest.")
             }
             Some(Wait::Template) => {
                 let status = self.template_status.as_deref().unwrap_or("not known to be approved");
                 format!(
-                    "It waits for the template {template}, which is {status} for {}. See recado templates list; it is looked at again by {due_at}.",
+                    "It waits for the template {template}, which is {status} for {}. See recado templates list; it is looked at again by {due}.",
                     self.sender
                 )
             }
             Some(Wait::Consent) if self.consent_now.state.as_deref() == Some("pending") => {
                 format!(
-                    "The person was asked and has not confirmed. If they do not by {due_at}, it ends as not_confirmed."
+                    "The person was asked and has not confirmed. If they do not by {due}, it ends as not_confirmed."
                 )
             }
             Some(Wait::Consent) if self.consent_now.state.as_deref() == Some("granted") => {
                 "The person has agreed meanwhile: it is about to be looked at again.".to_owned()
             }
             Some(Wait::Consent) => {
-                format!("Nobody has asked the person yet. If there is no consent by {due_at}, it ends as no_consent.")
+                format!("Nobody has asked the person yet. If there is no consent by {due}, it ends as no_consent.")
             }
-            Some(Wait::Quiet) => format!("It is a quiet hour for this person; it goes after {due_at}."),
+            Some(Wait::Quiet) => format!("It is a quiet hour for this person; it goes after {due}."),
             Some(Wait::DayLimit) => {
-                format!("The sender has written to as many people today as it may; it is looked at again at {due_at}.")
+                format!("The sender has written to as many people today as it may; it is looked at again at {due}.")
             }
-            None if due_at > now => format!("It is tried again at {due_at}."),
+            None if due_at > now => format!("It is tried again at {due}."),
             None => format!(
-                "It is due since {due_at} and goes as soon as the sender's pace allows. If it stays so, see recado doctor."
+                "It is due since {due} and goes as soon as the sender's pace allows. If it stays so, see recado doctor."
             ),
         }
     }
@@ -404,6 +407,11 @@ fn sentence(name: &str) -> String {
     let words = name.replace('_', " ");
     let mut letters = words.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+/// A moment as it stands in a sentence: UTC, to the second.
+fn when(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn line(at: Timestamp, what: String) -> Line {

@@ -23,6 +23,7 @@ use axum::{
 };
 use futures_util::FutureExt;
 use secrecy::SecretString;
+use tokio::sync::Semaphore;
 
 pub use health::Standing;
 pub use problem::Problem;
@@ -90,13 +91,24 @@ struct Desk {
     doors: Doors,
     health: health::Memory,
     large: webhooks::Large,
+    questions: Semaphore,
+}
+
+/// So many questions of the API are asked of the database at once; it has other work to do with the same connections.
+const QUESTIONS_AT_ONCE: usize = 2;
+
+impl Desk {
+    fn new(doors: Doors) -> Arc<Desk> {
+        let large = webhooks::Large::new(doors.limits.webhook_body);
+        let (health, questions) = (health::Memory::default(), Semaphore::new(QUESTIONS_AT_ONCE));
+        Arc::new(Desk { doors, health, large, questions })
+    }
 }
 
 /// Everything but `/metrics`.
 pub fn router(doors: Doors) -> Router {
     let limits = doors.limits;
-    let desk =
-        Arc::new(Desk { doors, health: health::Memory::default(), large: webhooks::Large::new(limits.webhook_body) });
+    let desk = Desk::new(doors);
     let webhooks = Router::new()
         .route("/webhooks/{sender}", get(webhooks::verify).post(webhooks::receive))
         .layer(DefaultBodyLimit::max(limits.webhook_body));
@@ -105,7 +117,8 @@ pub fn router(doors: Doors) -> Router {
         .route("/v1/notifications/{id}", get(notifications::one))
         .route("/v1/holds", get(holds::list).post(holds::place))
         .route("/v1/holds/{id}", delete(holds::release))
-        .layer(DefaultBodyLimit::max(limits.api_body));
+        .layer(DefaultBodyLimit::max(limits.api_body))
+        .layer(middleware::from_fn_with_state(Arc::clone(&desk), queue));
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
@@ -134,6 +147,15 @@ async fn wrong_method() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This address does not take this method.")
 }
 
+/// Lets in as many as the database is to be asked by.
+async fn queue(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
+    // Never closed, so there is a place sooner or later; or the request's time is over.
+    let place = desk.questions.acquire().await;
+    let response = next.run(request).await;
+    drop(place);
+    response
+}
+
 /// Answers in time and whatever happens, and says so in the log.
 async fn attend(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
@@ -158,3 +180,6 @@ async fn attend(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> 
     }
     response
 }
+
+#[cfg(test)]
+mod tests;

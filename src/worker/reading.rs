@@ -34,6 +34,8 @@ pub struct Reader {
     pub sources: Sources,
     /// The senders' keys in the database, by name.
     pub senders: HashMap<String, i16>,
+    /// Whether the templates' quiet hours count.
+    pub quiet_hours: bool,
 }
 
 impl Reader {
@@ -108,7 +110,7 @@ impl Reader {
             expires_at: planned.expires_at,
             grace_ms: i64::try_from(planned.grace.as_millis()).unwrap_or(i64::MAX),
             pending_ms: i64::try_from(planned.pending.as_millis()).unwrap_or(i64::MAX),
-            quiet: multirange(&planned.quiet),
+            quiet: multirange(&planned.quiet).filter(|_| self.quiet_hours),
             doubt: planned.in_doubt.as_str(),
             filled,
         })

@@ -144,6 +144,7 @@ pub fn catalogue() -> Catalogue {
         senders: vec!["main".to_owned()],
         default_language: "es".to_owned(),
         default_zone: "UTC".to_owned(),
+        ..template::Settings::default()
     };
     Catalogue::load(&messages, &events, &settings).unwrap_or_else(|problems| {
         panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))

@@ -51,6 +51,20 @@ async fn a_role_that_is_none_is_refused_with_those_that_are() {
 }
 
 #[tokio::test]
+async fn a_hold_that_is_placed_again_lasts_for_the_longer_time() {
+    let hall = Hall::open().await;
+    let until = async || hall.ask("select extract(epoch from until - now())::int::text from holds").await;
+    let hold = |lasts: &[&str]| recado(&hall, &[&["hold", "everything", "--reason", "x"], lasts].concat()).code;
+    assert_eq!(hold(&["--for", "2h"]), 0);
+    assert_eq!(hold(&["--for", "1h"]), 0);
+    assert!(until().await.unwrap().parse::<i32>().unwrap() > 7_000);
+    assert_eq!(hold(&[]), 0);
+    assert_eq!(until().await, None, "until somebody releases it");
+    assert_eq!(hold(&["--for", "1h"]), 0);
+    assert_eq!(until().await, None);
+}
+
+#[tokio::test]
 async fn holds_are_placed_shown_and_released_from_the_command_line() {
     let hall = Hall::open().await;
     assert_eq!(recado(&hall, &["holds"]).stdout, "Nothing is held.\n");

@@ -1,18 +1,37 @@
 //! The one test binary: behaviour of the whole house, in the product's words.
 
+// Test code for the lints, helpers included: here an unwrap is an assertion.
+#[cfg(test)]
 mod audit;
+#[cfg(test)]
 mod broker;
+#[cfg(test)]
 mod consents;
+#[cfg(test)]
 mod crash;
+#[cfg(test)]
 mod decisions;
+#[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod doors;
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
 mod fleet;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
 mod house;
+#[cfg(test)]
 mod keys;
+#[cfg(test)]
 mod proxy;
+#[cfg(test)]
 mod receipts;
+#[cfg(test)]
 mod shutdown;
+#[cfg(test)]
 mod simulation;
+#[cfg(test)]
 mod why;

@@ -59,7 +59,7 @@ async fn the_story_goes_from_the_event_to_what_is_next() {
     let told = recado(&hall, &["why", "evt-1"]).stdout;
     let at = |part: &str| told.find(part).unwrap_or_else(|| panic!("{part} is missing: {told}"));
     let order = [
-        at("Consent entry 1: granted, for orders."),
+        at("Consent entry 1: confirmed, for orders."),
         at("Put to wait for the person's consent."),
         at("Received: event evt-1 (order.confirmed) of shop"),
         at("Attempt 1: claimed, allowed by consent entry 1."),

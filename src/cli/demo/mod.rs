@@ -60,6 +60,7 @@ const DEMO: &[(&str, &str)] = &[
     ("RECADO_HTTP__LISTEN", "127.0.0.1:0"),
     ("RECADO_HTTP__METRICS_LISTEN", "127.0.0.1:0"),
     ("RECADO_CONSENT__GRACE", "2s"),
+    ("RECADO_DISPATCH__QUIET_HOURS", "ignore"),
     ("RECADO_PACE__RECIPIENT_INTERVAL", "1s"),
     ("RECADO_PACE__RECIPIENT_BURST", "3"),
     ("RECADO_RETRY__BASE", "250ms"),

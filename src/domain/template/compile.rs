@@ -22,10 +22,6 @@ use crate::domain::{
     quiet::QuietHours,
 };
 
-/// How long a message waits for somebody to ask for consent, if its template does not say.
-const GRACE: Duration = Duration::from_secs(120);
-/// How long a message waits for the answer to such a question, if its template does not say.
-const PENDING: Duration = Duration::from_secs(24 * 3_600);
 const MAX_EXPIRY: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// Reads and checks one file. Gives `None` only if the problems leave nothing to work with.
@@ -119,11 +115,12 @@ impl Compiler<'_, '_, '_> {
                 "A message lives between a minute and 30 days (720h).",
             );
         }
+        let (grace, pending) = (settings.grace, settings.pending);
         let mut wait = |text: &Option<file::Text>, key: &str, otherwise| {
             text.as_ref().and_then(|text| self.duration(text, key)).map_or(otherwise, SignedDuration::unsigned_abs)
         };
-        let grace = wait(&file.consent.grace, "consent.grace", GRACE);
-        let pending = wait(&file.consent.pending, "consent.pending", PENDING);
+        let grace = wait(&file.consent.grace, "consent.grace", grace);
+        let pending = wait(&file.consent.pending, "consent.pending", pending);
         let named = file.languages.values().all(|language| {
             Text::parse(language.body.get_ref()).is_ok_and(|t| t.placeholders().iter().all(|n| !is_number(n)))
         });

@@ -39,6 +39,21 @@ pub struct Settings {
     pub default_language: String,
     /// IANA name of the zone for people of whom nothing better is known.
     pub default_zone: String,
+    /// How long a message waits if nobody has asked the person, and how long for an answer, if its template does not say.
+    pub grace: Duration,
+    pub pending: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            senders: Vec::new(),
+            default_language: "en".to_owned(),
+            default_zone: "UTC".to_owned(),
+            grace: Duration::from_secs(120),
+            pending: Duration::from_secs(2 * 3_600),
+        }
+    }
 }
 
 /// All templates and event types, checked and compiled.

@@ -20,6 +20,7 @@ use recado::{
 use reqwest::{Client, Method, StatusCode};
 use secrecy::SecretString;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -86,11 +87,12 @@ impl Hall {
     pub async fn open() -> Hall {
         let name = format!("recado_doors_{}", random().simple());
         let mut connection = PgConnection::connect(&format!("{}/postgres", server())).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(format!("create database {name}"))).execute(&mut connection).await.unwrap();
+        let template = template(&mut connection).await;
+        let create = format!("create database {name} template {template}");
+        sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
         let url = format!("{}/{name}", server());
         let sizes = Sizes { acquire_timeout: Duration::from_millis(500), ..Sizes::default() };
         let pools = db::connect(&url, sizes, &Clock::system()).unwrap();
-        db::migrate(&pools.ops).await.unwrap();
         for sender in ["main", "second"] {
             db::senders::register(&pools.ops, sender).await.unwrap();
         }
@@ -159,6 +161,11 @@ impl Hall {
 
     pub fn nudges(&self) -> usize {
         self.nudges.load(Ordering::SeqCst)
+    }
+
+    /// Where the doors are.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -241,7 +248,7 @@ impl Hall {
                on conflict (phone) do update set entries = 1 returning id
              ), entry as (
                insert into consent_entries (contact_id, number, at, act, purpose, commitment, previous, hash)
-               select id, 1, now() - interval '1 day', 'granted', 'orders', '', '', '' from person on conflict do nothing
+               select id, 1, now() - interval '1 day', 'confirmed', 'orders', '', '', '' from person on conflict do nothing
              ), event as (
                insert into inbox (source, id, body_hash, type, subject, time, journey, journey_key, stage, contact_id, notifications, body)
                select 'shop', $2, '', 'order.confirmed', 'subject-of-' || $2, now(), 'order', 'key-of-' || $2, 1, id, array[$1], '{}'
@@ -295,6 +302,34 @@ impl Hall {
     pub async fn ask(&self, text: &str) -> Option<String> {
         sqlx::query_scalar(AssertSqlSafe(text.to_owned())).fetch_one(&self.pools.ops).await.unwrap()
     }
+}
+
+/// A migrated database to copy from, made once for each state of the migrations.
+async fn template(connection: &mut PgConnection) -> String {
+    let mut hash = Sha256::new();
+    recado::db::pools::MIGRATOR.iter().for_each(|migration| hash.update(&migration.checksum));
+    let hash: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let name = format!("recado_template_{hash}");
+    sqlx::raw_sql("select pg_advisory_lock(7262736302)").execute(&mut *connection).await.unwrap();
+    let ready: bool =
+        sqlx::query_scalar("select exists (select from pg_database where datname = $1 and not datallowconn)")
+            .bind(&name)
+            .fetch_one(&mut *connection)
+            .await
+            .unwrap();
+    if !ready {
+        let make = format!("drop database if exists {name} with (force)");
+        sqlx::raw_sql(AssertSqlSafe(make)).execute(&mut *connection).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(format!("create database {name}"))).execute(&mut *connection).await.unwrap();
+        let pools = db::connect(&format!("{}/{name}", server()), Sizes::default(), &Clock::system()).unwrap();
+        db::migrate(&pools.ops).await.unwrap();
+        pools.ops.close().await;
+        // Nobody may be connected to what is copied from.
+        let close = format!("alter database {name} allow_connections false");
+        sqlx::raw_sql(AssertSqlSafe(close)).execute(&mut *connection).await.unwrap();
+    }
+    sqlx::raw_sql("select pg_advisory_unlock(7262736302)").execute(connection).await.unwrap();
+    name
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> Answer {
