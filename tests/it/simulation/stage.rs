@@ -107,7 +107,12 @@ impl Stage {
         let sender = db::senders::register(&pools.ops, "main").await.expect("a sender");
         let provider = Meta::new(&sim.url(), "v25.0", NUMBER, &"sim-token".to_owned().into()).expect("a provider");
         let nudge = Nudge::default();
-        let reader = Reader { catalogue, sources: Sources::default(), senders: [("main".to_owned(), sender)].into(), quiet_hours: true };
+        let reader = Reader {
+            catalogue,
+            sources: Sources::default(),
+            senders: [("main".to_owned(), sender)].into(),
+            quiet_hours: true,
+        };
         let intake = Intake {
             queue: Queue::Events,
             rules: intake_rules(),
