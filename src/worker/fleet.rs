@@ -46,7 +46,7 @@ impl Fleet {
     pub async fn join(&self) -> Result<(), db::Error> {
         self.step().await?;
         if self.live().await? > 1 {
-            tokio::time::sleep(self.rules.every + self.rules.every / 4).await;
+            tokio::time::sleep(self.rules.every + self.rules.every / 2).await;
             self.step().await?;
         }
         Ok(())

@@ -21,6 +21,8 @@ type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock>;
 pub struct SenderRate {
     /// Messages a second for the fleet, the headroom already taken off.
     full: f64,
+    /// Messages a second that are left to others.
+    headroom: f64,
     now: Mutex<Now>,
 }
 
@@ -33,7 +35,8 @@ struct Now {
     paused_until: Option<Instant>,
     pause: Duration,
     recovers_at: Option<Instant>,
-    spare: u32,
+    /// Tokens that were put back, and when.
+    spare: (u32, Instant),
 }
 
 /// How a sender slows down when its provider says so: it pauses, then comes back at half its rate, a tenth more each step.
@@ -48,17 +51,18 @@ impl SenderRate {
     /// `per_second` from 1; `headroom` is the share of it that is left to others, from 0 to 0.9.
     #[must_use]
     pub fn new(per_second: u32, headroom: f64) -> SenderRate {
-        let full = f64::from(per_second) * (1.0 - headroom.clamp(0.0, 0.9));
+        let headroom = f64::from(per_second) * headroom.clamp(0.0, 0.9);
+        let full = f64::from(per_second) - headroom;
         let now = Now {
-            limiter: limiter(full),
+            limiter: limiter(full, headroom),
             live: 1,
             factor: 1.0,
             paused_until: None,
             pause: Duration::ZERO,
             recovers_at: None,
-            spare: 0,
+            spare: (0, Instant::now()),
         };
-        SenderRate { full, now: Mutex::new(now) }
+        SenderRate { full, headroom, now: Mutex::new(now) }
     }
 
     /// Divides the rate by so many processes from now on.
@@ -88,9 +92,10 @@ impl SenderRate {
         }
     }
 
-    /// Puts back tokens that were not needed: they serve the next claim.
+    /// Puts back tokens that were not needed: they serve the next claim, if it comes soon. Whoever waits has the limiter's new
+    /// tokens instead, not both.
     pub fn put_back(&self, tokens: u32) {
-        self.lock().spare = tokens;
+        self.lock().spare = (tokens, Instant::now());
     }
 
     /// The provider said that this sender is too fast; `wait` is its own word on how long, if it gave one.
@@ -105,7 +110,7 @@ impl SenderRate {
             Some(at + wait.unwrap_or(now.pause).max(now.pause).min(backing.pause_cap.max(backing.pause)));
         now.factor = (now.factor / 2.0).max(0.05);
         now.recovers_at = now.paused_until.map(|until| until + backing.step);
-        now.spare = 0;
+        now.spare = (0, at);
         self.rebuild(&mut now);
     }
 
@@ -132,20 +137,24 @@ impl SenderRate {
             }
             now.paused_until = None;
         }
-        let mut taken = now.spare.min(most);
-        now.spare = 0;
+        let new = at.duration_since(now.spare.1).as_secs_f64() * self.full * now.factor / f64::from(now.live);
+        let mut taken = now.spare.0.saturating_sub(new.round() as u32).min(most);
+        now.spare = (0, at);
         while taken < most {
-            match now.limiter.check() {
-                Ok(()) => taken += 1,
-                Err(_) if taken > 0 => break,
-                Err(not_until) => return Err(not_until.wait_time_from(DefaultClock::default().now())),
+            match now.limiter.check_n(CELLS) {
+                Ok(Ok(())) => taken += 1,
+                Ok(Err(_)) | Err(_) if taken > 0 => break,
+                Ok(Err(not_until)) => return Err(not_until.wait_time_from(DefaultClock::default().now())),
+                // A limiter always has room for one message.
+                Err(_) => return Err(Duration::from_secs(1)),
             }
         }
         Ok(taken.max(1))
     }
 
     fn rebuild(&self, now: &mut Now) {
-        now.limiter = limiter(self.full * now.factor / f64::from(now.live));
+        let share = now.factor / f64::from(now.live);
+        now.limiter = limiter(self.full * share, self.headroom * share);
         // A new limiter starts with its burst; that must not add up over changes.
         while now.limiter.check().is_ok() {}
     }
@@ -155,10 +164,41 @@ impl SenderRate {
     }
 }
 
-fn limiter(per_second: f64) -> Limiter {
-    let period = Duration::from_secs_f64(1.0 / per_second.max(0.001)).max(Duration::from_nanos(1));
-    // A fiftieth of a second's worth at once: enough to fill claims, and hardly seen in any second.
-    let burst = NonZeroU32::new((per_second / 50.0) as u32).unwrap_or(NonZeroU32::MIN);
+/// Parts of a message that the limiter counts, so that a burst need not be a whole number.
+const CELLS: NonZeroU32 = NonZeroU32::MIN.saturating_add(15);
+
+/// `spare` is this process's part of the headroom. Half of it lets somebody who was late catch up; the other half is for what
+/// bunches on the way, so that no second has more at the provider than it allows.
+fn limiter(per_second: f64, spare: f64) -> Limiter {
+    let cells = f64::from(CELLS.get());
+    let period = Duration::from_secs_f64(1.0 / (per_second * cells).max(0.001)).max(Duration::from_nanos(1));
+    let burst = NonZeroU32::new(((1.0 + spare) / 2.0 * cells) as u32).map_or(CELLS, |burst| burst.max(CELLS));
     let quota = Quota::with_period(period).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(burst);
     RateLimiter::direct(quota)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_was_not_needed_serves_the_next_claim_and_is_no_second_one_later() {
+        let rate = SenderRate::new(1, 0.0);
+        assert_eq!(rate.try_take(5), Ok(1));
+        assert!(rate.try_take(5).is_err());
+        rate.put_back(1);
+        rate.lock().spare.1 += Duration::from_secs(1);
+        assert_eq!(rate.try_take(5), Ok(1), "put back just now");
+        rate.put_back(1);
+        rate.lock().spare.1 -= Duration::from_secs(2);
+        assert!(rate.try_take(5).is_err(), "the limiter has had the time to make a new one");
+    }
+
+    #[test]
+    fn a_burst_is_never_less_than_one_message_nor_more_than_half_of_the_headroom() {
+        let burst = |rate: &SenderRate| rate.try_take(1_000).unwrap();
+        assert_eq!(burst(&SenderRate::new(80, 0.0)), 1);
+        assert_eq!(burst(&SenderRate::new(80, 0.05)), 2);
+        assert!((25..=26).contains(&burst(&SenderRate::new(1_000, 0.05))), "and what has come meanwhile");
+    }
 }

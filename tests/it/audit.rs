@@ -212,9 +212,8 @@ async fn attempts(fleet: &Fleet) -> BTreeMap<AttemptId, (bool, i64)> {
         .collect()
 }
 
-/// The most messages in any second.
-pub fn busiest_second(ledger: &[Line]) -> usize {
-    let mut times: Vec<i64> = ledger.iter().map(|line| line.received_us).collect();
+/// The most of these moments (in microseconds) in any second.
+pub fn busiest_second(mut times: Vec<i64>) -> usize {
     times.sort_unstable();
     let mut first = 0;
     let mut most = 0;
