@@ -126,7 +126,9 @@ impl House {
         }
         variables.extend(place.variables.clone());
         let place = Place { variables, ..place.clone() };
-        let settings = Settings::load(&place, Needs::ALL)?;
+        let mut settings = Settings::load(&place, Needs::ALL)?;
+        // Real systems' exchanges are left alone.
+        settings.sources.dir = None;
         telemetry::begin_logging(&settings.log)?;
         let pools = open(&settings)?;
         db::migrate(&pools.ops).await?;
