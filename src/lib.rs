@@ -1,5 +1,46 @@
 //! Recado delivers a shop's order and shipping notifications on WhatsApp: only to people who confirmed that they want
 //! them, once, in time, at the pace that the provider allows, and with proof.
+//!
+//! # The way of one event
+//!
+//! 1. [`worker::intake`] takes it from RabbitMQ ([`worker::broker`]) in a batch and has it read ([`worker::reading`]): bytes become a
+//!    [`domain::event`], by [`domain::source`] if a shop publishes in a shape of its own.
+//! 2. [`domain::plan`] says what it leads to: messages of the catalogue ([`domain::template`]) with every value filled in, or why none.
+//! 3. [`db::inbox`] records it (T1); then it is acknowledged. What cannot be used is kept there with its bytes and the reason.
+//! 4. [`worker::dispatch`] has a slot and a token of [`worker::rate`] in hand and claims (T2, [`db::dispatch`]): one statement decides
+//!    what goes, waits or ends, from consent, pace and order as they stand on rows that it locked.
+//! 5. [`provider::meta`] makes the request, and the answer an outcome; [`domain::notification::after`] says what follows it.
+//! 6. [`worker::settling`] writes that (T3, [`db::settle`]), and frees the slot only then.
+//! 7. The provider reports to a door of [`http`](crate::http), which verifies and stores ([`db::webhooks`]).
+//!    [`worker::receipts`] applies it (T4, [`db::receipts`]): what became of messages, what people wrote ([`domain::consent`],
+//!    [`domain::ledger`]), what has to stop ([`db::holds`]).
+//! 8. [`worker::outbox`] tells the shop. [`worker::upkeep`] ends what nobody else ends, and judges doubts ([`domain::doubt`]);
+//!    [`worker::fleet`] divides the rate among the processes.
+//!
+//! Whoever wants to know asks [`cli::why`] or [`http::notifications`](crate::http::notifications); both tell a [`domain::story`].
+//!
+//! # Who may know whom
+//!
+//! ```text
+//!             domain      ← knows nobody
+//!            ↗   ↑   ↖
+//!    provider    db    config
+//!        ↑    ↗  ↑
+//!      worker   http          sim  ← knows none of ours
+//!           ↖   ↑   ↗
+//!              cli            ← knows everybody, once
+//! ```
+//!
+//! - [`domain`] and [`provider`] are pure: no `async`, no socket, no clock, no randomness. Time and chance are arguments.
+//! - Only [`db`] contains SQL. One verb is one statement or one transaction.
+//! - Only [`worker::dispatch`] speaks to a provider's send endpoint. One attempt is at most one request.
+//! - Only [`worker::intake`], [`worker::outbox`] and the commands speak to RabbitMQ, through [`worker::broker`].
+//! - [`worker`] and [`http`](crate::http) do not know each other: they meet in Postgres. A loop may be woken; it is never told anything.
+//! - Only [`clock`] asks for the wall's time. SQL asks `recado_now()`, which a test can set.
+//! - [`sim`] is another reading of the provider's documents and imports nothing of the product, so that two readings must agree.
+//! - No setting is read but in [`config`](crate::config), no metric is named but in [`telemetry`], and the process ends as
+//!   [`lifecycle`] says.
+//! - A [`domain::phone::Phone`] prints masked. No phone, name, text, token or body is in a log, a metric or a panic.
 
 pub mod cli;
 pub mod clock;

@@ -21,7 +21,9 @@ pub struct NotBegun(String);
 /// # Errors
 /// If logging was started already.
 pub fn begin_logging(log: &Log) -> Result<(), NotBegun> {
-    let filter = EnvFilter::try_new(&log.level).map_err(|error| NotBegun(format!("log.level: {error}")))?;
+    // lapin logs a returned message whole, with the phone and the name in it.
+    let level = format!("{},lapin::returned_messages=off", log.level);
+    let filter = EnvFilter::try_new(level).map_err(|error| NotBegun(format!("log.level: {error}")))?;
     let registry = tracing_subscriber::registry().with(filter);
     let begun = match log.format {
         LogFormat::Text => {

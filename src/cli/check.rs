@@ -26,7 +26,7 @@ pub struct Args {
     settings: bool,
 }
 
-pub fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
+pub fn run(place: &Place, args: &Args) -> anyhow::Result<ExitCode> {
     let needs = if args.templates { Needs { templates: true, ..Needs::NOTHING } } else { Needs::ALL };
     let mut settings = config::Settings::load(place, needs)?;
     if args.settings {
@@ -81,7 +81,12 @@ mod tests {
     use crate::domain::template::{shipped_events, shipped_messages};
 
     fn settings() -> Settings {
-        Settings { senders: vec!["shop".into()], default_language: "es".into(), default_zone: "UTC".into(), ..Settings::default() }
+        Settings {
+            senders: vec!["shop".into()],
+            default_language: "es".into(),
+            default_zone: "UTC".into(),
+            ..Settings::default()
+        }
     }
 
     #[test]

@@ -121,7 +121,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Run(args) => run::run(&place, args).await,
         Command::Migrate(args) => schema::run(&place, args).await,
-        Command::Check(args) => check::run(&place, args),
+        Command::Check(args) => check::run(&place, &args),
         Command::Publish(args) => broker::publish(&place, args).await,
         Command::ReplayRejected(args) => broker::replay(&place, args).await,
         Command::Topology(args) => broker::topology(&place, args).await,

@@ -46,7 +46,7 @@ pub enum Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Error {
-        match error.as_database_error().and_then(|e| e.code()) {
+        match error.as_database_error().and_then(sqlx::error::DatabaseError::code) {
             Some(code) if code.starts_with("22") || code.starts_with("23") => Error::Data { code: code.into_owned() },
             _ => Error::Outage(error),
         }

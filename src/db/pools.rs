@@ -68,7 +68,7 @@ pub fn connect(url: &str, sizes: Sizes, clock: &Clock) -> Result<Pools, Error> {
     let options = limited(sizes.statement_timeout);
     // The hot statements look rows up by key, whatever the statistics say: a plan that reads a whole table because it was
     // small or never analysed when the statement was prepared would stay for as long as the connection does.
-    let by_key = [("enable_seqscan", "off"), ("plan_cache_mode", "force_generic_plan")];
+    let by_key = [("enable_seqscan", "off"), ("enable_bitmapscan", "off"), ("plan_cache_mode", "force_generic_plan")];
     let looped = [("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
     let dispatch = options.clone().application_name("recado dispatch").options(by_key).options(looped);
     let pool = |options: PgConnectOptions, size| pool(options, size, sizes.acquire_timeout, clock);

@@ -38,8 +38,7 @@ impl QuietHours {
         let mut quiet: Vec<(Timestamp, Timestamp)> =
             zones.iter().flat_map(|zone| self.nights(zone, now, expires_at)).collect();
         quiet.sort_unstable();
-        // Not `clamp`, which lets NaN pass.
-        let share = spread.max(0.0).min(1.0);
+        let share = if spread.is_nan() { 0.0 } else { spread.clamp(0.0, 1.0) };
         let shift = SignedDuration::try_from(self.spread.mul_f64(share)).unwrap_or_default();
         let merged = merge(&quiet);
         let later: Vec<_> = merged.iter().map(|(s, e)| (*s, e.checked_add(shift).unwrap_or(Timestamp::MAX))).collect();

@@ -288,17 +288,15 @@ pub fn text_headers(properties: &BasicProperties) -> Vec<(String, String)> {
         .inner()
         .iter()
         .filter_map(|(name, value)| {
-            let text = match value {
-                AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec()).ok()?,
-                AMQPValue::ShortString(text) => text.to_string(),
-                AMQPValue::Boolean(yes) => yes.to_string(),
-                AMQPValue::LongInt(n) => n.to_string(),
-                AMQPValue::LongLongInt(n) => n.to_string(),
-                AMQPValue::Timestamp(seconds) => {
-                    jiff::Timestamp::from_second(i64::try_from(*seconds).ok()?).ok()?.to_string()
-                }
-                _ => return None,
-            };
+            let seconds = |at: &u64| jiff::Timestamp::from_second(i64::try_from(*at).ok()?).ok();
+            let text = value
+                .as_long_string()
+                .and_then(|text| String::from_utf8(text.as_bytes().to_vec()).ok())
+                .or_else(|| value.as_short_string().map(ToString::to_string))
+                .or_else(|| value.as_bool().map(|yes| yes.to_string()))
+                .or_else(|| value.as_long_int().map(|n| n.to_string()))
+                .or_else(|| value.as_long_long_int().map(|n| n.to_string()))
+                .or_else(|| value.as_timestamp().as_ref().and_then(seconds).map(|at| at.to_string()))?;
             Some((name.to_string(), text))
         })
         .collect()

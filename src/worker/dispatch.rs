@@ -232,7 +232,7 @@ impl Dispatcher {
             match db::senders::check_timeline(&self.pool).await {
                 Ok(_) => return,
                 Err(error) => {
-                    tracing::warn!(sender = %self.name, %error, "dispatch.waits: the database is out of reach")
+                    tracing::warn!(sender = %self.name, %error, "dispatch.waits: the database is out of reach");
                 }
             }
             pause = (pause * 2).min(Duration::from_secs(5));

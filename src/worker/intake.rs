@@ -74,7 +74,7 @@ impl Intake {
                 Ok(()) => break,
                 Err(error @ broker::Error::OtherQueue { .. }) => return Err(error),
                 Err(error) => {
-                    tracing::warn!(queue = self.queue_name(), %error, "intake.interrupted: it will come back")
+                    tracing::warn!(queue = self.queue_name(), %error, "intake.interrupted: it will come back");
                 }
             }
             pauses.pause(life.soft()).await;

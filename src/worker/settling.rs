@@ -49,6 +49,8 @@ pub async fn run(pool: PgPool, rules: Rules, stuck: Flag, nudge: Nudge, mut resu
         }
         let (pool, rules, stuck, nudge) = (pool.clone(), rules.clone(), stuck.clone(), nudge.clone());
         writing.spawn(async move {
+            // By key, as everybody locks them who writes many at once.
+            batch.sort_unstable_by_key(|result| result.settlement.attempt);
             let (settlements, slots): (Vec<_>, Vec<_>) =
                 batch.into_iter().map(|result| (result.settlement, result.slot)).unzip();
             write(&pool, &rules, &stuck, &nudge, &settlements).await;

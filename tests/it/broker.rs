@@ -179,11 +179,11 @@ async fn what_is_no_event_is_kept_with_its_reason_and_stops_nobody() {
                 fleet.count("select count(*) from rejected_events").await == expected
             })
             .await;
-            let kept: Vec<(Vec<u8>, String, Vec<u8>, i64, bool)> =
-                sqlx::query_as("select body_hash, reason, body, size, whole from rejected_events")
-                    .fetch_all(&fleet.pool)
-                    .await
-                    .expect("the rejected");
+            type Kept = (Vec<u8>, String, Vec<u8>, i64, bool);
+            let kept: Vec<Kept> = sqlx::query_as("select body_hash, reason, body, size, whole from rejected_events")
+                .fetch_all(&fleet.pool)
+                .await
+                .expect("the rejected");
             for (body, reason) in poisons {
                 let hash = Sha256::digest(&body).to_vec();
                 let (_, said, bytes, size, whole) = kept.iter().find(|row| row.0 == hash).unwrap_or_else(|| {

@@ -32,27 +32,23 @@ async fn a_process_killed_three_hundred_times_loses_nothing_and_repeats_nothing_
 async fn killed_at_steps(times: usize, events: usize) -> Audit {
     let mut chance = Chance::new(seed());
     let mut last = Audit::default();
-    Fleet::run(
-        "crash_steps",
-        |plan| hurry(plan),
-        async |fleet| {
-            for round in 0..times {
-                for step in STEPS {
-                    let orders: Vec<_> = (0..events).map(|i| order(&format!("{step}-{round}-{i}"), i)).collect();
-                    fleet.publish(&orders).await;
-                    // Few steps are passed often: events come in batches, results too.
-                    let most = if matches!(step, "received" | "recorded" | "settled") { 2 } else { 6 };
-                    let crash = format!("{step}:{}", 1 + chance.below(most));
-                    println!("dying at {crash}");
-                    let no = fleet.spawn(&[("RECADO_CRASH", &crash)]);
-                    if fleet.ended(no, chance.millis(2_000, 4_000)).await.is_none() {
-                        fleet.kill(no).await;
-                    }
+    Fleet::run("crash_steps", hurry, async |fleet| {
+        for round in 0..times {
+            for step in STEPS {
+                let orders: Vec<_> = (0..events).map(|i| order(&format!("{step}-{round}-{i}"), i)).collect();
+                fleet.publish(&orders).await;
+                // Few steps are passed often: events come in batches, results too.
+                let most = if matches!(step, "received" | "recorded" | "settled") { 2 } else { 6 };
+                let crash = format!("{step}:{}", 1 + chance.below(most));
+                println!("dying at {crash}");
+                let no = fleet.spawn(&[("RECADO_CRASH", &crash)]);
+                if fleet.ended(no, chance.millis(2_000, 4_000)).await.is_none() {
+                    fleet.kill(no).await;
                 }
             }
-            last = recover(fleet).await;
-        },
-    )
+        }
+        last = recover(fleet).await;
+    })
     .await;
     last
 }
@@ -61,23 +57,19 @@ async fn killed_at_steps(times: usize, events: usize) -> Audit {
 async fn killed_at_moments(lives: usize, events: usize) -> Audit {
     let mut chance = Chance::new(seed());
     let mut last = Audit::default();
-    Fleet::run(
-        "crash_moments",
-        |plan| hurry(plan),
-        async |fleet| {
-            // So that there is always something on the wire.
-            fleet.sim.world().change_manners(|manners| (manners.latency_ms, manners.jitter_ms) = (20, 60));
-            for life in 0..lives {
-                let orders: Vec<_> = (0..events).map(|i| order(&format!("life-{life}-{i}"), i)).collect();
-                let no = fleet.spawn(&[]);
-                fleet.publish(&orders).await;
-                fleet.ready(no).await;
-                tokio::time::sleep(chance.millis(0, 500)).await;
-                fleet.kill(no).await;
-            }
-            last = recover(fleet).await;
-        },
-    )
+    Fleet::run("crash_moments", hurry, async |fleet| {
+        // So that there is always something on the wire.
+        fleet.sim.world().change_manners(|manners| (manners.latency_ms, manners.jitter_ms) = (20, 60));
+        for life in 0..lives {
+            let orders: Vec<_> = (0..events).map(|i| order(&format!("life-{life}-{i}"), i)).collect();
+            let no = fleet.spawn(&[]);
+            fleet.publish(&orders).await;
+            fleet.ready(no).await;
+            tokio::time::sleep(chance.millis(0, 500)).await;
+            fleet.kill(no).await;
+        }
+        last = recover(fleet).await;
+    })
     .await;
     last
 }

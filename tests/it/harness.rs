@@ -107,7 +107,8 @@ pub fn order(id: &str, n: usize) -> Value {
 }
 
 /// An event of the catalogue in `tests/fixtures/catalogue`.
-pub fn event(r#type: &str, id: &str, data: Value) -> Value {
+pub fn event(r#type: &str, id: &str, data: impl Into<Value>) -> Value {
+    let data: Value = data.into();
     json!({
         "specversion": "1.0",
         "id": id,

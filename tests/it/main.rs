@@ -34,4 +34,6 @@ mod shutdown;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
+mod tidy;
+#[cfg(test)]
 mod why;

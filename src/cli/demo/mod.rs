@@ -126,7 +126,9 @@ impl House {
         }
         variables.extend(place.variables.clone());
         let place = Place { variables, ..place.clone() };
-        let settings = Settings::load(&place, Needs::ALL)?;
+        let mut settings = Settings::load(&place, Needs::ALL)?;
+        // Real systems' exchanges are left alone.
+        settings.sources.dir = None;
         telemetry::begin_logging(&settings.log)?;
         let pools = open(&settings)?;
         db::migrate(&pools.ops).await?;
@@ -186,7 +188,7 @@ impl House {
     async fn once(&self) -> anyhow::Result<(ExitCode, String)> {
         const LIMIT: Duration = Duration::from_secs(45);
         let shop = self.shop().await?;
-        let mut story = Story::new(self.pools.ops.clone(), shop.source(), self.catalogue_note());
+        let mut story = Story::new(self.pools.ops.clone(), shop.source(), &self.catalogue_note());
         for who in shop.people().iter().filter(|person| person.consents) {
             self.consent(&person_phone(who), who.locale).await?;
         }
@@ -215,7 +217,7 @@ impl House {
     /// A shop that goes on until Ctrl-C.
     async fn go_on(&self, rate: f64, life: &Lifecycle) -> anyhow::Result<(ExitCode, String)> {
         let shop = self.shop().await?;
-        let mut story = Story::new(self.pools.ops.clone(), shop.source(), self.catalogue_note());
+        let mut story = Story::new(self.pools.ops.clone(), shop.source(), &self.catalogue_note());
         for who in shop.people().iter().filter(|person| person.consents) {
             self.consent(&person_phone(who), who.locale).await?;
         }

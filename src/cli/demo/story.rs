@@ -70,7 +70,7 @@ impl Score {
 }
 
 impl Story {
-    pub fn new(pool: PgPool, source: String, note: String) -> Story {
+    pub fn new(pool: PgPool, source: String, note: &str) -> Story {
         say(&format!("The shop {source} opens, with {note}."));
         Story {
             pool,

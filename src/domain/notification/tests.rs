@@ -72,10 +72,9 @@ fn a_message_is_tried_no_more_often_than_allowed() {
 fn a_busy_recipient_is_left_alone_for_powers_of_four() {
     let delay = |backoffs| {
         let busy = Outcome::Busy { whose: Whose::Recipient, hold: false, failure: failure(), wait: None };
-        match after(busy, Behind { backoffs, ..Behind::default() }, &POLICY, 0.5) {
-            Next::Pending { delay, lane: true, .. } => delay.as_secs(),
-            other => panic!("{other:?}"),
-        }
+        let next = after(busy, Behind { backoffs, ..Behind::default() }, &POLICY, 0.5);
+        let Next::Pending { delay, lane: true, .. } = next else { panic!("{next:?}") };
+        delay.as_secs()
     };
     assert_eq!([delay(0), delay(1), delay(2), delay(9)], [1, 4, 16, 1024]);
 }

@@ -5,7 +5,12 @@ use super::*;
 use crate::domain::template::{Settings, shipped_events, shipped_messages};
 
 fn settings() -> Settings {
-    Settings { senders: vec!["shop".into()], default_language: "en".into(), default_zone: "Europe/Madrid".into(), ..Settings::default() }
+    Settings {
+        senders: vec!["shop".into()],
+        default_language: "en".into(),
+        default_zone: "Europe/Madrid".into(),
+        ..Settings::default()
+    }
 }
 
 fn catalogue() -> Catalogue {

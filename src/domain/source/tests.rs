@@ -30,8 +30,12 @@ fn story(exchange: &str, key: &str, body: &str) -> (Event, String) {
     else {
         panic!("unwanted")
     };
-    let settings =
-        Settings { senders: vec!["shop".into()], default_language: "en".into(), default_zone: "Europe/Madrid".into(), ..Settings::default() };
+    let settings = Settings {
+        senders: vec!["shop".into()],
+        default_language: "en".into(),
+        default_zone: "Europe/Madrid".into(),
+        ..Settings::default()
+    };
     let catalogue = Catalogue::load(&shipped_messages(), &shipped_events(), &settings).unwrap();
     let Fate::Planned(planned) = plan(&event, &catalogue, now(), 0.0).unwrap().fate else { panic!("ignored") };
     let [message] = planned.as_slice() else { panic!("{} messages", planned.len()) };

@@ -6,7 +6,12 @@ use super::*;
 use crate::domain::{event::Event, expression, expression::Scope, expression::Zones};
 
 fn settings() -> Settings {
-    Settings { senders: vec!["shop".into()], default_language: "en".into(), default_zone: "Europe/Madrid".into(), ..Settings::default() }
+    Settings {
+        senders: vec!["shop".into()],
+        default_language: "en".into(),
+        default_zone: "Europe/Madrid".into(),
+        ..Settings::default()
+    }
 }
 
 fn shipped() -> Catalogue {

@@ -42,7 +42,8 @@ impl Receipts {
             self.revoke(&contacts, purpose, &evidence, message.at).await?;
         }
         if let [contact] = contacts.as_slice() {
-            contacts::learn(&self.pool, *contact, None, message.from.user_id.as_deref()).await?;
+            contacts::learn(&self.pool, *contact, message.from.wa_id.as_deref(), message.from.user_id.as_deref())
+                .await?;
         }
         let notification = match &message.answers {
             Some(answered) => inbound::answered(&self.pool, answered).await?,
