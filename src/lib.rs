@@ -11,13 +11,13 @@
 //!    what goes, waits or ends, from consent, pace and order as they stand on rows that it locked.
 //! 5. [`provider::meta`] makes the request, and the answer an outcome; [`domain::notification::after`] says what follows it.
 //! 6. [`worker::settling`] writes that (T3, [`db::settle`]), and frees the slot only then.
-//! 7. The provider reports to a door of [`http`](crate::http), which verifies and stores ([`db::webhooks`]).
+//! 7. The provider reports to a door of [`http`], which verifies and stores ([`db::webhooks`]).
 //!    [`worker::receipts`] applies it (T4, [`db::receipts`]): what became of messages, what people wrote ([`domain::consent`],
 //!    [`domain::ledger`]), what has to stop ([`db::holds`]).
 //! 8. [`worker::outbox`] tells the shop. [`worker::upkeep`] ends what nobody else ends, and judges doubts ([`domain::doubt`]);
 //!    [`worker::fleet`] divides the rate among the processes.
 //!
-//! Whoever wants to know asks [`cli::why`] or [`http::notifications`](crate::http::notifications); both tell a [`domain::story`].
+//! Whoever wants to know asks [`cli::why`] or [`http::notifications`]; both tell a [`domain::story`].
 //!
 //! # Who may know whom
 //!
@@ -35,10 +35,10 @@
 //! - Only [`db`] contains SQL. One verb is one statement or one transaction.
 //! - Only [`worker::dispatch`] speaks to a provider's send endpoint. One attempt is at most one request.
 //! - Only [`worker::intake`], [`worker::outbox`] and the commands speak to RabbitMQ, through [`worker::broker`].
-//! - [`worker`] and [`http`](crate::http) do not know each other: they meet in Postgres. A loop may be woken; it is never told anything.
+//! - [`worker`] and [`http`] do not know each other: they meet in Postgres. A loop may be woken; it is never told anything.
 //! - Only [`clock`] asks for the wall's time. SQL asks `recado_now()`, which a test can set.
 //! - [`sim`] is another reading of the provider's documents and imports nothing of the product, so that two readings must agree.
-//! - No setting is read but in [`config`](crate::config), no metric is named but in [`telemetry`], and the process ends as
+//! - No setting is read but in [`config`], no metric is named but in [`telemetry`], and the process ends as
 //!   [`lifecycle`] says.
 //! - A [`domain::phone::Phone`] prints masked. No phone, name, text, token or body is in a log, a metric or a panic.
 

@@ -65,9 +65,8 @@ async fn an_answer_that_proves_nothing_leaves_a_doubt_which_only_evidence_settle
                     assert_eq!((standing.attempt, standing.resends), (1, 0), "{name}");
                 }
             }
-            assert_eq!(fleet.ledger().len(), processed, "nothing was sent again");
 
-            // Later messages are heard of and these are not: now the silence means something.
+            // Later messages are heard of and these are not: now, if not before, the silence means something.
             fleet.publish(&(30..34).map(|n| order(&format!("later-{n}"), n)).collect::<Vec<_>>()).await;
             for (name, _, processed, _) in &cases {
                 if !*processed {

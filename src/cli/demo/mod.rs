@@ -1,6 +1,6 @@
 //! `recado demo`: the whole service on this machine against the simulator, with a shop that publishes through RabbitMQ.
 //!
-//! The service is the real one, as [`run::start`](super::run::start) makes it; only the provider is simulated and the waits are
+//! The service is the real one, as [`run::start`] makes it; only the provider is simulated and the waits are
 //! shorter. Here it is put together; [`shop`] publishes, [`story`] tells.
 
 mod shop;

@@ -59,7 +59,7 @@ fn a_confirmed_order_becomes_one_message_with_its_number() {
     assert_eq!(message.to.reveal(), "+34600111222");
     assert_eq!(message.subject.as_deref(), Some("order:R-77"));
     assert_eq!(message.expires_at.to_string(), "2026-03-02T22:00:00Z");
-    assert_eq!((message.grace.as_secs(), message.pending.as_secs()), (120, 86_400));
+    assert_eq!((message.grace.as_secs(), message.pending.as_secs()), (120, 7_200));
     assert!(message.quiet.is_empty());
     let text = catalogue.template("order_confirmed").unwrap().render_text("es", &message.filled);
     insta::assert_snapshot!(text);

@@ -39,13 +39,13 @@ async fn connections_are_cut_before_or_after_processing() {
 #[tokio::test]
 async fn what_stalls_is_processed_although_the_client_has_gone() {
     let shop = Shop::open().await;
-    shop.breaks(Script::next(1, Fault::Stall { ms: 50, process: true }));
+    shop.breaks(Script::next(1, Fault::Stall { ms: 1_500, process: true }));
     let impatient = shop
         .client
         .post(format!("{}/v25.0/{NUMBER}/messages", shop.sim.url()))
         .header("authorization", "Bearer sim-token")
         .header("content-type", "application/json")
-        .timeout(Duration::from_millis(5))
+        .timeout(Duration::from_millis(500))
         .body(shipping(ANA).to_string());
     assert!(impatient.send().await.expect_err("no answer in time").is_timeout());
     assert_eq!(shop.accepted_count(), 0);
