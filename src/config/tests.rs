@@ -92,7 +92,7 @@ fn a_whole_service_is_described_by_a_file_and_its_secrets() {
     variables.push(("RECADO_SENDERS__MAIN__RATE_PER_SECOND", "250"));
     let settings = desk.load(Needs::ALL, &variables).unwrap();
     let sender = settings.sender(None).unwrap();
-    let Provider::Meta(meta) = &sender.provider;
+    let meta = sender.meta().unwrap();
     assert_eq!((sender.name.as_str(), sender.rate_per_second), ("main", 250));
     assert_eq!(meta.phone_number_id, "106540352242922");
     assert_eq!(meta.base_url, "https://graph.facebook.com");
@@ -125,10 +125,14 @@ fn the_built_in_files_example_of_a_sender_is_right() {
     assert!(example.contains("app_secret_file"), "{example}");
     let desk = Desk::new();
     desk.write("recado.toml", &example.replace("/run/secrets/", "")).write("meta_app_secret", "app-secret\n");
-    let variables = [("RECADO_META_TOKEN", "EAAG-token"), ("RECADO_META_VERIFY_TOKEN", "verify-me")];
+    let variables = [
+        ("RECADO_META_TOKEN", "EAAG-token"),
+        ("RECADO_META_VERIFY_TOKEN", "verify-me"),
+        ("RECADO_TWILIO_AUTH_TOKEN", "12345"),
+    ];
     let settings = desk.load(Needs { senders: true, ..Needs::NOTHING }, &variables).unwrap();
     let sender = settings.sender(Some("main")).unwrap();
-    let Provider::Meta(meta) = &sender.provider;
+    let meta = sender.meta().unwrap();
     assert_eq!(meta.token.reveal(), Ok("EAAG-token"));
     assert_eq!(meta.app_secret.reveal(), Ok("app-secret"));
     assert_eq!(sender.daily, Some(Daily { portfolio: "shop".into(), limit: 2_000, share: 0.95 }));
