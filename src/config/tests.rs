@@ -244,8 +244,8 @@ keep_notifications = \"40 years\"
 #[test]
 fn settings_that_contradict_each_other_are_named_where_the_user_wrote() {
     assert_eq!(
-        mistakes("[dispatch]\nsend_timeout = \"30s\"\n", &[]),
-        "recado.toml:2: dispatch.send_timeout = \"30s\": must be shorter than dispatch.lease"
+        mistakes("[dispatch]\nconnect_timeout = \"10s\"\n", &[]),
+        "recado.toml:2: dispatch.connect_timeout = \"10s\": must be shorter than dispatch.send_timeout"
     );
     assert_eq!(
         mistakes("[broker]\nprefetch = 100\n", &[]),
@@ -261,6 +261,24 @@ fn settings_that_contradict_each_other_are_named_where_the_user_wrote() {
         "recado.toml:2: upkeep.keep_identities = \"30d\": must not be less than upkeep.keep_notifications, or a repeated \
          event would be sent again"
     );
+}
+
+#[test]
+fn a_lease_in_which_no_request_could_start_is_refused_with_the_cure() {
+    assert_eq!(
+        mistakes("[dispatch]\nlease = \"20s\"\n", &[]),
+        "recado.toml:2: dispatch.lease = \"20s\": must be at least twice dispatch.send_timeout (10s) and half a second: a request \
+         starts only while twice its time is left of the lease, so none ever would; write \"30s\", or lower dispatch.send_timeout"
+    );
+    assert_eq!(
+        mistakes("", &[("RECADO_DISPATCH__SEND_TIMEOUT", "15s")]),
+        "RECADO_DISPATCH__SEND_TIMEOUT: dispatch.send_timeout = \"15s\": dispatch.lease (30s) must be at least twice that and half \
+         a second: a request starts only while twice its time is left of the lease, so none ever would; write \"10s\", or raise \
+         dispatch.lease"
+    );
+    assert!(mistakes("[dispatch]\nlease = \"20400ms\"\n", &[]).contains("half a second"));
+    let desk = Desk::new();
+    desk.write("recado.toml", "[dispatch]\nlease = \"20500ms\"\n").load(Needs::NOTHING, &[]).unwrap();
 }
 
 #[test]
