@@ -305,6 +305,16 @@ create table workers (
   dispatches bool not null
 );
 
+-- The processes that take webhooks in. One that vanished may be where the provider still knocks, until another opens after it.
+create table doors (
+  worker uuid primary key,
+  -- Since when it has been there without a gap, and has turned away nothing that was genuine.
+  opened_at timestamptz not null,
+  seen_at timestamptz not null,
+  -- Set when it ended in order.
+  closed_at timestamptz
+);
+
 -- Which cluster and timeline wrote these rows: another one means a restore or a failover that may have lost commits.
 create table written_by (
   one bool primary key default true check (one),

@@ -21,6 +21,7 @@ use crate::{
         Flag, Nudge,
         broker::{Address, Topology},
         dispatch::{self, Dispatcher},
+        door::Door,
         fleet::{self, Fleet, Portfolio},
         intake::{self, Intake, Queue},
         outbox::{self, Publisher},
@@ -144,7 +145,16 @@ pub async fn start(
         }
     }
     if roles.contains(&Role::Http) {
-        return open_doors(settings, pools, &clock, life, stored, known).await.map(Some);
+        let door = Door {
+            worker,
+            pool: pools.ops.clone(),
+            every: settings.dispatch.heartbeat,
+            gone_after: settings.dispatch.gone_after,
+            turned_away: Flag::default(),
+        };
+        let address = open_doors(settings, pools, &clock, life, stored, door.turned_away.clone(), known).await?;
+        life.role("door", door.run(life.clone()));
+        return Ok(Some(address));
     }
     Ok(None)
 }
@@ -171,6 +181,7 @@ async fn open_doors(
     clock: &Clock,
     life: &Lifecycle,
     stored: Nudge,
+    turned_away: Flag,
     known: Known,
 ) -> anyhow::Result<SocketAddr> {
     let figures = Figures::begin()?;
@@ -180,6 +191,7 @@ async fn open_doors(
         senders: settings.senders.iter().map(|(name, sender)| (name.clone(), http::Secrets::of(sender))).collect(),
         limits: http::Limits::of(&settings.http),
         stored: Arc::new(move || stored.wake()),
+        turned_away: Arc::new(move || turned_away.set(true)),
         standing: Arc::new(known.standing(life.clone())),
     };
     let listen = |key: &'static str, at: SocketAddr| async move {
@@ -368,6 +380,7 @@ fn upkeep_rules(settings: &Settings) -> upkeep::Rules {
             later_attempts: settings.doubt.later_attempts as usize,
             max: settings.doubt.max,
         },
+        gone_after: settings.dispatch.gone_after,
         retry: retry(settings),
         settling: settling_rules(settings),
         keep_webhooks: settings.upkeep.keep_webhooks,

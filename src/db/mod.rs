@@ -9,6 +9,7 @@ pub mod consents;
 pub mod contacts;
 pub mod decisions;
 pub mod dispatch;
+pub mod doors;
 pub mod doubt;
 pub mod holds;
 pub mod inbound;

@@ -41,6 +41,8 @@ pub struct Doors {
     pub limits: Limits,
     /// Called when a webhook was stored: whoever applies them is to look.
     pub stored: Arc<dyn Fn() + Send + Sync>,
+    /// Called when a genuine webhook was not stored: the provider sends it again, but nobody knows when.
+    pub turned_away: Arc<dyn Fn() + Send + Sync>,
     /// How this process stands, apart from its database.
     pub standing: Arc<dyn Fn() -> Standing + Send + Sync>,
 }

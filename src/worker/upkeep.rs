@@ -24,6 +24,8 @@ pub struct Rules {
     pub tidy_every: Duration,
     pub batch: i64,
     pub patience: Patience,
+    /// A process that takes webhooks in has vanished if it was silent for this long.
+    pub gone_after: Duration,
     pub retry: Policy,
     pub settling: settling::Rules,
     pub keep_webhooks: Duration,
@@ -112,7 +114,13 @@ impl Upkeep {
 
     async fn settle_doubts(&mut self) -> Result<(), db::Error> {
         // Silence counts only if everything that had come by the last look is applied by now.
-        let (cases, now) = doubt::cases(&self.pool, self.mark, self.rules.batch).await?;
+        let terms = doubt::Terms {
+            mark: self.mark,
+            later_attempts: i64::try_from(self.rules.patience.later_attempts).unwrap_or(i64::MAX),
+            gone_after: self.rules.gone_after,
+            limit: self.rules.batch,
+        };
+        let (cases, now) = doubt::cases(&self.pool, terms).await?;
         self.mark = doubt::last_webhook(&self.pool).await?;
         for (attempt, case) in cases {
             match judge(&case, &self.rules.patience, now) {

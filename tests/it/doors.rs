@@ -69,7 +69,7 @@ async fn a_genuine_webhook_is_stored_byte_for_byte_and_answered_at_once() {
     }
     let stored = hall.webhooks().await;
     assert_eq!(stored, [("main".to_owned(), BODY.to_vec()), ("main".to_owned(), odd.to_vec())]);
-    assert_eq!(hall.nudges(), 2, "whoever applies webhooks was told of each");
+    assert_eq!((hall.nudges(), hall.turned_away()), (2, 0), "whoever applies webhooks was told of each");
 }
 
 #[tokio::test]
@@ -132,7 +132,9 @@ async fn what_cannot_be_stored_is_left_to_the_provider_to_repeat() {
     let answer = hall.webhook("main", BODY, &[&sign("app-secret", BODY)]).await;
     assert_problem(&answer, StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.header("retry-after").is_some());
+    assert_eq!(hall.turned_away(), 1, "whoever judges a silence has to know that one is on its way again");
     assert_problem(&hall.webhook("main", BODY, &[&sign("wrong", BODY)]).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(hall.turned_away(), 1, "a forger keeps no doubt from being settled");
 }
 
 #[tokio::test]

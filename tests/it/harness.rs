@@ -76,6 +76,7 @@ pub struct Fleet {
     broker: Connection,
     out: PathBuf,
     started: usize,
+    began: Instant,
 }
 
 /// An event that the broker has confirmed.
@@ -310,6 +311,7 @@ impl Fleet {
             broker,
             out,
             started: 0,
+            began: Instant::now(),
         };
         for template in catalogue.templates() {
             fleet.approve(template.name()).await;
@@ -531,16 +533,17 @@ impl Fleet {
         }
     }
 
-    /// The same, doubts included, while a few more people are written to: without later messages silence means nothing.
+    /// The same, doubts included, while a few more people are written to: without later messages silence means nothing. What a
+    /// process that was away may have missed has as long again to come, so all of it may take twice what it took so far.
     pub async fn settle(&mut self) {
-        let began = Instant::now();
+        let (began, limit) = (Instant::now(), PATIENCE + self.began.elapsed());
         self.quiet(PATIENCE, false).await;
         for round in 0.. {
             let doubts = self.count("select count(*) from notifications where state = 'in_doubt'").await;
             if doubts == 0 {
                 return;
             }
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > limit {
                 let unread = self.count("select count(*) from webhooks where applied_at is null").await;
                 let strays = self.count("select count(*) from stray_receipts").await;
                 let told = self.sim.world().counters().webhooks;

@@ -16,6 +16,8 @@ mod doctor;
 #[cfg(test)]
 mod doors;
 #[cfg(test)]
+mod doubt;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod fleet;

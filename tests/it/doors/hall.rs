@@ -42,6 +42,7 @@ pub struct Hall {
     metrics: String,
     client: Client,
     nudges: Arc<AtomicUsize>,
+    turned_away: Arc<AtomicUsize>,
     standing: Arc<Mutex<Standing>>,
     life: Lifecycle,
 }
@@ -98,7 +99,7 @@ impl Hall {
         }
 
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let nudges = Arc::new(AtomicUsize::new(0));
+        let (nudges, turned_away) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let standing =
             Arc::new(Mutex::new(Standing { broker_connected: Some(true), results_taken: true, stopping: false }));
         let secrets = |app: &[&str], verify: Option<&str>| Secrets {
@@ -124,6 +125,12 @@ impl Hall {
                     nudges.fetch_add(1, Ordering::SeqCst);
                 }
             }),
+            turned_away: Arc::new({
+                let turned_away = Arc::clone(&turned_away);
+                move || {
+                    turned_away.fetch_add(1, Ordering::SeqCst);
+                }
+            }),
             standing: Arc::new({
                 let standing = Arc::clone(&standing);
                 move || *standing.lock().unwrap()
@@ -137,7 +144,7 @@ impl Hall {
         let figures = Figures::begin().unwrap();
         life.role("metrics", http::serve(metrics_at, http::metrics(figures), life.clone()));
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
-        Hall { pools, url, name, address, metrics, client, nudges, standing, life }
+        Hall { pools, url, name, address, metrics, client, nudges, turned_away, standing, life }
     }
 
     pub async fn key(&self, role: Role) -> String {
@@ -161,6 +168,11 @@ impl Hall {
 
     pub fn nudges(&self) -> usize {
         self.nudges.load(Ordering::SeqCst)
+    }
+
+    /// How many genuine webhooks could not be kept.
+    pub fn turned_away(&self) -> usize {
+        self.turned_away.load(Ordering::SeqCst)
     }
 
     /// Where the doors are.

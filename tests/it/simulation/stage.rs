@@ -457,6 +457,7 @@ fn upkeep_rules() -> upkeep::Rules {
             later_attempts: 3,
             max: Duration::from_secs(24 * 3_600),
         },
+        gone_after: Duration::from_secs(20),
         retry: RETRY,
         settling: settling_rules(),
         keep_webhooks: Duration::from_secs(30 * 24 * 3_600),
