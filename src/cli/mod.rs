@@ -15,6 +15,7 @@ pub mod run;
 pub mod schema;
 pub mod sim;
 pub mod templates;
+pub mod upkeep;
 pub mod why;
 
 use std::{
@@ -80,6 +81,8 @@ enum Command {
     Cancel(decide::CancelArgs),
     /// Lets a notification try again.
     Retry(decide::RetryArgs),
+    /// Removes what is older than it has to be kept, or says what would go.
+    Upkeep(upkeep::Args),
     /// Asks the running service whether it is ready, for a container's health check.
     Healthcheck(healthcheck::Args),
     /// Shows everything on this machine, against the simulator.
@@ -135,6 +138,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Holds(args) => hold::list(&place, args).await,
         Command::Cancel(args) => decide::cancel(&place, args).await,
         Command::Retry(args) => decide::retry(&place, args).await,
+        Command::Upkeep(args) => upkeep::run(&place, args).await,
         Command::Healthcheck(args) => healthcheck::run(&place, args).await,
         Command::Demo(args) => demo::run(&place, args).await,
         Command::Sim(args) => sim::run(*args).await.map(|()| ExitCode::SUCCESS),

@@ -11,7 +11,7 @@ use super::{database, settings};
 use crate::{
     clock::Clock,
     config::{Needs, Place, Provider, Settings},
-    db::{Pools, dispatch::Pace, senders},
+    db::{Pools, dispatch::Pace, retention::Keep, senders},
     domain::{doubt::Patience, notification::Policy},
     http::{self, Doors},
     lifecycle::{Lifecycle, Vigil},
@@ -383,6 +383,18 @@ fn upkeep_rules(settings: &Settings) -> upkeep::Rules {
         gone_after: settings.dispatch.gone_after,
         retry: retry(settings),
         settling: settling_rules(settings),
-        keep_webhooks: settings.upkeep.keep_webhooks,
+        keep: keep(settings),
+    }
+}
+
+/// How long things are kept, by these settings.
+#[must_use]
+pub fn keep(settings: &Settings) -> Keep {
+    let of = &settings.upkeep;
+    Keep {
+        notifications: of.keep_notifications,
+        identities: of.keep_identities,
+        rejected: of.keep_rejected,
+        webhooks: of.keep_webhooks,
     }
 }

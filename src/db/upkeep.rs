@@ -1,10 +1,9 @@
-//! What has to be looked after: partitions, what is too old, and figures about it all.
-
-use std::time::Duration;
+//! What has to be looked after: partitions, what expires where nobody looks, and figures about it all. What is too old is
+//! `retention`'s.
 
 use sqlx::PgPool;
 
-use super::{Error, dispatch::millis};
+use super::Error;
 
 /// Makes this month's and the next month's partitions.
 ///
@@ -46,28 +45,6 @@ pub async fn expire_held(pool: &PgPool, limit: i64) -> Result<u64, Error> {
     .fetch_one(pool)
     .await?;
     Ok(ended.unsigned_abs())
-}
-
-/// Removes raw webhooks and receipts that matched nothing, once they are older than `keep`.
-///
-/// # Errors
-/// If the database does not take it.
-pub async fn tidy(pool: &PgPool, keep: Duration) -> Result<u64, Error> {
-    let webhooks = sqlx::query!(
-        "delete from webhooks where applied_at is not null and received_at < recado_now() - $1 * interval '1 ms'",
-        millis(keep) as _
-    )
-    .execute(pool)
-    .await?
-    .rows_affected();
-    let strays = sqlx::query!(
-        "delete from stray_receipts where received_at < recado_now() - $1 * interval '1 ms'",
-        millis(keep) as _
-    )
-    .execute(pool)
-    .await?
-    .rows_affected();
-    Ok(webhooks + strays)
 }
 
 /// How one sender stands.

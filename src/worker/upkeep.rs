@@ -8,7 +8,13 @@ use sqlx::PgPool;
 use super::{Nudge, settling};
 use crate::{
     clock::Clock,
-    db::{self, dispatch::Pace, doubt, holds, lanes, settle, upkeep},
+    db::{
+        self,
+        dispatch::Pace,
+        doubt, holds, lanes,
+        retention::{self, Keep, Removed},
+        settle, upkeep,
+    },
     domain::{
         doubt::{Patience, Verdict, judge},
         notification::{Behind, Failure, Outcome, Policy, after, reason},
@@ -28,7 +34,7 @@ pub struct Rules {
     pub gone_after: Duration,
     pub retry: Policy,
     pub settling: settling::Rules,
-    pub keep_webhooks: Duration,
+    pub keep: Keep,
 }
 
 /// The upkeep of this process.
@@ -87,9 +93,20 @@ impl Upkeep {
         if self.tidy_at.is_none_or(|due| due <= now) {
             self.tidy_at = Some(now + self.rules.tidy_every);
             upkeep::make_partitions(&self.pool).await?;
-            upkeep::tidy(&self.pool, self.rules.keep_webhooks).await?;
+            if self.tidy().await?.more {
+                self.tidy_at = Some(now);
+            }
         }
         Ok(())
+    }
+
+    /// Removes some of what is too old; the rest at the next step, so that nothing else waits for it.
+    async fn tidy(&self) -> Result<Removed, db::Error> {
+        let removed = retention::remove(&self.pool, &self.rules.keep, self.rules.batch).await?;
+        if !removed.months.is_empty() {
+            tracing::info!(months = ?removed.months, "upkeep.removed: notifications that are older than upkeep.keep_notifications");
+        }
+        Ok(removed)
     }
 
     /// A lease that ran out is an outcome like any other: unclear.

@@ -12,7 +12,7 @@ use recado::{
 };
 use uuid::Uuid;
 
-use crate::house::{ANA, House, PACE, RETRY, reported};
+use crate::house::{self, ANA, House, PACE, RETRY, reported};
 
 const MINUTE: u64 = 60;
 const GONE: Duration = Duration::from_secs(20);
@@ -30,7 +30,7 @@ fn upkeep(house: &House) -> Upkeep {
         gone_after: GONE,
         retry: RETRY,
         settling: settling::Rules { batch: 100, linger: Duration::ZERO, pace: PACE },
-        keep_webhooks: Duration::from_secs(8 * 24 * 60 * MINUTE),
+        keep: house::KEEP,
     };
     Upkeep::new(house.pools.ops.clone(), rules, house.clock.clone(), Nudge::default())
 }

@@ -32,6 +32,8 @@ mod proxy;
 #[cfg(test)]
 mod receipts;
 #[cfg(test)]
+mod retention;
+#[cfg(test)]
 mod shutdown;
 #[cfg(test)]
 mod simulation;

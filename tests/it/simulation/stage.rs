@@ -460,7 +460,7 @@ fn upkeep_rules() -> upkeep::Rules {
         gone_after: Duration::from_secs(20),
         retry: RETRY,
         settling: settling_rules(),
-        keep_webhooks: Duration::from_secs(30 * 24 * 3_600),
+        keep: crate::house::KEEP,
     }
 }
 
