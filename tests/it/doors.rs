@@ -373,4 +373,9 @@ async fn prometheus_is_told_at_a_door_of_its_own() {
     let figures = hall.metrics().await;
     assert!(figures.contains("recado_webhooks_total{sender=\"main\",answer=\"bad_signature\"}"), "{figures}");
     assert_problem(&hall.get("/metrics").await, StatusCode::NOT_FOUND);
+    assert_eq!(hall.get_inside("/healthz").await.status, StatusCode::OK);
+    assert_eq!(hall.get_inside("/readyz").await.json(), hall.get("/readyz").await.json());
+    for outside in ["/v1/notifications", "/webhooks/main"] {
+        assert_problem(&hall.get_inside(outside).await, StatusCode::NOT_FOUND);
+    }
 }

@@ -140,9 +140,9 @@ impl Hall {
         let listen = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (at, metrics_at) = (listen().await, listen().await);
         let (address, metrics) = (at.local_addr().unwrap().to_string(), metrics_at.local_addr().unwrap().to_string());
-        life.role("http", http::serve(at, http::router(doors), life.clone()));
+        life.role("http", http::serve(at, http::router(doors.clone()), life.clone()));
         let figures = Figures::begin().unwrap();
-        life.role("metrics", http::serve(metrics_at, http::metrics(figures), life.clone()));
+        life.role("metrics", http::serve(metrics_at, http::inside(figures, doors), life.clone()));
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
         Hall { pools, url, name, address, metrics, client, nudges, turned_away, standing, life }
     }
@@ -243,6 +243,11 @@ impl Hall {
 
     pub async fn webhooks(&self) -> Vec<(String, Vec<u8>)> {
         sqlx::query_as("select sender, body from webhooks order by id").fetch_all(&self.pools.ops).await.unwrap()
+    }
+
+    /// At the door for whoever supervises.
+    pub async fn get_inside(&self, path: &str) -> Answer {
+        answer(self.client.get(format!("http://{}{path}", self.metrics))).await
     }
 
     pub async fn metrics(&self) -> String {
