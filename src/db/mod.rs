@@ -21,6 +21,7 @@ pub mod outbox;
 pub mod pools;
 pub mod progress;
 pub mod receipts;
+pub mod rejected;
 pub mod retention;
 pub mod senders;
 pub mod settle;

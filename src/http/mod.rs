@@ -9,6 +9,7 @@ mod health;
 pub mod holds;
 pub mod notifications;
 mod problem;
+mod rejected;
 mod serving;
 mod webhooks;
 
@@ -118,6 +119,7 @@ pub fn router(doors: Doors) -> Router {
     let api = Router::new()
         .route("/v1/notifications", get(notifications::list))
         .route("/v1/notifications/{id}", get(notifications::one))
+        .route("/v1/rejected-events", get(rejected::list))
         .route("/v1/holds", get(holds::list).post(holds::place))
         .route("/v1/holds/{id}", delete(holds::release))
         .layer(DefaultBodyLimit::max(limits.api_body))

@@ -34,6 +34,8 @@ mod proxy;
 #[cfg(test)]
 mod receipts;
 #[cfg(test)]
+mod rejected;
+#[cfg(test)]
 mod retention;
 #[cfg(test)]
 mod shutdown;

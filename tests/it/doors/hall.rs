@@ -286,6 +286,24 @@ impl Hall {
         id
     }
 
+    /// The `n`-th event that could not be used, for this reason.
+    pub async fn rejected(&self, n: u128, reason: &str, body: &str) -> Uuid {
+        let id = Uuid::from_u128(n);
+        sqlx::query(
+            "insert into rejected_events (id, reason, detail, exchange, routing_key, headers, content_type, size, body_hash, body, whole)
+             values ($1, $2, 'What is wrong.', 'shop.events', 'order.confirmed', '{\"x-trace\": \"7\"}', 'application/json', $3, $4, $5, true)",
+        )
+        .bind(id)
+        .bind(reason)
+        .bind(i64::try_from(body.len()).unwrap())
+        .bind(n.to_be_bytes().as_slice())
+        .bind(body.as_bytes())
+        .execute(&self.pools.ops)
+        .await
+        .unwrap();
+        id
+    }
+
     /// Its first attempt, which ended so and left the notification in the state that follows.
     pub async fn attempt(&self, id: Uuid, outcome: &str, detail: Option<&str>) {
         let (state, reason, message_id) = match outcome {
