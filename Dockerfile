@@ -6,7 +6,7 @@ WORKDIR /src
 ENV SQLX_OFFLINE=true
 
 # The dependencies alone: this layer is built again only when Cargo.lock changes.
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 RUN mkdir -p src tests/it \
     && echo 'fn main() {}' | tee src/main.rs > tests/it/main.rs \
     && touch src/lib.rs \

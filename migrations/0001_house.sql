@@ -44,8 +44,9 @@ create table contacts (
   -- Somebody who is forgotten, or known as another contact since: the ledger's chain is all that stays.
   erased_at timestamptz,
   merged_into bigint references contacts,
-  constraint phone_or_user_id_known check (phone is not null or user_id is not null or erased_at is not null or merged_into is not null),
-  constraint nobody_known_if_erased check (erased_at is null or phone is null and wa_id is null and user_id is null)
+  constraint phone_or_user_id_known check (phone is not null or user_id is not null),
+  -- What stands instead of the number then is none.
+  constraint nobody_known_if_erased check (erased_at is null or phone like 'erased:%' and wa_id is null and user_id is null)
 ) with (fillfactor = 80);
 create index contacts_by_wa_id on contacts (wa_id) where wa_id is not null;
 create index contacts_by_user_id on contacts (user_id) where user_id is not null;
@@ -190,6 +191,8 @@ create table inbox (
 create index inbox_by_journey on inbox (journey_key, journey, stage) where journey_key is not null;
 create index inbox_by_subject on inbox (subject) where subject is not null;
 create index inbox_by_contact on inbox (contact_id) where contact_id is not null;
+-- For what is too old; events come in by time, so this costs them next to nothing.
+create index inbox_by_age on inbox using brin (received_at) with (pages_per_range = 64, autosummarize = on);
 
 create table inbox_conflicts (
   source text not null,
@@ -199,6 +202,7 @@ create table inbox_conflicts (
   received_at timestamptz not null default recado_now(),
   primary key (source, id, body_hash)
 );
+create index inbox_conflicts_by_age on inbox_conflicts using brin (received_at) with (pages_per_range = 64, autosummarize = on);
 
 create table rejected_events (
   id uuid primary key,
@@ -366,7 +370,58 @@ begin
                 when 'attempts' then ' with (fillfactor = 80)' else '' end);
   end loop;
   return true;
+exception when check_violation then
+  -- Nobody made them before the month began, and its first rows went to the default partitions: there they stay.
+  return false;
 end
+$$;
+
+-- The months, as in the names of partitions, that were over `before` that time; and whether something in them is unfinished.
+create function old_months(before timestamptz) returns table (month text, unfinished bool) language plpgsql stable
+as $$
+begin
+  for month in
+    select substr(c.relname, 15) from pg_inherits i join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = 'notifications'::regclass and c.relname ~ '^notifications_\d{4}_\d{2}$'
+      and (to_timestamp(substr(c.relname, 15), 'YYYY_MM')::timestamp + interval '1 month') at time zone 'UTC' <= before
+    order by 1
+  loop
+    -- Each of the four asks a partial index that is empty once the month is done.
+    execute format('select exists (select from %1$I where state = ''pending'' and waiting_on is null)
+      or exists (select from %1$I where waiting_on is not null) or exists (select from %1$I where state = ''sending'')
+      or exists (select from %1$I where state = ''in_doubt'')', 'notifications_' || month) into unfinished;
+    return next;
+  end loop;
+end
+$$;
+
+-- Drops one of a month's partitions, if nobody has its table in hand: who is at work there waits a tenth of a second at most. Says
+-- whether it is gone.
+create function drop_partition(base text, month text) returns bool language plpgsql
+set lock_timeout = '100ms'
+as $$
+begin
+  execute format('drop table if exists %I', base || '_' || month);
+  return true;
+exception when lock_not_available then
+  return false;
+end
+$$;
+
+-- Forgets identities (and their conflicts) that are older than `before`, at most so many; by their age, whatever the planner thinks.
+create function forget_identities(before timestamptz, most bigint) returns bigint language sql
+set enable_seqscan = off
+as $$
+  with gone as (
+    delete from inbox where ctid = any (array(select ctid from inbox where received_at < before limit most)) returning 1
+  ) select count(*) from gone
+$$;
+create function forget_conflicts(before timestamptz, most bigint) returns bigint language sql
+set enable_seqscan = off
+as $$
+  with gone as (
+    delete from inbox_conflicts where ctid = any (array(select ctid from inbox_conflicts where received_at < before limit most)) returning 1
+  ) select count(*) from gone
 $$;
 
 create table template_states (
@@ -407,6 +462,16 @@ create table workers (
   started_at timestamptz not null default clock_timestamp(),
   seen_at timestamptz not null default clock_timestamp(),
   dispatches bool not null
+);
+
+-- The processes that take webhooks in. One that vanished may be where the provider still knocks, until another opens after it.
+create table doors (
+  worker uuid primary key,
+  -- Since when it has been there without a gap, and has turned away nothing that was genuine.
+  opened_at timestamptz not null,
+  seen_at timestamptz not null,
+  -- Set when it ended in order.
+  closed_at timestamptz
 );
 
 -- Which cluster and timeline wrote these rows: another one means a restore or a failover that may have lost commits.

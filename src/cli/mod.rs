@@ -12,10 +12,12 @@ pub mod forms;
 pub mod healthcheck;
 pub mod hold;
 pub mod keys;
+pub mod rejected;
 pub mod run;
 pub mod schema;
 pub mod sim;
 pub mod templates;
+pub mod upkeep;
 pub mod why;
 
 use std::{
@@ -57,6 +59,8 @@ enum Command {
     Check(check::Args),
     /// Publishes an event to RabbitMQ.
     Publish(broker::PublishArgs),
+    /// Shows the events that could not be used.
+    Rejected(rejected::Args),
     /// Runs rejected events again, after the cause is mended.
     ReplayRejected(broker::ReplayArgs),
     /// Declares the exchanges and queues, as `run` does by itself: for producers that are there first.
@@ -81,6 +85,8 @@ enum Command {
     Cancel(decide::CancelArgs),
     /// Lets a notification try again.
     Retry(decide::RetryArgs),
+    /// Removes what is older than it has to be kept, or says what would go.
+    Upkeep(upkeep::Args),
     /// Asks the running service whether it is ready, for a container's health check.
     Healthcheck(healthcheck::Args),
     /// Shows everything on this machine, against the simulator.
@@ -124,6 +130,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate(args) => schema::run(&place, args).await,
         Command::Check(args) => check::run(&place, &args),
         Command::Publish(args) => broker::publish(&place, args).await,
+        Command::Rejected(args) => rejected::run(&place, args).await,
         Command::ReplayRejected(args) => broker::replay(&place, args).await,
         Command::Topology(args) => broker::topology(&place, args).await,
         Command::Doctor(args) => doctor::run(&place, args).await,
@@ -136,6 +143,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Holds(args) => hold::list(&place, args).await,
         Command::Cancel(args) => decide::cancel(&place, args).await,
         Command::Retry(args) => decide::retry(&place, args).await,
+        Command::Upkeep(args) => upkeep::run(&place, args).await,
         Command::Healthcheck(args) => healthcheck::run(&place, args).await,
         Command::Demo(args) => demo::run(&place, args).await,
         Command::Sim(args) => sim::run(*args).await.map(|()| ExitCode::SUCCESS),

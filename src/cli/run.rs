@@ -11,7 +11,7 @@ use super::{database, settings};
 use crate::{
     clock::Clock,
     config::{Needs, Place, Provider, Settings},
-    db::{Pools, dispatch::Pace, senders},
+    db::{Pools, dispatch::Pace, retention::Keep, senders},
     domain::{doubt::Patience, notification::Policy},
     http::{self, Doors},
     lifecycle::{Lifecycle, Vigil},
@@ -21,6 +21,7 @@ use crate::{
         Flag, Nudge,
         broker::{Address, Topology},
         dispatch::{self, Dispatcher},
+        door::Door,
         fleet::{self, Fleet, Portfolio},
         intake::{self, Intake, Queue},
         outbox::{self, Publisher},
@@ -93,7 +94,7 @@ pub async fn start(
     let address = address(settings)?;
     let forms = super::forms::load(settings)?;
 
-    let mut known = Known { connected: None, stuck: Vec::new() };
+    let mut known = Known::default();
     if roles.contains(&Role::Dispatch) {
         let fleet = fleet(settings, pools, &clock, &nudge, &ids, worker)?;
         let dispatchers = fleet.dispatchers.clone();
@@ -132,14 +133,16 @@ pub async fn start(
             reconnect_after: settings.broker.reconnect_after,
             reconnect_cap: settings.broker.reconnect_cap,
         };
-        let publisher = Publisher { worker, pool: pools.ops.clone(), rules };
+        let connected = Flag::default();
+        known.connected.push(connected.clone());
+        let publisher = Publisher { worker, pool: pools.ops.clone(), rules, connected };
         life.role("outbox", publisher.run(life.clone()));
     }
     if roles.contains(&Role::Intake) {
         for queue in [Queue::Events, Queue::Dead] {
             let connected = Flag::default();
             if queue == Queue::Events {
-                known.connected = Some(connected.clone());
+                known.connected.push(connected.clone());
             }
             let intake = Intake {
                 queue,
@@ -153,58 +156,71 @@ pub async fn start(
             life.role("intake", intake.run(life.clone()));
         }
     }
-    if roles.contains(&Role::Http) {
-        let public = super::forms::public(settings, &ids, forms);
-        return open_doors(settings, pools, &clock, life, stored, known, public).await.map(Some);
+    let turned_away = Flag::default();
+    let public = super::forms::public(settings, &ids, forms);
+    let doors = Doors { public, ..doors(settings, pools, &clock, life, stored, turned_away.clone(), known) };
+    let inside = listen("http.metrics_listen", settings.http.metrics_listen).await?;
+    tracing::info!(address = %inside.local_addr()?, "http.listening: metrics and health");
+    life.role("metrics", http::serve(inside, http::inside(Figures::begin()?, doors.clone()), life.clone()));
+    if !roles.contains(&Role::Http) {
+        return Ok(None);
     }
-    Ok(None)
+    let outside = listen("http.listen", settings.http.listen).await?;
+    let address = outside.local_addr()?;
+    tracing::info!(%address, "http.listening");
+    life.role("http", http::serve(outside, http::router(doors), life.clone()));
+    let door = Door {
+        worker,
+        pool: pools.ops.clone(),
+        every: settings.dispatch.heartbeat,
+        gone_after: settings.dispatch.gone_after,
+        turned_away,
+    };
+    life.role("door", door.run(life.clone()));
+    Ok(Some(address))
+}
+
+async fn listen(key: &'static str, at: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(at).await.map_err(|error| anyhow::anyhow!("{key}: {at} cannot be listened on: {error}"))
 }
 
 /// What the loops know of how the process stands.
+#[derive(Default)]
 struct Known {
-    connected: Option<Flag>,
+    /// Of each role that uses the broker.
+    connected: Vec<Flag>,
     stuck: Vec<Flag>,
 }
 
 impl Known {
     fn standing(self, life: Lifecycle) -> impl Fn() -> http::Standing {
         move || http::Standing {
-            broker_connected: self.connected.as_ref().map(Flag::is_up),
+            broker_connected: (!self.connected.is_empty()).then(|| self.connected.iter().all(Flag::is_up)),
             results_taken: !self.stuck.iter().any(Flag::is_up),
             stopping: life.soft().is_cancelled(),
         }
     }
 }
 
-async fn open_doors(
+fn doors(
     settings: &Settings,
     pools: &Pools,
     clock: &Clock,
     life: &Lifecycle,
     stored: Nudge,
+    turned_away: Flag,
     known: Known,
-    public: http::optin::Public,
-) -> anyhow::Result<SocketAddr> {
-    let figures = Figures::begin()?;
-    let doors = Doors {
+) -> Doors {
+    Doors {
         pools: pools.clone(),
         clock: clock.clone(),
         senders: settings.senders.iter().map(|(name, sender)| (name.clone(), http::Secrets::of(sender))).collect(),
         limits: http::Limits::of(&settings.http),
-        public,
+        public: http::optin::Public::closed(settings.forms.clone()),
         stored: Arc::new(move || stored.wake()),
+        turned_away: Arc::new(move || turned_away.set(true)),
         standing: Arc::new(known.standing(life.clone())),
-    };
-    let listen = |key: &'static str, at: SocketAddr| async move {
-        TcpListener::bind(at).await.map_err(|error| anyhow::anyhow!("{key}: {at} cannot be listened on: {error}"))
-    };
-    let main = listen("http.listen", settings.http.listen).await?;
-    let metrics = listen("http.metrics_listen", settings.http.metrics_listen).await?;
-    let address = main.local_addr()?;
-    tracing::info!(%address, metrics = %metrics.local_addr()?, "http.listening");
-    life.role("http", http::serve(main, http::router(doors), life.clone()));
-    life.role("metrics", http::serve(metrics, http::metrics(figures), life.clone()));
-    Ok(address)
+    }
 }
 
 /// The senders' keys in the database, by name.
@@ -420,8 +436,21 @@ fn upkeep_rules(settings: &Settings) -> upkeep::Rules {
             later_attempts: settings.doubt.later_attempts as usize,
             max: settings.doubt.max,
         },
+        gone_after: settings.dispatch.gone_after,
         retry: retry(settings),
         settling: settling_rules(settings),
-        keep_webhooks: settings.upkeep.keep_webhooks,
+        keep: keep(settings),
+    }
+}
+
+/// How long things are kept, by these settings.
+#[must_use]
+pub fn keep(settings: &Settings) -> Keep {
+    let of = &settings.upkeep;
+    Keep {
+        notifications: of.keep_notifications,
+        identities: of.keep_identities,
+        rejected: of.keep_rejected,
+        webhooks: of.keep_webhooks,
     }
 }

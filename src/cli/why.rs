@@ -148,7 +148,11 @@ fn print_rejected(out: &mut impl Write, event: &Rejected) -> io::Result<()> {
     match (event.replayed_at, &event.replay) {
         (Some(at), Some(what)) => writeln!(out, "  {}  Run again: {what}.", clock(at))?,
         (Some(at), None) => writeln!(out, "  {}  Run again.", clock(at))?,
-        (None, _) => writeln!(out, "\n  Next: nothing, by itself. When the cause is gone: recado replay-rejected.")?,
+        (None, _) => writeln!(
+            out,
+            "\n  Next: nothing, by itself. recado rejected show {0} shows its bytes; when the cause is gone: recado replay-rejected {0}.",
+            event.id
+        )?,
     }
     writeln!(out)
 }

@@ -508,7 +508,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// A duration as the configuration would write it.
-struct Span(Duration);
+pub(super) struct Span(pub Duration);
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,7 +6,7 @@ use super::{
     Broker, Consent, Database, Dispatch, Doubt, Forms, Http, Intake, Log, LogFormat, Needs, Network, Outbox, Pace,
     Problems, Retry, Sender, Settings, Shutdown, Sources, Templates, Upkeep,
     problem::did_you_mean,
-    reader::{Reader, Scheme, SecretFrom, check_url},
+    reader::{Reader, Scheme, SecretFrom, Span, check_url},
     senders,
 };
 use crate::domain::{
@@ -179,9 +179,40 @@ fn dispatch(r: &mut Reader) -> Dispatch {
         ("dispatch.connect_timeout", dispatch.connect_timeout),
         ("dispatch.send_timeout", dispatch.send_timeout),
     );
-    in_order(r, ("dispatch.send_timeout", dispatch.send_timeout), ("dispatch.lease", dispatch.lease));
+    lease_has_room(r, dispatch.lease, dispatch.send_timeout);
     in_order(r, ("dispatch.heartbeat", dispatch.heartbeat), ("dispatch.gone_after", dispatch.gone_after));
     dispatch
+}
+
+/// A request starts only while twice its time is left of the lease, and claiming takes a moment too: a shorter lease would claim
+/// and never send. Silent if one of the two was wrong already.
+fn lease_has_room(r: &mut Reader, lease: Duration, send_timeout: Duration) {
+    const LEASE: &str = "dispatch.lease";
+    const SEND_TIMEOUT: &str = "dispatch.send_timeout";
+    const WHY: &str =
+        "and half a second: a request starts only while twice its time is left of the lease, so none ever would";
+    if lease.is_zero() || send_timeout.is_zero() || lease >= send_timeout * 2 + 500 * MS {
+        return;
+    }
+    // Blame the one that the user wrote.
+    if r.is_set(LEASE) || !r.is_set(SEND_TIMEOUT) {
+        let cure = Span((send_timeout * 3).max(send_timeout * 2 + SECOND));
+        let short = Span(send_timeout);
+        r.blame(
+            LEASE,
+            &format!(
+                "must be at least twice {SEND_TIMEOUT} ({short}) {WHY}; write \"{cure}\", or lower {SEND_TIMEOUT}"
+            ),
+        );
+    } else {
+        let most = (lease / 3).min((lease - 500 * MS) / 2);
+        let cure = Span(Duration::from_millis(u64::try_from(most.as_millis()).unwrap_or(u64::MAX)));
+        let long = Span(lease);
+        r.blame(
+            SEND_TIMEOUT,
+            &format!("{LEASE} ({long}) must be at least twice that {WHY}; write \"{cure}\", or raise {LEASE}"),
+        );
+    }
 }
 
 fn only_to(r: &mut Reader) -> Option<Vec<Phone>> {

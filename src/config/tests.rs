@@ -248,8 +248,8 @@ keep_notifications = \"40 years\"
 #[test]
 fn settings_that_contradict_each_other_are_named_where_the_user_wrote() {
     assert_eq!(
-        mistakes("[dispatch]\nsend_timeout = \"30s\"\n", &[]),
-        "recado.toml:2: dispatch.send_timeout = \"30s\": must be shorter than dispatch.lease"
+        mistakes("[dispatch]\nconnect_timeout = \"10s\"\n", &[]),
+        "recado.toml:2: dispatch.connect_timeout = \"10s\": must be shorter than dispatch.send_timeout"
     );
     assert_eq!(
         mistakes("[broker]\nprefetch = 100\n", &[]),
@@ -265,6 +265,24 @@ fn settings_that_contradict_each_other_are_named_where_the_user_wrote() {
         "recado.toml:2: upkeep.keep_identities = \"30d\": must not be less than upkeep.keep_notifications, or a repeated \
          event would be sent again"
     );
+}
+
+#[test]
+fn a_lease_in_which_no_request_could_start_is_refused_with_the_cure() {
+    assert_eq!(
+        mistakes("[dispatch]\nlease = \"20s\"\n", &[]),
+        "recado.toml:2: dispatch.lease = \"20s\": must be at least twice dispatch.send_timeout (10s) and half a second: a request \
+         starts only while twice its time is left of the lease, so none ever would; write \"30s\", or lower dispatch.send_timeout"
+    );
+    assert_eq!(
+        mistakes("", &[("RECADO_DISPATCH__SEND_TIMEOUT", "15s")]),
+        "RECADO_DISPATCH__SEND_TIMEOUT: dispatch.send_timeout = \"15s\": dispatch.lease (30s) must be at least twice that and half \
+         a second: a request starts only while twice its time is left of the lease, so none ever would; write \"10s\", or raise \
+         dispatch.lease"
+    );
+    assert!(mistakes("[dispatch]\nlease = \"20400ms\"\n", &[]).contains("half a second"));
+    let desk = Desk::new();
+    desk.write("recado.toml", "[dispatch]\nlease = \"20500ms\"\n").load(Needs::NOTHING, &[]).unwrap();
 }
 
 #[test]
@@ -328,9 +346,9 @@ phone_number_id = 12345678
         mistakes(file, &[]),
         "recado.toml:12: senders.Third-One: a sender's name has 1 to 40 letters a to z, digits and single _, and begins \
          with a letter\n\
-         recado.toml:12: senders.Third-One.kind: is missing; write kind = \"meta\"\n\
+         recado.toml:12: senders.Third-One.kind: is missing; write kind = \"meta\", or \"twilio_sms\" for opt-ins by SMS\n\
          recado.toml:13: senders.Third-One.phone_number_id = 12345678: must be a text in quotes, and not an empty one\n\
-         recado.toml:6: senders.second.kind = \"metta\": must be \"meta\"; did you mean `meta`?\n\
+         recado.toml:6: senders.second.kind = \"metta\": must be \"meta\" or \"twilio_sms\"; did you mean `meta`?\n\
          recado.toml:8: senders.second.base_url = \"http://graph.facebook.com\": must begin with https://, like \
          https://graph.facebook.com (http:// only for this machine)\n\
          recado.toml:9: senders.second.version = \"25\": must be a version of Meta's Graph API, like \"v25.0\"\n\
@@ -344,7 +362,7 @@ phone_number_id = 12345678
 fn a_sender_that_a_variable_began_is_named_with_the_variable() {
     assert_eq!(
         mistakes("", &[("RECADO_SENDERS__MIAN__TOKEN", "EAAG-token")]),
-        "RECADO_SENDERS__MIAN__TOKEN: senders.mian.kind: is missing; write kind = \"meta\"\n\
+        "RECADO_SENDERS__MIAN__TOKEN: senders.mian.kind: is missing; write kind = \"meta\", or \"twilio_sms\" for opt-ins by SMS\n\
          RECADO_SENDERS__MIAN__TOKEN: senders.mian.phone_number_id: is missing; Meta shows it beside the number in WhatsApp \
          Manager"
     );

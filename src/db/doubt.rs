@@ -1,31 +1,72 @@
 //! Notifications whose outcome is unknown, and what was decided of them.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use sqlx::PgPool;
 
-use super::{Error, Time};
-use crate::domain::{doubt::Case, notification::AttemptId};
+use super::{Error, Time, dispatch::millis};
+use crate::domain::{
+    doubt::{Case, Door},
+    notification::AttemptId,
+};
 
-/// The cases to be judged, oldest first, and the database's time. `mark` is the last webhook known at an earlier look:
-/// whatever came until then must have been applied.
+/// What the cases are judged by.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// The last webhook known at an earlier look: whatever came until then must have been applied.
+    pub mark: i64,
+    /// So many later messages must have been heard of.
+    pub later_attempts: i64,
+    /// A process that takes webhooks in and was silent for this long has vanished.
+    pub gone_after: Duration,
+    /// At most so many cases.
+    pub limit: i64,
+}
+
+/// The cases to be judged, oldest first, and the database's time.
 ///
 /// # Errors
 /// If the database cannot be asked.
-pub async fn cases(pool: &PgPool, mark: i64, limit: i64) -> Result<(Vec<(AttemptId, Case)>, Timestamp), Error> {
+pub async fn cases(pool: &PgPool, terms: Terms) -> Result<(Vec<(AttemptId, Case)>, Timestamp), Error> {
     let rows = sqlx::query!(
         r#"
         -- doubt: cases
+        with door as materialized (
+          select max(opened_at) as opened_at, count(*) as all_of_them, count(*) filter (where closed_at is null) as open,
+            count(*) filter (where closed_at is null and seen_at < recado_now() - $3 * interval '1 ms') as vanished
+          from doors
+        )
         select n.id, n.attempt, n.doubt_since as "since!: Time", n.expires_at as "expires_at: Time", n.doubt, n.resends,
-          a.claimed_at as "claimed_at: Time", s.heard as "heard: Vec<Time>", recado_now() as "now!: Time",
-          exists (select from webhooks w where w.applied_at is null and w.id <= $1) as "unread!"
+          a.claimed_at as "claimed_at: Time", o.heard_at as "others_heard_at?: Time", recado_now() as "now!: Time",
+          exists (select from webhooks w where w.applied_at is null and w.id <= $1) as "unread!",
+          d.opened_at as "opened_at?: Time", d.all_of_them = 0 as "unknown!", d.open = 0 or d.vanished > 0 as "away!"
         from notifications n
         join attempts a on a.notification_id = n.id and a.number = n.attempt
         join senders s on s.id = n.sender
+        cross join door d
+        left join lateral (
+          -- The first messages that were planned and claimed after this one and have been heard of. `heard` says whether it is
+          -- worth looking: the limit keeps one look short if most of them are silent.
+          select max(heard_at) as heard_at from (
+            select (select min(r.received_at) from receipts r where r.notification_id = x.notification_id and r.number = x.number) as heard_at
+            from (
+              select y.notification_id, y.number, y.sender, y.claimed_at, y.receipt from attempts y
+              where y.notification_id >= uuid_v7_floor(a.claimed_at)
+              order by y.notification_id, y.number limit 10000
+            ) x
+            where x.sender = n.sender and x.claimed_at > a.claimed_at and x.receipt is not null
+            order by x.notification_id, x.number limit $2
+          ) first
+          having count(*) = $2
+        ) o on (select count(*) from unnest(s.heard) h(at) where h.at > a.claimed_at) >= least($2, 3)
         where n.state = 'in_doubt'
-        order by n.doubt_since limit $2
+        order by n.doubt_since limit $4
         "#,
-        mark,
-        limit
+        terms.mark,
+        terms.later_attempts,
+        millis(terms.gone_after) as _,
+        terms.limit
     )
     .fetch_all(pool)
     .await?;
@@ -44,7 +85,12 @@ pub async fn cases(pool: &PgPool, mark: i64, limit: i64) -> Result<(Vec<(Attempt
             expires_at: row.expires_at.to_jiff(),
             policy,
             resends: row.resends.unsigned_abs(),
-            heard: row.heard.into_iter().map(Time::to_jiff).collect(),
+            others_heard_at: row.others_heard_at.map(Time::to_jiff),
+            door: match row.opened_at {
+                _ if row.unknown => Door::Unknown,
+                Some(since) if !row.away => Door::Open(since.to_jiff()),
+                Some(_) | None => Door::Away,
+            },
             unread: row.unread,
         };
         cases.push((AttemptId { notification: row.id, number: row.attempt }, case));

@@ -11,10 +11,22 @@ use super::notification::InDoubt;
 /// How long and how much silence it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
+    /// What is reported must have been able to reach us for so long, or for as long again as that was not certain.
     pub window: Duration,
-    /// So many later attempts of the same sender must have been heard of.
+    /// So many later messages of the same sender must have been heard of before it is certain that reports reach us.
     pub later_attempts: usize,
     pub max: Duration,
+}
+
+/// Whether somebody is there to take webhooks in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Nobody who takes webhooks in has ever said so here.
+    Unknown,
+    /// Nobody is there, or somebody is missing at whose address the provider may be knocking.
+    Away,
+    /// Everybody is there, and nothing was turned away, since then.
+    Open(Timestamp),
 }
 
 /// A notification in doubt and what has been heard since.
@@ -25,10 +37,34 @@ pub struct Case {
     pub expires_at: Timestamp,
     pub policy: InDoubt,
     pub resends: u16,
-    /// When the latest attempts of the same sender that have receipts were claimed.
-    pub heard: Vec<Timestamp>,
+    /// When [`Patience::later_attempts`] messages of the same sender, planned and claimed after this one was claimed, had been heard
+    /// of; none if there are not so many.
+    pub others_heard_at: Option<Timestamp>,
+    pub door: Door,
     /// Whether webhooks that came earlier are still to be applied.
     pub unread: bool,
+}
+
+impl Case {
+    /// Since when it is certain that what the provider reports reaches us.
+    fn heard_since(&self) -> Option<Timestamp> {
+        let heard = self.others_heard_at.filter(|_| !self.unread)?;
+        match self.door {
+            Door::Unknown => Some(heard),
+            Door::Open(since) => Some(heard.max(since)),
+            Door::Away => None,
+        }
+    }
+
+    /// Whether a report would have come by now. One that we missed while nothing reached us is on its way: the provider tries
+    /// again ever more rarely, so after as long again as it could have been trying at most it has come.
+    fn is_silent(&self, patience: &Patience, now: Timestamp) -> bool {
+        let window = seconds(patience.window);
+        now.duration_since(self.since) >= window
+            && self
+                .heard_since()
+                .is_some_and(|since| now.duration_since(since) >= window.max(since.duration_since(self.claimed_at)))
+    }
 }
 
 /// What to do with it.
@@ -44,11 +80,8 @@ pub enum Verdict {
 /// Judges a case at `now`.
 #[must_use]
 pub fn judge(case: &Case, patience: &Patience, now: Timestamp) -> Verdict {
-    let waited = now.duration_since(case.since);
-    let later = case.heard.iter().filter(|claimed_at| **claimed_at > case.claimed_at).count();
-    let silent = waited >= seconds(patience.window) && later >= patience.later_attempts && !case.unread;
-    let too_long = waited >= seconds(patience.max) || now >= case.expires_at;
-    match (silent, case.policy) {
+    let too_long = now.duration_since(case.since) >= seconds(patience.max) || now >= case.expires_at;
+    match (case.is_silent(patience, now), case.policy) {
         // A resend that comes too late goes through the claim, which ends it as expired; better said here.
         (true, InDoubt::ResendOnce) if case.resends == 0 && now < case.expires_at => Verdict::Resend,
         (true, InDoubt::ResendOnce | InDoubt::Never) => Verdict::GiveUp,
@@ -81,34 +114,60 @@ mod tests {
             expires_at: at(10_000),
             policy: InDoubt::ResendOnce,
             resends: 0,
-            heard: vec![at(3), at(2), at(1)],
+            others_heard_at: Some(at(1)),
+            door: Door::Open(at(-60)),
             unread: false,
         }
     }
 
+    /// The minute at which it is no longer waited for.
+    fn ends(case: &Case) -> i64 {
+        (0..).find(|minute| judge(case, &PATIENCE, at(*minute)) != Verdict::Wait).unwrap()
+    }
+
     #[test]
-    fn silence_means_something_only_after_ten_minutes() {
-        assert_eq!(judge(&case(), &PATIENCE, at(9)), Verdict::Wait);
-        assert_eq!(judge(&case(), &PATIENCE, at(10)), Verdict::Resend);
+    fn silence_means_something_ten_minutes_after_others_were_heard_of() {
+        assert_eq!(ends(&case()), 11);
+        assert_eq!(judge(&case(), &PATIENCE, at(11)), Verdict::Resend);
+        let late = Case { since: at(30), ..case() };
+        assert_eq!(ends(&late), 40, "nor before it has been in doubt for that long");
     }
 
     #[test]
     fn silence_means_nothing_while_nobody_else_is_heard_of() {
-        let quiet = Case { heard: vec![at(3), at(2), at(-1)], ..case() };
+        let quiet = Case { others_heard_at: None, ..case() };
         assert_eq!(judge(&quiet, &PATIENCE, at(1_000)), Verdict::Wait);
         let unread = Case { unread: true, ..case() };
         assert_eq!(judge(&unread, &PATIENCE, at(1_000)), Verdict::Wait);
     }
 
     #[test]
+    fn silence_means_nothing_while_nobody_takes_webhooks_in() {
+        let away = Case { door: Door::Away, ..case() };
+        assert_eq!(judge(&away, &PATIENCE, at(1_000)), Verdict::Wait);
+        assert_eq!(ends(&Case { door: Door::Unknown, ..case() }), 11);
+    }
+
+    #[test]
+    fn a_report_that_we_missed_has_as_long_again_to_come_as_it_could_not() {
+        assert_eq!(ends(&Case { door: Door::Open(at(5)), ..case() }), 15, "a short while: the window is enough");
+        assert_eq!(ends(&Case { door: Door::Open(at(60)), ..case() }), 120);
+        assert_eq!(
+            ends(&Case { others_heard_at: Some(at(60)), ..case() }),
+            120,
+            "whatever kept the others from being heard"
+        );
+    }
+
+    #[test]
     fn nothing_is_resent_twice_or_against_its_template() {
-        assert_eq!(judge(&Case { resends: 1, ..case() }, &PATIENCE, at(10)), Verdict::GiveUp);
-        assert_eq!(judge(&Case { policy: InDoubt::Never, ..case() }, &PATIENCE, at(10)), Verdict::GiveUp);
+        assert_eq!(judge(&Case { resends: 1, ..case() }, &PATIENCE, at(11)), Verdict::GiveUp);
+        assert_eq!(judge(&Case { policy: InDoubt::Never, ..case() }, &PATIENCE, at(11)), Verdict::GiveUp);
     }
 
     #[test]
     fn a_doubt_ends_at_last() {
-        let quiet = Case { heard: vec![], ..case() };
+        let quiet = Case { others_heard_at: None, ..case() };
         assert_eq!(judge(&quiet, &PATIENCE, at(24 * 60)), Verdict::GiveUp);
         let short = Case { expires_at: at(5), ..quiet };
         assert_eq!(judge(&short, &PATIENCE, at(4)), Verdict::Wait);

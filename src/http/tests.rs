@@ -27,6 +27,7 @@ fn desk(request_timeout: Duration) -> Arc<Desk> {
         public: optin::Public::closed(limits()),
         limits: Limits { webhook_body: 10, api_body: 10, request_timeout },
         stored: Arc::new(|| {}),
+        turned_away: Arc::new(|| {}),
         standing: Arc::new(|| Standing { broker_connected: None, results_taken: true, stopping: false }),
     };
     Desk::new(doors)

@@ -96,6 +96,7 @@ pub(super) async fn receive(
     let place = desk.large.admit(request.headers()).map_err(|status| match status {
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         status => {
+            (desk.doors.turned_away)();
             refuse("failed", status, "Too many large webhooks at once; send it again.").with(header::RETRY_AFTER, "1")
         }
     })?;
@@ -124,14 +125,30 @@ pub(super) async fn receive(
         // The query names what the post is about.
         body = [query.as_bytes(), b"&", &body].concat().into();
     }
+    let mut genuine = Genuine { kept: false, turned_away: &*desk.doors.turned_away };
     if let Err(error) = db::webhooks::store(&desk.doors.pools.receipts, &sender, &body).await {
         telemetry::count_webhook(&sender, "failed");
         return Err(Problem::from(error));
     }
+    genuine.kept = true;
     drop(place);
     telemetry::count_webhook(&sender, "stored");
     (desk.doors.stored)();
     Ok(StatusCode::OK)
+}
+
+/// A webhook of the provider's; says so if it was not kept, also if its time was over meanwhile.
+struct Genuine<'a> {
+    kept: bool,
+    turned_away: &'a (dyn Fn() + Send + Sync),
+}
+
+impl Drop for Genuine<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            (self.turned_away)();
+        }
+    }
 }
 
 fn unknown_sender() -> Problem {

@@ -239,6 +239,12 @@ impl Dispatcher {
         }
     }
 
+    /// Slots that are taken: requests on the wire, and results that are not written yet.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.rules.slots.saturating_sub(self.slots.available_permits())
+    }
+
     async fn free_slots(&self) -> Option<OwnedSemaphorePermit> {
         let mut slots = Arc::clone(&self.slots).acquire_owned().await.ok()?;
         let more = self.slots.available_permits().min(self.rules.batch.saturating_sub(1) as usize);
@@ -287,6 +293,10 @@ impl Dispatcher {
     async fn send(&self, ready: Ready) -> Settlement {
         let Ready { claim, start_before } = ready;
         let began = std::time::Instant::now();
+        if let (1, Some(planned_at)) = (claim.attempt.number, claim.attempt.planned_at()) {
+            let took = self.clock.now().duration_since(planned_at);
+            telemetry::time_to_send(&self.name, Duration::try_from(took).unwrap_or_default());
+        }
         let outcome = match outgoing(&claim) {
             Ok(_) if self.clock.instant() > start_before => not_sent(reason::TOO_LATE_TO_SEND),
             Ok(outgoing) => self.post(&outgoing).await,

@@ -82,6 +82,7 @@ impl Fleet {
             dispatcher.rate.share(u32::try_from(live).unwrap_or(u32::MAX));
             dispatcher.rate.recover(dispatcher.rules.backing);
             telemetry::tell_sender_rate(&dispatcher.name, dispatcher.rate.current());
+            telemetry::tell_in_flight(&dispatcher.name, u32::try_from(dispatcher.in_flight()).unwrap_or(u32::MAX));
         }
         if senders::check_timeline(&self.pool).await? {
             tracing::error!(

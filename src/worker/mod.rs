@@ -4,6 +4,7 @@
 
 pub mod broker;
 pub mod dispatch;
+pub mod door;
 pub mod fleet;
 pub mod intake;
 pub mod outbox;
@@ -77,5 +78,11 @@ impl Flag {
 
     pub fn set(&self, up: bool) {
         self.0.store(up, Ordering::Relaxed);
+    }
+
+    /// Takes it down, and says whether it was up.
+    #[must_use]
+    pub fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
     }
 }

@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{
-    Progress,
+    Flag, Progress,
     broker::{self, Address, Pauses, Topology},
 };
 use crate::{
@@ -40,6 +40,8 @@ pub struct Publisher {
     pub worker: Uuid,
     pub pool: PgPool,
     pub rules: Rules,
+    /// Up while the broker is there.
+    pub connected: Flag,
 }
 
 /// Why it stopped telling for a moment.
@@ -59,7 +61,9 @@ impl Publisher {
     pub async fn run(self, life: Lifecycle) -> Result<(), std::convert::Infallible> {
         let mut pauses = Pauses::new(self.rules.reconnect_after, self.rules.reconnect_cap);
         while !life.soft().is_cancelled() {
-            if let Err(error) = self.publish(&mut pauses, &life).await {
+            let ended = self.publish(&mut pauses, &life).await;
+            self.connected.set(false);
+            if let Err(error) = ended {
                 tracing::warn!(%error, "outbox.interrupted: what is untold waits");
             }
             pauses.pause(life.soft()).await;
@@ -69,6 +73,7 @@ impl Publisher {
 
     async fn publish(&self, pauses: &mut Pauses, life: &Lifecycle) -> Result<(), Interrupted> {
         let (connection, channel) = self.open().await?;
+        self.connected.set(true);
         while !life.soft().is_cancelled() {
             match self.step(&channel).await {
                 Ok(progress) => {
@@ -134,7 +139,7 @@ impl Publisher {
             }
         }
         outbox::told(&self.pool, &rows.iter().map(|row| row.id).collect::<Vec<_>>()).await?;
-        telemetry::count_published(rows.len() as u64);
+        telemetry::count_published(rows.iter().map(|row| (row.kind.as_str(), row.reason.as_deref())));
         Ok(Progress::Made)
     }
 

@@ -8,10 +8,16 @@ use sqlx::PgPool;
 use super::{Nudge, settling};
 use crate::{
     clock::Clock,
-    db::{self, dispatch::Pace, doubt, holds, lanes, settle, upkeep},
+    db::{
+        self,
+        dispatch::Pace,
+        doubt, holds, lanes,
+        retention::{self, Keep, Removed},
+        settle, upkeep,
+    },
     domain::{
         doubt::{Patience, Verdict, judge},
-        notification::{Behind, Failure, Outcome, Policy, after, reason},
+        notification::{Behind, Failure, Outcome, Policy, Wait, after, reason},
     },
     lifecycle::Lifecycle,
     telemetry,
@@ -24,9 +30,11 @@ pub struct Rules {
     pub tidy_every: Duration,
     pub batch: i64,
     pub patience: Patience,
+    /// A process that takes webhooks in has vanished if it was silent for this long.
+    pub gone_after: Duration,
     pub retry: Policy,
     pub settling: settling::Rules,
-    pub keep_webhooks: Duration,
+    pub keep: Keep,
 }
 
 /// The upkeep of this process.
@@ -37,16 +45,22 @@ pub struct Upkeep {
     pub nudge: Nudge,
     mark: i64,
     slow_at: Option<Instant>,
+    count_at: Option<Instant>,
     tidy_at: Option<Instant>,
 }
 
 /// The slower half of a step: what only a crash or an operator leaves behind, and the figures.
 const SLOW: Duration = Duration::from_secs(5);
+/// How often to count what there is.
+const COUNT: Duration = Duration::from_secs(15);
+
+/// What an unfinished notification may be besides waiting.
+const UNFINISHED: [&str; 3] = ["due", "later", "sending"];
 
 impl Upkeep {
     #[must_use]
     pub fn new(pool: PgPool, rules: Rules, clock: Clock, nudge: Nudge) -> Upkeep {
-        Upkeep { pool, rules, clock, nudge, mark: 0, slow_at: None, tidy_at: None }
+        Upkeep { pool, rules, clock, nudge, mark: 0, slow_at: None, count_at: None, tidy_at: None }
     }
 
     /// Steps until the soft token.
@@ -82,12 +96,27 @@ impl Upkeep {
             self.repair().await?;
             self.tell().await?;
         }
+        if self.count_at.is_none_or(|due| due <= now) {
+            self.count_at = Some(now + COUNT);
+            self.count().await?;
+        }
         if self.tidy_at.is_none_or(|due| due <= now) {
             self.tidy_at = Some(now + self.rules.tidy_every);
             upkeep::make_partitions(&self.pool).await?;
-            upkeep::tidy(&self.pool, self.rules.keep_webhooks).await?;
+            if self.tidy().await?.more {
+                self.tidy_at = Some(now);
+            }
         }
         Ok(())
+    }
+
+    /// Removes some of what is too old; the rest at the next step, so that nothing else waits for it.
+    async fn tidy(&self) -> Result<Removed, db::Error> {
+        let removed = retention::remove(&self.pool, &self.rules.keep, self.rules.batch).await?;
+        if !removed.months.is_empty() {
+            tracing::info!(months = ?removed.months, "upkeep.removed: notifications that are older than upkeep.keep_notifications");
+        }
+        Ok(removed)
     }
 
     /// A lease that ran out is an outcome like any other: unclear.
@@ -112,7 +141,13 @@ impl Upkeep {
 
     async fn settle_doubts(&mut self) -> Result<(), db::Error> {
         // Silence counts only if everything that had come by the last look is applied by now.
-        let (cases, now) = doubt::cases(&self.pool, self.mark, self.rules.batch).await?;
+        let terms = doubt::Terms {
+            mark: self.mark,
+            later_attempts: i64::try_from(self.rules.patience.later_attempts).unwrap_or(i64::MAX),
+            gone_after: self.rules.gone_after,
+            limit: self.rules.batch,
+        };
+        let (cases, now) = doubt::cases(&self.pool, terms).await?;
         self.mark = doubt::last_webhook(&self.pool).await?;
         for (attempt, case) in cases {
             match judge(&case, &self.rules.patience, now) {
@@ -151,6 +186,22 @@ impl Upkeep {
             telemetry::tell_in_doubt(&standing.sender, u32::try_from(standing.in_doubt).unwrap_or(u32::MAX));
         }
         telemetry::tell_outbox_lag(Duration::from_secs_f64(db::outbox::lag(&self.pool).await?.max(0.0)));
+        Ok(())
+    }
+
+    async fn count(&self) -> Result<(), db::Error> {
+        let amounts = upkeep::amounts(&self.pool).await?;
+        let of = |counted: &[(String, i64)], name: &str| {
+            let found = counted.iter().find(|(known, _)| known == name).map_or(0, |(_, n)| *n);
+            u32::try_from(found).unwrap_or(u32::MAX)
+        };
+        for state in UNFINISHED.into_iter().chain(Wait::ALL.map(Wait::as_str)) {
+            telemetry::tell_backlog(state, of(&amounts.unfinished, state));
+        }
+        for on in ["everything", "sender", "template"] {
+            telemetry::tell_holds(on, of(&amounts.holds, on));
+        }
+        telemetry::tell_rejected(u32::try_from(amounts.rejected).unwrap_or(u32::MAX));
         Ok(())
     }
 

@@ -69,7 +69,7 @@ async fn a_genuine_webhook_is_stored_byte_for_byte_and_answered_at_once() {
     }
     let stored = hall.webhooks().await;
     assert_eq!(stored, [("main".to_owned(), BODY.to_vec()), ("main".to_owned(), odd.to_vec())]);
-    assert_eq!(hall.nudges(), 2, "whoever applies webhooks was told of each");
+    assert_eq!((hall.nudges(), hall.turned_away()), (2, 0), "whoever applies webhooks was told of each");
 }
 
 #[tokio::test]
@@ -132,7 +132,9 @@ async fn what_cannot_be_stored_is_left_to_the_provider_to_repeat() {
     let answer = hall.webhook("main", BODY, &[&sign("app-secret", BODY)]).await;
     assert_problem(&answer, StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.header("retry-after").is_some());
+    assert_eq!(hall.turned_away(), 1, "whoever judges a silence has to know that one is on its way again");
     assert_problem(&hall.webhook("main", BODY, &[&sign("wrong", BODY)]).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(hall.turned_away(), 1, "a forger keeps no doubt from being settled");
 }
 
 #[tokio::test]
@@ -365,10 +367,45 @@ async fn a_list_keeps_what_was_asked_for() {
 }
 
 #[tokio::test]
+async fn rejected_events_are_listed_without_their_bytes() {
+    let hall = Hall::open().await;
+    let viewer = hall.key(Role::Viewer).await;
+    assert_problem(&hall.get("/v1/rejected-events").await, StatusCode::UNAUTHORIZED);
+    assert_eq!(hall.read("/v1/rejected-events", &viewer).await.json(), json!({"rejected_events": [], "next": null}));
+    hall.rejected(1, "bad_phone", "{\"phone\": \"+34600111222\"}").await;
+    hall.rejected(2, "invalid_json", "no").await;
+    hall.rejected(3, "bad_phone", "over").await;
+    hall.sql("update rejected_events set replayed_at = now(), replay = 'accepted' where size = 4").await;
+    let list = async |query: &str| {
+        let answer = hall.read(&format!("/v1/rejected-events?{query}"), &viewer).await;
+        assert_eq!(answer.status, StatusCode::OK, "{query}: {}", answer.text());
+        assert!(!answer.text().contains("600111222"));
+        let page = answer.json();
+        let reasons =
+            page["rejected_events"].as_array().unwrap().iter().map(|one| one["reason"].as_str().unwrap().to_owned());
+        (reasons.collect::<Vec<_>>(), page["next"].as_str().map(str::to_owned))
+    };
+    assert_eq!(list("").await, (vec!["invalid_json".to_owned(), "bad_phone".to_owned()], None));
+    assert_eq!(list("reason=bad_phone").await.0.len(), 1);
+    assert_eq!(list("reason=bad_phone&replayed=true").await.0.len(), 2);
+    let (first, next) = list("limit=1").await;
+    assert_eq!(first, ["invalid_json"]);
+    assert_eq!(list(&format!("limit=1&cursor={}", next.unwrap())).await, (vec!["bad_phone".to_owned()], None));
+    for wrong in ["limit=0", "limit=x", "cursor=1", "replayed=perhaps", "colour=red"] {
+        assert_problem(&hall.read(&format!("/v1/rejected-events?{wrong}"), &viewer).await, StatusCode::BAD_REQUEST);
+    }
+}
+
+#[tokio::test]
 async fn prometheus_is_told_at_a_door_of_its_own() {
     let hall = Hall::open().await;
     hall.webhook("main", BODY, &[]).await;
     let figures = hall.metrics().await;
     assert!(figures.contains("recado_webhooks_total{sender=\"main\",answer=\"bad_signature\"}"), "{figures}");
     assert_problem(&hall.get("/metrics").await, StatusCode::NOT_FOUND);
+    assert_eq!(hall.get_inside("/healthz").await.status, StatusCode::OK);
+    assert_eq!(hall.get_inside("/readyz").await.json(), hall.get("/readyz").await.json());
+    for outside in ["/v1/notifications", "/webhooks/main"] {
+        assert_problem(&hall.get_inside(outside).await, StatusCode::NOT_FOUND);
+    }
 }

@@ -76,6 +76,7 @@ pub struct Fleet {
     broker: Connection,
     out: PathBuf,
     started: usize,
+    began: Instant,
 }
 
 /// An event that the broker has confirmed.
@@ -310,6 +311,7 @@ impl Fleet {
             broker,
             out,
             started: 0,
+            began: Instant::now(),
         };
         for template in catalogue.templates() {
             fleet.approve(template.name()).await;
@@ -342,11 +344,16 @@ impl Fleet {
 
     /// Starts a process; `more` are variables of its environment.
     pub fn spawn(&mut self, more: &[(&str, &str)]) -> usize {
+        self.spawn_as(&[], more)
+    }
+
+    /// The same with arguments for `recado run`.
+    pub fn spawn_as(&mut self, arguments: &[&str], more: &[(&str, &str)]) -> usize {
         self.started += 1;
         let log = self.out.join(format!("service-{:03}.log", self.started));
         let file = File::create(&log).expect("a log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_recado"));
-        self.equip(command.arg("run"));
+        self.equip(command.arg("run").args(arguments));
         command.stdin(Stdio::null()).stdout(file.try_clone().expect("a log")).stderr(file);
         command.envs(more.iter().copied());
         let takes_webhooks =
@@ -531,16 +538,17 @@ impl Fleet {
         }
     }
 
-    /// The same, doubts included, while a few more people are written to: without later messages silence means nothing.
+    /// The same, doubts included, while a few more people are written to: without later messages silence means nothing. What a
+    /// process that was away may have missed has as long again to come, so all of it may take twice what it took so far.
     pub async fn settle(&mut self) {
-        let began = Instant::now();
+        let (began, limit) = (Instant::now(), PATIENCE + self.began.elapsed());
         self.quiet(PATIENCE, false).await;
         for round in 0.. {
             let doubts = self.count("select count(*) from notifications where state = 'in_doubt'").await;
             if doubts == 0 {
                 return;
             }
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > limit {
                 let unread = self.count("select count(*) from webhooks where applied_at is null").await;
                 let strays = self.count("select count(*) from stray_receipts").await;
                 let told = self.sim.world().counters().webhooks;

@@ -12,6 +12,7 @@ use recado::{
         dispatch::{Claim, Claimed, Pace, Terms},
         inbox::{Arrival, Born},
         pools::Sizes,
+        retention::Keep,
         senders,
         settle::{self, Settlement},
         templates::{self, Key, News},
@@ -40,6 +41,14 @@ pub const ACCOUNT: &str = "100000000000001";
 pub const ANA: &str = "+34600111222";
 pub const RETRY: Policy = Policy { max_tries: 3, base: Duration::from_secs(2), cap: Duration::from_secs(60) };
 pub const PACE: Pace = Pace { interval: Duration::from_secs(6), burst: 10 };
+
+const DAY: u64 = 24 * 3_600;
+pub const KEEP: Keep = Keep {
+    notifications: Duration::from_secs(400 * DAY),
+    identities: Duration::from_secs(500 * DAY),
+    rejected: Duration::from_secs(30 * DAY),
+    webhooks: Duration::from_secs(8 * DAY),
+};
 
 pub struct House {
     pub pools: Pools,
@@ -288,6 +297,11 @@ impl House {
 
     pub async fn rows(&self, query: &'static str) -> Vec<PgRow> {
         sqlx::query(query).fetch_all(&self.pools.ops).await.unwrap()
+    }
+
+    /// The partitions of this month and the next, as upkeep makes them.
+    pub async fn make_partitions(&self) {
+        db::upkeep::make_partitions(&self.pools.ops).await.unwrap();
     }
 
     pub async fn count(&self, query: &'static str) -> i64 {

@@ -16,7 +16,11 @@ mod doctor;
 #[cfg(test)]
 mod doors;
 #[cfg(test)]
+mod doubt;
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod figures;
 #[cfg(test)]
 mod fleet;
 #[cfg(test)]
@@ -31,6 +35,10 @@ mod optin;
 mod proxy;
 #[cfg(test)]
 mod receipts;
+#[cfg(test)]
+mod rejected;
+#[cfg(test)]
+mod retention;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]

@@ -23,7 +23,17 @@ async fn asked_to_stop_it_finishes_what_is_on_the_wire_and_leaves_nothing_in_dou
             fleet.publish(&(0..50).map(|i| order(&format!("stop-{i}"), i)).collect::<Vec<_>>()).await;
             let world = std::sync::Arc::clone(fleet.sim.world());
             until("some are sent", PATIENCE, async || world.counters().accepted >= 12).await;
+            assert_eq!(
+                fleet.count("select count(*) from doors where closed_at is null").await,
+                1,
+                "it takes webhooks in"
+            );
             fleet.stop(no).await;
+            assert_eq!(
+                fleet.count("select count(*) from doors where closed_at is null").await,
+                0,
+                "and says when it ends"
+            );
 
             let states = fleet.states().await;
             let sent = fleet.ledger().len() as i64;

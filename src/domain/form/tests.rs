@@ -44,7 +44,7 @@ fn a_mistake_is_named_with_its_place_and_its_cure() {
         (
             "word = \"ALTA\"",
             "word = \"Baja\"",
-            "pedidos.toml:15: word: This word means that somebody wants no messages",
+            "pedidos.toml:13: word: This word means that somebody wants no messages",
         ),
         ("country = \"ES\"", "country = \"Spain\"", "country: This must be a country of two letters"),
         ("\"https://shop.example\"]", "\"shop.example\"]", "allowed_origins: This must be scheme and host"),

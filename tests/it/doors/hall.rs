@@ -42,6 +42,7 @@ pub struct Hall {
     metrics: String,
     client: Client,
     nudges: Arc<AtomicUsize>,
+    turned_away: Arc<AtomicUsize>,
     standing: Arc<Mutex<Standing>>,
     life: Lifecycle,
 }
@@ -98,7 +99,7 @@ impl Hall {
         }
 
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let nudges = Arc::new(AtomicUsize::new(0));
+        let (nudges, turned_away) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let standing =
             Arc::new(Mutex::new(Standing { broker_connected: Some(true), results_taken: true, stopping: false }));
         let secrets = |app: &[&str], verify: Option<&str>| Secrets {
@@ -126,6 +127,12 @@ impl Hall {
                     nudges.fetch_add(1, Ordering::SeqCst);
                 }
             }),
+            turned_away: Arc::new({
+                let turned_away = Arc::clone(&turned_away);
+                move || {
+                    turned_away.fetch_add(1, Ordering::SeqCst);
+                }
+            }),
             standing: Arc::new({
                 let standing = Arc::clone(&standing);
                 move || *standing.lock().unwrap()
@@ -135,11 +142,11 @@ impl Hall {
         let listen = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (at, metrics_at) = (listen().await, listen().await);
         let (address, metrics) = (at.local_addr().unwrap().to_string(), metrics_at.local_addr().unwrap().to_string());
-        life.role("http", http::serve(at, http::router(doors), life.clone()));
+        life.role("http", http::serve(at, http::router(doors.clone()), life.clone()));
         let figures = Figures::begin().unwrap();
-        life.role("metrics", http::serve(metrics_at, http::metrics(figures), life.clone()));
+        life.role("metrics", http::serve(metrics_at, http::inside(figures, doors), life.clone()));
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
-        Hall { pools, url, name, address, metrics, client, nudges, standing, life }
+        Hall { pools, url, name, address, metrics, client, nudges, turned_away, standing, life }
     }
 
     pub async fn key(&self, role: Role) -> String {
@@ -163,6 +170,11 @@ impl Hall {
 
     pub fn nudges(&self) -> usize {
         self.nudges.load(Ordering::SeqCst)
+    }
+
+    /// How many genuine webhooks could not be kept.
+    pub fn turned_away(&self) -> usize {
+        self.turned_away.load(Ordering::SeqCst)
     }
 
     /// Where the doors are.
@@ -235,6 +247,11 @@ impl Hall {
         sqlx::query_as("select sender, body from webhooks order by id").fetch_all(&self.pools.ops).await.unwrap()
     }
 
+    /// At the door for whoever supervises.
+    pub async fn get_inside(&self, path: &str) -> Answer {
+        answer(self.client.get(format!("http://{}{path}", self.metrics))).await
+    }
+
     pub async fn metrics(&self) -> String {
         let answer = answer(self.client.get(format!("http://{}/metrics", self.metrics))).await;
         assert!(answer.header("content-type").unwrap().starts_with("text/plain"));
@@ -265,6 +282,24 @@ impl Hall {
         .bind(id)
         .bind(event)
         .bind(phone)
+        .execute(&self.pools.ops)
+        .await
+        .unwrap();
+        id
+    }
+
+    /// The `n`-th event that could not be used, for this reason.
+    pub async fn rejected(&self, n: u128, reason: &str, body: &str) -> Uuid {
+        let id = Uuid::from_u128(n);
+        sqlx::query(
+            "insert into rejected_events (id, reason, detail, exchange, routing_key, headers, content_type, size, body_hash, body, whole)
+             values ($1, $2, 'What is wrong.', 'shop.events', 'order.confirmed', '{\"x-trace\": \"7\"}', 'application/json', $3, $4, $5, true)",
+        )
+        .bind(id)
+        .bind(reason)
+        .bind(i64::try_from(body.len()).unwrap())
+        .bind(n.to_be_bytes().as_slice())
+        .bind(body.as_bytes())
         .execute(&self.pools.ops)
         .await
         .unwrap();

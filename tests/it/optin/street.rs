@@ -136,6 +136,7 @@ impl Street {
                 trusted_proxies: vec![Network::parse("127.0.0.0/8").unwrap()],
             },
             stored: Arc::new(|| {}),
+            turned_away: Arc::new(|| {}),
             standing: Arc::new(|| Standing { broker_connected: None, results_taken: true, stopping: false }),
         };
         let (life, _) = Lifecycle::begin(Duration::from_secs(1));

@@ -1,0 +1,159 @@
+//! What is too old goes, a month or a batch at a time; what is unfinished stays, and nobody waits for it.
+
+use std::time::{Duration, Instant};
+
+use recado::db::{
+    decisions,
+    retention::{look, remove},
+};
+use sqlx::Connection;
+
+use crate::{
+    doors::hall::Hall,
+    house::{ANA, House, KEEP, reported},
+    why::recado,
+};
+
+const DAY: u64 = 24 * 3_600;
+const BATCH: i64 = 500;
+
+#[tokio::test]
+async fn a_month_that_is_old_enough_goes_as_a_whole_once_nothing_in_it_is_unfinished() {
+    let house = House::start().await;
+    let done = house.sending().await.attempt;
+    house.accept(done, "wamid.1").await;
+    house.hook(&reported(done, "wamid.1", "delivered")).await;
+    let open = house.event(ANA, "shipping").await;
+    house.claim().await;
+    assert_eq!(house.stand(open).await.waiting_on.as_deref(), Some("consent"));
+
+    // The month is over, but not for 400 days.
+    house.advance(400 * DAY);
+    house.make_partitions().await;
+    let later = house.order(ANA).await;
+    assert!(remove(&house.pools.ops, &KEEP, BATCH).await.unwrap().months.is_empty());
+    house.advance(41 * DAY);
+    let old = look(&house.pools.ops, &KEEP).await.unwrap();
+    let november = old.iter().find(|one| one.what.contains("2026-11")).unwrap();
+    assert_eq!((november.rows, november.unfinished), (2, true));
+    let removed = remove(&house.pools.ops, &KEEP, BATCH).await.unwrap();
+    assert_eq!(removed.months, ["2026_12"], "in November something still waits");
+
+    decisions::cancel(&house.pools.ops, open, "test").await.unwrap();
+    let removed = remove(&house.pools.ops, &KEEP, BATCH).await.unwrap();
+    assert_eq!(removed.months, ["2026_11"]);
+    let left = "select count(*) from pg_class where relname like '%\\_2026\\_11' and relkind = 'r'";
+    assert_eq!(house.count(left).await, 0, "with everything that belongs to it");
+    assert_eq!(house.count("select count(*) from receipts").await, 0);
+    assert_eq!(house.state(later).await, "pending", "what is younger stays");
+    assert_eq!(
+        house.count("select count(*) from inbox").await,
+        3,
+        "and what makes an event count once is kept for longer"
+    );
+}
+
+#[tokio::test]
+async fn who_reads_for_long_is_left_in_peace_and_nobody_waits_for_them() {
+    let house = House::start().await;
+    let done = house.sending().await.attempt;
+    house.accept(done, "wamid.1").await;
+    house.advance(441 * DAY);
+    house.make_partitions().await;
+    let mut reader = house.connection().await;
+    let mut reading = reader.begin().await.unwrap();
+    sqlx::query("select count(*) from notifications").fetch_one(&mut *reading).await.unwrap();
+    let began = Instant::now();
+    let removed = remove(&house.pools.ops, &KEEP, BATCH).await.unwrap();
+    assert_eq!((removed.months.len(), removed.busy.len()), (0, 2), "{removed:?}");
+    assert!(began.elapsed() < Duration::from_secs(5));
+    house.order(ANA).await;
+    house.claim_one().await;
+    reading.rollback().await.unwrap();
+    assert_eq!(remove(&house.pools.ops, &KEEP, BATCH).await.unwrap().months, ["2026_11", "2026_12"]);
+}
+
+#[tokio::test]
+async fn identities_rejected_events_and_webhooks_go_in_batches_when_their_time_is_over() {
+    let house = House::start().await;
+    house.run(
+        "insert into inbox (source, id, body_hash, type, time, received_at, ignored)
+           select 'shop', 'evt-' || n, '', 'order.viewed', recado_now(), recado_now(), 'no_template' from generate_series(1, 1200) n",
+    )
+    .await;
+    house.run(
+        "insert into inbox_conflicts (source, id, body_hash, body, received_at) select 'shop', 'evt-1', 'x', 'x', recado_now()",
+    )
+    .await;
+    house.advance(469 * DAY);
+    let rejected = "insert into rejected_events (id, reason, detail, exchange, routing_key, headers, size, body_hash, body, whole, received_at)
+       select uuid_v7_floor(recado_now()), 'bad_phone', 'x', '', '', '{}', 1, recado_now()::text::bytea, 'x', true, recado_now()";
+    house.run(rejected).await;
+    house.advance(24 * DAY);
+    house.run("insert into webhooks (sender, body, applied_at) values ('main', 'done', recado_now()), ('main', 'not yet', null)").await;
+    house.run("insert into stray_receipts (sender, message_id, fact) values ('main', 'wamid.1', '{}')").await;
+    house.advance(8 * DAY);
+    house.run("insert into webhooks (sender, body, applied_at) values ('main', 'new', recado_now())").await;
+    house.run(rejected).await;
+    house.run("insert into inbox (source, id, body_hash, type, time, ignored) values ('shop', 'new', '', 'x', recado_now(), 'no_template')").await;
+    house.advance(60);
+
+    let old = look(&house.pools.ops, &KEEP).await.unwrap();
+    let counted: Vec<i64> = old.iter().filter(|one| !one.what.contains("attempts")).map(|one| one.rows).collect();
+    assert_eq!(counted, [0, 1_200, 1, 1, 1, 1], "{old:?}");
+    let mut rows = Vec::new();
+    loop {
+        let removed = remove(&house.pools.ops, &KEEP, BATCH).await.unwrap();
+        rows.push((removed.identities, removed.conflicts, removed.rejected, removed.webhooks, removed.strays));
+        if !removed.more {
+            break;
+        }
+    }
+    assert_eq!(rows, [(500, 1, 1, 1, 1), (500, 0, 0, 0, 0), (200, 0, 0, 0, 0)]);
+    assert_eq!(house.count("select count(*) from inbox where id = 'new'").await, 1);
+    assert_eq!(house.count("select count(*) from inbox").await, 1);
+    assert_eq!(house.count("select count(*) from rejected_events").await, 1);
+    assert_eq!(house.count("select count(*) from webhooks").await, 2, "what is not applied stays, however old");
+}
+
+#[tokio::test]
+async fn what_has_a_time_that_makes_no_sense_is_kept_beside_the_months_and_goes_with_its_age() {
+    let house = House::start().await;
+    house.agreed().await;
+    // No partition was made in time for where the clock stands.
+    house.advance(3_650 * DAY);
+    house.order(ANA).await;
+    let attempt = house.claim_one().await.attempt;
+    house.accept(attempt, "wamid.1").await;
+    assert_eq!(house.count("select count(*) from notifications_rest").await, 1);
+    house.make_partitions().await;
+    house.order(ANA).await;
+    house.advance(441 * DAY);
+    let removed = remove(&house.pools.ops, &KEEP, BATCH).await.unwrap();
+    assert_eq!(removed.strangers, 1, "the other one still waits");
+    assert_eq!(house.count("select count(*) from attempts_rest").await, 0);
+}
+
+#[tokio::test]
+async fn an_operator_is_told_what_would_go_and_lets_it_go() {
+    let hall = Hall::open().await;
+    let nothing = recado(&hall, &["upkeep", "--dry-run"]);
+    assert_eq!((nothing.code, nothing.stdout.as_str()), (0, "Nothing would go.\n"), "{}", nothing.stderr);
+    hall.sql(
+        "insert into inbox (source, id, body_hash, type, time, received_at, ignored)
+           select 'shop', 'evt-' || n, '', 'order.viewed', now(), now() - interval '501 days', 'no_template' from generate_series(1, 700) n;
+         insert into webhooks (sender, body, applied_at, received_at) values ('main', 'x', now(), now() - interval '9 days');
+         select make_partitions(now() - interval '500 days')",
+    )
+    .await;
+    let told = recado(&hall, &["upkeep", "--dry-run"]);
+    assert!(told.stdout.contains("identities of events: 700 would go, the oldest of 20"), "{}", told.stdout);
+    assert!(told.stdout.contains("raw webhooks: 1 would go"), "{}", told.stdout);
+    assert_eq!(hall.ask("select count(*)::text from inbox").await.as_deref(), Some("700"));
+    let done = recado(&hall, &["upkeep"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(done.stdout.contains("identities of events: 700 removed"), "{}", done.stdout);
+    assert!(done.stdout.starts_with("notifications of 20"), "{}", done.stdout);
+    assert_eq!(hall.ask("select count(*)::text from inbox").await.as_deref(), Some("0"));
+    assert_eq!(recado(&hall, &["upkeep"]).stdout, "Nothing was removed.\n");
+}
