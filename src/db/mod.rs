@@ -18,6 +18,7 @@ pub mod keys;
 pub mod lanes;
 pub mod listing;
 pub mod outbox;
+pub mod person;
 pub mod pools;
 pub mod progress;
 pub mod receipts;
