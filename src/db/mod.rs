@@ -19,6 +19,7 @@ pub mod lanes;
 pub mod listing;
 pub mod opt_ins;
 pub mod outbox;
+pub mod person;
 pub mod pools;
 pub mod progress;
 pub mod receipts;
