@@ -1,6 +1,7 @@
 //! The doors through which people say yes: form, tap, and what happens if somebody is too late, somebody else, or twice.
 
 mod answers;
+mod evidence;
 mod street;
 mod texts;
 
