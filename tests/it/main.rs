@@ -40,6 +40,8 @@ mod receipts;
 #[cfg(test)]
 mod rejected;
 #[cfg(test)]
+mod restored;
+#[cfg(test)]
 mod retention;
 #[cfg(test)]
 mod shutdown;
