@@ -78,6 +78,37 @@ pub async fn leave(pool: &PgPool, worker: Uuid) -> Result<(), Error> {
     Ok(())
 }
 
+/// Notes that the provider asks this sender to be slower for as long as that. A longer time that was noted before stays.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn throttle(pool: &PgPool, sender: i16, lasts: Duration) -> Result<(), Error> {
+    sqlx::query!(
+        "update senders set throttled_until = greatest(throttled_until, recado_now() + $2 * interval '1 ms') where id = $1",
+        sender,
+        millis(lasts) as _
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// The senders that are asked to be slower just now, and for how much longer.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn throttled(pool: &PgPool) -> Result<Vec<(i16, Duration)>, Error> {
+    let rows = sqlx::query!(
+        r#"
+        -- fleet: throttled
+        select id, (extract(epoch from throttled_until - recado_now()) * 1000)::int8 as "ms!" from senders where throttled_until > recado_now()
+        "#
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, Duration::from_millis(row.ms.unsigned_abs()))).collect())
+}
+
 /// Compares the cluster, timeline, database and table that the rows were written in with those that hold them now. If they differ,
 /// everything is held in the same statement: a restore or a failover may have lost what was committed. Says whether it came to that.
 ///
