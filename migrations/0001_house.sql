@@ -44,7 +44,7 @@ create table contacts (
   -- Somebody who is forgotten, or known as another contact since: the ledger's chain is all that stays.
   erased_at timestamptz,
   merged_into bigint references contacts,
-  constraint phone_or_user_id_known check (phone is not null or user_id is not null),
+  constraint phone_or_user_id_known check (phone is not null or user_id is not null or merged_into is not null),
   -- What stands instead of the number then is none.
   constraint nobody_known_if_erased check (erased_at is null or phone like 'erased:%' and wa_id is null and user_id is null)
 ) with (fillfactor = 80);

@@ -83,7 +83,7 @@ pub(super) async fn known(tx: &mut PgConnection, phone: &Phone, locale: Option<&
           on conflict (phone) do update set locale = contacts.locale
           returning id
         )
-        select id as "id!" from new union all select id from contacts where phone = $1 limit 1
+        select id as "id!" from new union all select coalesce(merged_into, id) from contacts where phone = $1 limit 1
         "#,
         phone.reveal(),
         locale
@@ -118,12 +118,12 @@ struct Person {
 
 pub(super) async fn record_in(tx: &mut PgConnection, deeds: &[Deed]) -> Result<Vec<Recorded>, Error> {
     introduce(tx, deeds).await?;
-    let (mut people, phones) = lock(tx, deeds).await?;
+    let Found { mut people, phones, same } = lock(tx, deeds).await?;
     let mut fresh = Vec::new();
     let mut recorded = Vec::with_capacity(deeds.len());
     for deed in deeds {
         let id = match &deed.who {
-            Who::Contact(id) => Some(*id),
+            Who::Contact(id) => same.get(id).copied(),
             Who::Phone(phone) => phones.get(phone.reveal()).copied(),
         };
         let person = id.and_then(|id| people.get_mut(&id));
@@ -185,7 +185,7 @@ fn expanded(deed: &Deed, standings: &Standings) -> Vec<String> {
     open.map(|(purpose, _)| purpose.clone()).chain([EVERYTHING.to_owned()]).collect()
 }
 
-fn salt() -> Result<[u8; 16], Error> {
+pub(super) fn salt() -> Result<[u8; 16], Error> {
     let mut salt = [0; 16];
     getrandom::fill(&mut salt)
         .map_err(|_| Error::Outage(sqlx::Error::Protocol("the system has no randomness".into())))?;
@@ -219,7 +219,14 @@ async fn introduce(tx: &mut PgConnection, deeds: &[Deed]) -> Result<(), Error> {
     Ok(())
 }
 
-async fn lock(tx: &mut PgConnection, deeds: &[Deed]) -> Result<(HashMap<i64, Person>, HashMap<String, i64>), Error> {
+/// The people of some deeds, locked; who is meant by a phone, and by a contact.
+struct Found {
+    people: HashMap<i64, Person>,
+    phones: HashMap<String, i64>,
+    same: HashMap<i64, i64>,
+}
+
+async fn lock(tx: &mut PgConnection, deeds: &[Deed]) -> Result<Found, Error> {
     let mut ids = Vec::new();
     let mut numbers = Vec::new();
     for deed in deeds {
@@ -228,26 +235,41 @@ async fn lock(tx: &mut PgConnection, deeds: &[Deed]) -> Result<(HashMap<i64, Per
             Who::Phone(phone) => numbers.push(phone.reveal()),
         }
     }
-    let rows = sqlx::query!(
-        r#"
-        -- consents: lock
-        select id, phone, consents, entries from contacts
-        where id in (select unnest($1::int8[]) union select c.id from contacts c where c.phone = any ($2::text[]))
-        order by id for no key update
-        "#,
-        &ids,
-        &numbers as _
-    )
-    .fetch_all(&mut *tx)
-    .await?;
-    let (mut people, mut phones) = (HashMap::new(), HashMap::new());
+    // Who proved to be another contact is that one. Whoever proves it meanwhile holds the row that is waited for here.
+    let mut rows = Vec::new();
+    let (mut phones, mut same) = (HashMap::new(), HashMap::new());
+    for _ in 0..3 {
+        let names = sqlx::query!(
+            r#"
+            -- consents: who
+            select id, phone, coalesce(merged_into, id) as "is!" from contacts where id = any ($1) or phone = any ($2::text[])
+            "#,
+            &ids,
+            &numbers as _
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        phones = names.iter().filter_map(|name| Some((name.phone.clone()?, name.is))).collect();
+        same = names.iter().map(|name| (name.id, name.is)).collect();
+        let meant: Vec<i64> = names.iter().map(|name| name.is).collect();
+        rows = sqlx::query!(
+            r#"
+            -- consents: lock
+            select id, consents, entries, merged_into from contacts where id = any ($1) order by id for no key update
+            "#,
+            &meant
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        if rows.iter().all(|row| row.merged_into.is_none()) {
+            break;
+        }
+    }
+    let mut people = HashMap::new();
     for row in rows {
         let standings = standings(&row.consents, row.id)?;
         let (known, woken) = (Vec::new(), Vec::new());
         people.insert(row.id, Person { id: row.id, standings, entries: row.entries, head: BEGINNING, known, woken });
-        if let Some(phone) = row.phone {
-            phones.insert(phone, row.id);
-        }
     }
     for entry in entries_of(tx, &people.keys().copied().collect::<Vec<_>>()).await? {
         if let Some(person) = people.get_mut(&entry.contact) {
@@ -257,7 +279,7 @@ async fn lock(tx: &mut PgConnection, deeds: &[Deed]) -> Result<(HashMap<i64, Per
             }
         }
     }
-    Ok((people, phones))
+    Ok(Found { people, phones, same })
 }
 
 pub(super) fn standings(json: &Value, contact: i64) -> Result<Standings, Error> {
@@ -268,7 +290,7 @@ pub(super) fn standings(json: &Value, contact: i64) -> Result<Standings, Error> 
     })
 }
 
-async fn append(tx: &mut PgConnection, fresh: &[Entry]) -> Result<(), Error> {
+pub(super) async fn append(tx: &mut PgConnection, fresh: &[Entry]) -> Result<(), Error> {
     let evidence = |entry: &Entry| entry.evidence.as_ref().map(|(evidence, _)| evidence.clone());
     let salt = |entry: &Entry| entry.evidence.as_ref().map(|(_, salt)| salt.clone());
     sqlx::query!(
@@ -372,6 +394,11 @@ async fn entries_of(connection: &mut PgConnection, contacts: &[i64]) -> Result<V
     Ok(entries)
 }
 
+/// The hash of a contact's last entry.
+pub(super) async fn head(tx: &mut PgConnection, contact: i64) -> Result<Hash, Error> {
+    Ok(entries_of(tx, &[contact]).await?.last().map_or(BEGINNING, |entry| entry.hash))
+}
+
 /// What is known of a person's consents.
 #[derive(Debug, Clone)]
 pub struct Told {
@@ -386,9 +413,15 @@ pub struct Told {
 /// # Errors
 /// If the database cannot be asked.
 pub async fn of(pool: &PgPool, phone: &Phone) -> Result<Option<Told>, Error> {
-    let row = sqlx::query!("select id, locale, consents from contacts where phone = $1", phone.reveal())
-        .fetch_optional(pool)
-        .await?;
+    let row = sqlx::query!(
+        r#"
+        -- consents: of
+        select c.id, c.locale, c.consents from contacts p join contacts c on c.id = coalesce(p.merged_into, p.id) where p.phone = $1
+        "#,
+        phone.reveal()
+    )
+    .fetch_optional(pool)
+    .await?;
     let Some(row) = row else { return Ok(None) };
     let chain = entries_of(&mut *pool.acquire().await?, &[row.id]).await?;
     let standings = standings(&row.consents, row.id)?;

@@ -90,7 +90,8 @@ pub async fn of(pool: &PgPool, contact: i64) -> Result<Option<Evidence>, Error> 
         -- evidence: sent
         select id, created_at as "created_at: Time", purpose, template, language, state::text as "state!", reason, consent_entry, message_id,
           receipt::text as receipt
-        from notifications where id in (select unnest(notifications) from inbox where contact_id = $1) order by id
+        from notifications where id in (select unnest(notifications) from inbox where contact_id = $1
+          or contact_id in (select id from contacts where merged_into = $1)) order by id
         "#,
         contact
     )

@@ -32,9 +32,9 @@ pub async fn find(pool: &PgPool, sought: &Sought<'_>) -> Result<Vec<i64>, Error>
         r#"
         -- inbound: find
         select id as "id!" from contacts where wa_id = $1
-        union select id from contacts where phone = '+' || $1::text
+        union select coalesce(merged_into, id) from contacts where phone = '+' || $1::text
         union select id from contacts where user_id = $2
-        union select contact_id from notifications where message_id = $3
+        union select coalesce(c.merged_into, c.id) from notifications n join contacts c on c.id = n.contact_id where n.message_id = $3
         order by 1
         "#,
         sought.wa_id,

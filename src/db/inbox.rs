@@ -121,7 +121,8 @@ async fn insert(pool: &PgPool, arrivals: &[Arrival]) -> Result<Vec<i64>, Error> 
         ), contact as materialized (
           select id, phone from new_contact
           union all
-          select c.id, c.phone from (select distinct phone from born) b join contacts c on c.phone = b.phone
+          -- Who proved to be another contact is that one.
+          select coalesce(c.merged_into, c.id), c.phone from (select distinct phone from born) b join contacts c on c.phone = b.phone
         ), received as (
           insert into inbox (source, id, body_hash, type, subject, time, journey, journey_key, stage, contact_id, notifications, ignored, body)
           select e.source, e.id, e.body_hash, e.type, e.subject, e.time, e.journey, e.journey_key, e.stage,

@@ -20,6 +20,7 @@ pub mod inbox;
 pub mod keys;
 pub mod lanes;
 pub mod listing;
+pub mod merge;
 pub mod opt_ins;
 pub mod outbox;
 pub mod person;

@@ -131,6 +131,10 @@ impl Upkeep {
         if gone > 0 {
             tracing::info!(opt_ins = gone, "upkeep.removed: nobody confirmed them within a week");
         }
+        for alike in db::merge::alike(&self.pool, self.rules.batch).await? {
+            let merged = db::merge::merge(&self.pool, &alike, "wa_id", self.clock.now()).await?;
+            tracing::info!(contact = merged, "contact.merged");
+        }
         if let Some(anchor) = db::anchors::drop_next(&self.pool).await? {
             let hash: String = anchor.anchor.iter().map(|byte| format!("{byte:02x}")).collect();
             tracing::info!(entries = anchor.entries, upto = anchor.upto, anchor = hash, "consent.anchored");

@@ -2,6 +2,7 @@
 
 mod answers;
 mod evidence;
+mod persons;
 mod street;
 mod texts;
 

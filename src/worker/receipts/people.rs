@@ -10,6 +10,7 @@ use crate::{
         consents::{self, Deed, Who},
         contacts,
         inbound::{self, Message, Sought},
+        merge,
     },
     domain::{
         fact::{Choice, Content, Identity, Inbound, Preference, Receipt},
@@ -30,6 +31,12 @@ impl Receipts {
         let mut contacts = inbound::find(&self.pool, &sought).await?;
         if contacts.is_empty() {
             contacts.push(inbound::introduce(&self.pool, &sought).await?);
+        }
+        if contacts.len() > 1 && !sender.sms {
+            // The provider's id, or an answer to what was sent to the other, leads to each of them: they are one person.
+            contacts = merge::merge(&self.pool, &contacts, "inbound", message.at).await?.into_iter().collect();
+            tracing::info!(contact = contacts.first(), "contact.merged");
+            self.dispatch.wake();
         }
         let wanted = self.wanted(&message.content);
         let kind = kind(&message.content);
