@@ -1,6 +1,8 @@
 //! The doors through which people say yes: form, tap, and what happens if somebody is too late, somebody else, or twice.
 
 mod answers;
+mod browser;
+mod driver;
 mod street;
 mod texts;
 
