@@ -4,6 +4,7 @@
 //! autocommitted statements, because a `begin` whose future is dropped leaves its connection inside a transaction.
 //! Whatever is read is parsed here: no text from a row means anything further up.
 
+pub mod anchors;
 pub mod checkup;
 pub mod consents;
 pub mod contacts;
@@ -11,6 +12,8 @@ pub mod decisions;
 pub mod dispatch;
 pub mod doors;
 pub mod doubt;
+pub mod erasure;
+pub mod evidence;
 pub mod holds;
 pub mod inbound;
 pub mod inbox;
@@ -19,6 +22,7 @@ pub mod lanes;
 pub mod listing;
 pub mod opt_ins;
 pub mod outbox;
+pub mod person;
 pub mod pools;
 pub mod progress;
 pub mod receipts;

@@ -29,6 +29,10 @@ pub enum Act {
     Revoked,
     /// Another system holds a consent that was given there.
     Imported,
+    /// The person was forgotten: a no to everything.
+    Erased,
+    /// Another contact proved to be the same person; its chain goes on in this one.
+    Merged,
 }
 
 impl Act {
@@ -41,12 +45,14 @@ impl Act {
             Act::Refused => "refused",
             Act::Revoked => "revoked",
             Act::Imported => "imported",
+            Act::Erased => "erased",
+            Act::Merged => "merged",
         }
     }
 
     #[must_use]
     pub const fn is_no(self) -> bool {
-        matches!(self, Act::Refused | Act::Revoked)
+        matches!(self, Act::Refused | Act::Revoked | Act::Erased)
     }
 }
 
@@ -97,7 +103,7 @@ pub enum Idle {
 /// # Errors
 /// If it must not be written down.
 pub fn follow(standings: &Standings, purpose: &str, act: Act, at: Timestamp) -> Result<Option<State>, Idle> {
-    if purpose == EVERYTHING && !act.is_no() {
+    if purpose == EVERYTHING && !act.is_no() && act != Act::Merged {
         return Err(Idle::TooWide);
     }
     let standing = standings.get(purpose);
@@ -110,7 +116,9 @@ pub fn follow(standings: &Standings, purpose: &str, act: Act, at: Timestamp) -> 
         (Act::Refused | Act::Revoked, Some(State::Granted)) if standing.is_some_and(|s| s.at > at) => {
             Err(Idle::Overruled)
         }
-        (Act::Refused | Act::Revoked, _) => Ok(Some(State::Revoked)),
+        (Act::Refused | Act::Revoked | Act::Erased, _) => Ok(Some(State::Revoked)),
+        // What it brings is noted purpose by purpose.
+        (Act::Merged, _) => Ok(None),
         (Act::Imported, _) if refused_since => Err(Idle::Overruled),
         (Act::Imported, _) => Ok(Some(State::Granted)),
         (Act::Asked { .. }, Some(State::Granted)) => Ok(None),

@@ -13,6 +13,7 @@ pub mod locale;
 pub mod message;
 pub mod notification;
 pub mod opt_in;
+pub mod person;
 pub mod phone;
 pub mod plan;
 pub mod problem;

@@ -84,12 +84,17 @@ impl Standing {
     /// Whether it can be confirmed by a typed code that is `right`, after `tries` others. `until` is none if no code was sent.
     #[must_use]
     pub fn judge_code(&self, right: bool, tries: i16, until: Option<Timestamp>, now: Timestamp) -> Verdict {
-        match self.judge(now) {
-            Verdict::Confirm if tries >= TRIES => Verdict::TooManyTries,
-            Verdict::Confirm if until.is_none_or(|until| now > until) => Verdict::Expired,
-            Verdict::Confirm if !right => Verdict::WrongCode { left: TRIES.saturating_sub(tries).saturating_sub(1) },
-            verdict => verdict,
+        let verdict = self.judge(now);
+        if verdict != Verdict::Confirm {
+            return verdict;
         }
+        if tries >= TRIES {
+            return Verdict::TooManyTries;
+        }
+        if until.is_none_or(|until| now > until) {
+            return Verdict::Expired;
+        }
+        if right { Verdict::Confirm } else { Verdict::WrongCode { left: TRIES.saturating_sub(tries + 1) } }
     }
 }
 

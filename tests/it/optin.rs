@@ -3,6 +3,7 @@
 mod answers;
 mod browser;
 mod driver;
+mod evidence;
 mod street;
 mod texts;
 

@@ -8,8 +8,8 @@ use crate::{
 };
 
 /// What a code comes to. `later` says that it came in a report: the message had been taken, and is proven undelivered.
-pub(super) fn outcome(code: i64, detail: Option<String>, later: bool) -> Outcome {
-    let failure = |reason: Reason| Failure { reason, code: Some(code), detail: detail.clone() };
+pub(super) fn outcome(code: i64, detail: Option<&str>, later: bool) -> Outcome {
+    let failure = |reason: Reason| Failure { reason, code: Some(code), detail: detail.map(str::to_owned) };
     let ends = |reason| Outcome::Rejected { failure: failure(reason), again: None };
     let again =
         |reason, seconds| Outcome::Rejected { failure: failure(reason), again: Some(Duration::from_secs(seconds)) };

@@ -47,8 +47,8 @@ pub fn decode(response: &Response<Bytes>) -> Outcome {
     }
     match serde_json::from_slice::<Refusal>(body) {
         Ok(refusal) => {
-            let detail = refusal.message.map(|text| text.chars().take(DETAIL_MAX).collect());
-            codes::outcome(refusal.code, detail, false)
+            let detail: Option<String> = refusal.message.map(|text| text.chars().take(DETAIL_MAX).collect());
+            codes::outcome(refusal.code, detail.as_deref(), false)
         }
         Err(_) if status == StatusCode::TOO_MANY_REQUESTS => codes::outcome(20429, None, false),
         Err(_) if status == StatusCode::REQUEST_TIMEOUT => Outcome::Unclear(bare(reason::ANSWER_UNREADABLE)),

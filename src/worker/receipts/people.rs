@@ -163,10 +163,7 @@ mod tests {
         // Nobody asks this database.
         let pool = PgPoolOptions::new().connect_lazy("postgres://nobody@127.0.0.1:1/none").unwrap();
         let receipts = Receipts::new(pool, rules, Vec::new(), Clock::system(), Nudge::default(), Nudge::default());
-        match receipts.wanted(content) {
-            Wanted::Stop { purpose, .. } => Some(purpose),
-            _ => None,
-        }
+        if let Wanted::Stop { purpose, .. } = receipts.wanted(content) { Some(purpose) } else { None }
     }
 
     fn button(payload: &str, text: &str) -> Content {

@@ -107,11 +107,11 @@ impl Receipts {
             Wanted::Yes => {
                 let proof = Proof::Yes { from: contacts.to_vec() };
                 let confirmed = self.confirm(sender, message, proof).await?;
-                match confirmed.verdict {
-                    Verdict::Confirm => self.welcome(sender, message, &confirmed).await,
-                    // A yes to something else: to a question of the shop's, for all we know.
-                    _ => Ok(None),
+                if confirmed.verdict == Verdict::Confirm {
+                    return self.welcome(sender, message, &confirmed).await;
                 }
+                // A yes to something else: to a question of the shop's, for all we know.
+                Ok(None)
             }
             Wanted::Code { form, code } => {
                 let proof = Proof::Message { code: *code, from: contacts.to_vec() };
