@@ -4,6 +4,7 @@ mod answers;
 mod browser;
 mod driver;
 mod evidence;
+mod load;
 mod street;
 mod texts;
 

@@ -142,6 +142,7 @@ async fn without_scripts_everything_works_too() {
 
     street.house.advance(61);
     asks(&browser, &street, "whatsapp").await;
+    assert!(browser.has("noscript meta[http-equiv=refresh]").await, "this browser runs no scripts");
     let message = browser.text(".bubble strong").await;
     street.writes(ANA, &message).await;
     // The page looks again by itself after a while; nobody has to wait for that.
