@@ -12,7 +12,7 @@ async fn page(address: &str) -> Option<(StatusCode, String)> {
 }
 
 /// Waits until the figures have all of these.
-async fn figures(port: u16, wanted: &[&str]) {
+pub async fn figures(port: u16, wanted: &[&str]) {
     let address = format!("127.0.0.1:{port}/metrics");
     let mut last = String::new();
     let shows = async || {
