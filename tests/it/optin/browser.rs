@@ -31,6 +31,8 @@ impl Street {
 async fn asks(browser: &Browser, street: &Street, way: &str) {
     browser.go(&street.form()).await;
     browser.write("#phone", BY_HAND).await;
+    browser.click("label[for=purpose-orders]").await;
+    browser.click("label[for=purpose-shipping]").await;
     browser.click(&format!("#way-{way}")).await;
     browser.click("main button").await;
     browser.shows("h1", "Un paso más").await;
@@ -169,7 +171,7 @@ async fn the_keyboard_is_enough_and_shows_where_it_is() {
     };
     until_at("phone").await;
     browser.press(BY_HAND).await;
-    until_at("purpose-shipping").await;
+    until_at("purpose-orders").await;
     browser.press(SPACE).await;
     until_at("way-whatsapp").await;
     browser.press(TAB).await;
@@ -178,7 +180,7 @@ async fn the_keyboard_is_enough_and_shows_where_it_is() {
     browser.shows("h1", "Un paso más").await;
     let asked = async || street.house.consent(ANA, "orders").await;
     until("it is asked for", PATIENCE, async || asked().await.as_deref() == Some("pending")).await;
-    assert_eq!(street.house.consent(ANA, "shipping").await, None, "that was not ticked any more");
+    assert_eq!(street.house.consent(ANA, "shipping").await, None, "that was not ticked");
 }
 
 #[tokio::test]
@@ -193,6 +195,24 @@ async fn what_is_wrong_gets_the_focus_and_leads_to_its_field() {
     assert_eq!(browser.attribute("#phone", "aria-invalid").await.as_deref(), Some("true"));
     browser.click("#error a").await;
     assert_eq!(browser.run("return document.activeElement.id").await, "phone");
+}
+
+#[tokio::test]
+async fn nothing_is_ticked_beforehand_and_what_was_typed_stays() {
+    let (street, browser) = met().await;
+    browser.go(&street.form()).await;
+    assert!(!browser.has("input[name=purpose]:checked").await, "who does nothing agrees to nothing");
+    browser.write("#phone", BY_HAND).await;
+    browser.click("main button").await;
+    browser.shows("#error", "Marca al menos una opción").await;
+    assert_eq!(browser.attribute("#phone", "value").await.as_deref(), Some(BY_HAND));
+    browser.click("#error a").await;
+    assert_eq!(browser.run("return document.activeElement.id").await, "purpose-orders");
+    browser.press(SPACE).await;
+    browser.click("main button").await;
+    browser.shows("h1", "Un paso más").await;
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("pending"));
+    assert_eq!(street.house.consent(ANA, "shipping").await, None);
 }
 
 /// Looks at a page on a phone and at a computer, in light and in dark: pictures under `tests/out/pages`, and axe-core.
