@@ -36,7 +36,7 @@ create table contacts (
   wa_id text,
   user_id text,
   locale text,
-  -- purpose -> {"state": "pending|granted|revoked", "entry": n, "at": time, "until": time}: a projection of the ledger, on the
+  -- purpose -> {"state": "pending|granted|revoked", "entry": n, "at": time, "until": time, "no": time}: a projection of the ledger, on the
   -- contact's own row so that a claim which locked the row reads the latest. The purpose * says when everything was refused.
   consents jsonb not null default '{}',
   entries int not null default 0,

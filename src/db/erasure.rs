@@ -278,8 +278,13 @@ async fn tidy_in(tx: &mut PgConnection, before: Timestamp) -> Result<u64, Error>
     sqlx::query!(
         r#"
         -- opt-ins: forget what waited
-        update contacts c set consents = coalesce((select jsonb_object_agg(s.key, s.value) from jsonb_each(c.consents) s
-            where not (s.value ->> 'state' = 'pending' and (s.value ->> 'until')::timestamptz < recado_now())), '{}')
+        update contacts c set consents = coalesce((
+            -- An ask that nobody answered takes no earlier no away.
+            select jsonb_object_agg(s.key, case when s.over then (s.value - 'until') || jsonb_build_object('state', 'revoked', 'at', s.value -> 'no')
+              else s.value end)
+            from (select key, value, value ->> 'state' = 'pending' and (value ->> 'until')::timestamptz < recado_now() as over
+                  from jsonb_each(c.consents)) s
+            where not s.over or s.value ? 'no'), '{}')
         where c.id = any ($1)
         "#,
         &contacts

@@ -8,7 +8,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn standing(state: State, second: i64) -> Standing {
-    Standing { state, entry: 1, at: at(second) }
+    Standing { state, entry: 1, at: at(second), no: (state == State::Revoked).then(|| at(second)) }
 }
 
 fn standings(of: &[(&str, Standing)]) -> Standings {
