@@ -34,6 +34,8 @@ mod house;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod optin;
+#[cfg(test)]
 mod proxy;
 #[cfg(test)]
 mod receipts;
