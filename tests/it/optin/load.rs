@@ -30,9 +30,6 @@ async fn two_hundred_requests_a_second_are_answered_at_once_while_sending_goes_o
             ("forms.dir", forms),
             ("forms.asks_per_form", "1000000"),
             ("http.trusted_proxies", "127.0.0.0/8"),
-            ("database.hot_connections", "8"),
-            ("database.webhook_connections", "4"),
-            ("database.admin_connections", "4"),
             ("log.level", "warn"),
         ] {
             plan.set(key, value);
