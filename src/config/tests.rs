@@ -58,7 +58,7 @@ fn the_defaults_alone_are_right() {
     assert_eq!(settings.intake.linger, Duration::from_millis(5));
     assert_eq!(settings.upkeep.keep_notifications, Duration::from_secs(400 * 86_400));
     assert_eq!(settings.broker.exchange, "shop.events");
-    assert_eq!(settings.broker.prefetch, 600);
+    assert_eq!(settings.broker.prefetch, 1200);
     assert_eq!(settings.dispatch.only_to, None);
     assert!(settings.senders.is_empty());
 }

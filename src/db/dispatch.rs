@@ -137,7 +137,11 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
             least(s.expires_at, greatest(t.until, h.until)) as template_until,
             greatest(s.pace_tat - $8 * interval '1 ms', s.backoff_until) as free_at
           from seen s cross join clock k
-          left join template_states t on t.sender = $1 and t.template = s.template and t.language = s.language
+          -- One row by its whole key: a join would read all of the sender's.
+          left join lateral (
+            select t.status, t.until from template_states t
+            where t.sender = $1 and t.template = s.template and t.language = s.language limit 1
+          ) t on true
           left join lateral (
             select true as held, max(coalesce(h.until, 'infinity')) as until from holds h
             where h.released_at is null and (h.until is null or h.until > k.now) and h.scope = 'template' and h.sender = $1

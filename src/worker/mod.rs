@@ -13,6 +13,7 @@ pub mod reading;
 pub mod receipts;
 pub mod settling;
 pub mod upkeep;
+pub mod wire;
 
 use std::{
     future::Future,
