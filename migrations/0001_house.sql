@@ -369,11 +369,14 @@ create table doors (
   closed_at timestamptz
 );
 
--- Which cluster and timeline wrote these rows: another one means a restore or a failover that may have lost commits.
+-- Where these rows were written: another cluster or timeline means a restore or a failover that may have lost commits; another
+-- database or another table of this name, that they were copied or loaded from somewhere. As numbers, which a dump takes along.
 create table written_by (
   one bool primary key default true check (one),
   system_identifier bigint not null,
-  timeline int not null
+  timeline int not null,
+  database oid not null,
+  this_table oid not null
 );
 
 create table webhooks (

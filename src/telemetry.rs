@@ -3,7 +3,7 @@
 //! No phone, name, text, token or body in any of them. `sender` is a sender's configured name; every other label has few values,
 //! known in advance.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
 use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -122,9 +122,9 @@ pub fn time_claim(took: Duration, claimed: u64) {
     counter!(CLAIMED).increment(claimed);
 }
 
-/// Requests on the wire in this process.
-pub fn tell_in_flight(requests: u32) {
-    gauge!(IN_FLIGHT).set(f64::from(requests));
+/// Requests on the wire in this process, or waiting for their result to be written.
+pub fn tell_in_flight(sender: &str, requests: u32) {
+    gauge!(IN_FLIGHT, "sender" => sender.to_owned()).set(f64::from(requests));
 }
 
 /// One sender's attempts, counted without looking the metric up each time.
@@ -152,7 +152,7 @@ impl Attempts {
     }
 }
 
-/// From an event's arrival to the first byte of its first request.
+/// From an event's arrival to its first request, waits included.
 pub fn time_to_send(sender: &str, took: Duration) {
     histogram!(LATENCY, "sender" => sender.to_owned()).record(took.as_secs_f64());
 }
@@ -162,9 +162,21 @@ pub fn count_lost_lease() {
     counter!(LOST_LEASES).increment(1);
 }
 
-/// Notifications reached an end: `state` is `accepted`, `failed` or `suppressed`, `reason` one of ours.
-pub fn count_ended(state: &'static str, reason: &'static str, notifications: u64) {
-    counter!(ENDED, "state" => state, "reason" => reason).increment(notifications);
+/// Status events that the broker has confirmed, each by its kind and reason; those that tell of an end are counted as that:
+/// `accepted`, `failed` or `suppressed`, with one of our reasons.
+pub fn count_published<'a>(told: impl Iterator<Item = (&'a str, Option<&'a str>)>) {
+    let mut events = 0;
+    let mut ends: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for (kind, reason) in told {
+        events += 1;
+        if matches!(kind, "accepted" | "failed" | "suppressed") {
+            *ends.entry((kind, reason.unwrap_or_default())).or_default() += 1;
+        }
+    }
+    counter!(PUBLISHED).increment(events);
+    for ((state, reason), notifications) in ends {
+        counter!(ENDED, "state" => state.to_owned(), "reason" => reason.to_owned()).increment(notifications);
+    }
 }
 
 /// How long the oldest notification has been due. The one to alert on.
@@ -172,7 +184,7 @@ pub fn tell_queue_age(sender: &str, age: Duration) {
     gauge!(QUEUE_AGE, "sender" => sender.to_owned()).set(age.as_secs_f64());
 }
 
-/// How many notifications are in an unfinished `state`, as last counted: `due`, `later`, `sending`, or what they wait on.
+/// How many notifications are in an unfinished `state`, as last counted, up to 10,000: `due`, `later`, `sending`, or what they wait on.
 pub fn tell_backlog(state: &'static str, notifications: u32) {
     gauge!(BACKLOG, "state" => state).set(f64::from(notifications));
 }
@@ -217,12 +229,7 @@ pub fn tell_outbox_lag(age: Duration) {
     gauge!(OUTBOX_LAG).set(age.as_secs_f64());
 }
 
-/// Status events that the broker has confirmed.
-pub fn count_published(events: u64) {
-    counter!(PUBLISHED).increment(events);
-}
-
-/// Rejected events that nobody has replayed.
+/// Rejected events that nobody has replayed, counted up to 10,000.
 pub fn tell_rejected(events: u32) {
     gauge!(REJECTED).set(f64::from(events));
 }
@@ -233,14 +240,14 @@ fn describe() {
     describe_gauge!(BROKER_UP, "1 if the intake has its consumer.");
     describe_histogram!(CLAIM, "One claim statement.");
     describe_counter!(CLAIMED, "Notifications claimed.");
-    describe_gauge!(IN_FLIGHT, "Requests on the wire in this process.");
+    describe_gauge!(IN_FLIGHT, "Requests on the wire in this process, or waiting for their result to be written.");
     describe_counter!(ATTEMPTS, "Requests to providers, by outcome.");
     describe_histogram!(ATTEMPT, "One request to a provider.");
-    describe_histogram!(LATENCY, "From an event's arrival to the first byte of its request.");
+    describe_histogram!(LATENCY, "From an event's arrival to its first request, waits included.");
     describe_counter!(LOST_LEASES, "Results that came after their lease was lost.");
-    describe_counter!(ENDED, "Notifications that reached an end.");
+    describe_counter!(ENDED, "Notifications that reached an end, as told by the outbox.");
     describe_gauge!(QUEUE_AGE, "How long the oldest notification has been due. Alert on this.");
-    describe_gauge!(BACKLOG, "Unfinished notifications, by state.");
+    describe_gauge!(BACKLOG, "Unfinished notifications, by state; counted up to 10000.");
     describe_gauge!(IN_DOUBT, "Notifications whose outcome is unknown.");
     describe_gauge!(HOLDS, "Holds in force.");
     describe_gauge!(SENDER_RATE, "This process's share of a sender's rate.");
@@ -250,7 +257,7 @@ fn describe() {
     describe_gauge!(WEBHOOK_LAG, "Age of the oldest stored webhook that is not applied.");
     describe_gauge!(OUTBOX_LAG, "Age of the oldest status event that is not published.");
     describe_counter!(PUBLISHED, "Status events that the broker has confirmed.");
-    describe_gauge!(REJECTED, "Rejected events that nobody has replayed.");
+    describe_gauge!(REJECTED, "Rejected events that nobody has replayed; counted up to 10000.");
 }
 
 #[cfg(test)]

@@ -165,12 +165,26 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
             complain(&format!("{seen} looked at, {recorded} taken, {again} rejected again"));
         }
     }
-    if args.dry_run {
-        say(&format!("{} would be run again, {partial} cannot be: only their beginning was kept.", seen - partial));
-    } else {
-        say(&format!("{recorded} taken, {again} rejected again, {partial} not run: only their beginning was kept."));
+    if seen == 0 {
+        if args.id.is_some() {
+            complain("No rejected event of this id waits to be run again; recado rejected shows those that do.");
+            return Ok(ExitCode::FAILURE);
+        }
+        let of = args.reason.map(|reason| format!(" for the reason {reason}")).unwrap_or_default();
+        say(&format!("Nothing to do: no event is rejected{of}."));
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(if seen == 0 || again + partial > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let partly = match partial {
+        0 => String::new(),
+        n => format!(" {n} cannot be run: only their beginning was kept."),
+    };
+    if args.dry_run {
+        say(&format!("{} would be run again.{partly}", seen - partial));
+    } else {
+        let again = if again > 0 { format!(" {again} were rejected again.") } else { String::new() };
+        say(&format!("{recorded} taken.{again}{partly}"));
+    }
+    Ok(if again + partial > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn arrived(kept: inbox::Kept) -> Arrived {

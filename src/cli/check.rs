@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use super::{catalogue, say};
+use super::{catalogue, complain, say};
 use crate::{
     config::{self, Needs, Place},
     domain::{
@@ -34,6 +34,12 @@ pub fn run(place: &Place, args: &Args) -> anyhow::Result<ExitCode> {
     }
     if settings.senders.is_empty() && settings.templates.default_sender.is_none() {
         settings.templates.default_sender = Some("main".to_owned());
+    }
+    if settings.sources.dir.is_none() {
+        complain(
+            "Warning: sources.dir: there is no folder config/sources here and no /usr/share/recado/sources, so only CloudEvents are \
+             read. Name the folder in sources.dir if other systems publish too.",
+        );
     }
     let Checked { catalogue, sources } = catalogue(&settings)?;
     let languages: usize = catalogue.templates().iter().map(|template| template.languages().count()).sum();

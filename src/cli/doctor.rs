@@ -444,7 +444,7 @@ fn check_backlog(found: &mut Findings, checked: &Checkup) {
         found.warn(
             "rejected events",
             format!("{} could not be used", checked.rejected),
-            "recado why tells the reason of one; when its cause is gone: recado replay-rejected",
+            "recado rejected shows them; when the cause is gone: recado replay-rejected --all",
         );
     }
 }

@@ -1,13 +1,17 @@
 //! `recado healthcheck`: asks the service of this machine how it is, for a container's health check.
 
-use std::{net::IpAddr, process::ExitCode, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context;
 
 use super::{complain, say};
 use crate::config::{Needs, Place, Settings};
 
-/// Asks the service that listens at http.listen whether it is ready.
+/// Asks the service that listens at http.listen whether it is ready; at http.metrics_listen, if it has no role http.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Ask only whether the process lives.
@@ -18,19 +22,21 @@ pub struct Args {
 /// 0 if yes, 1 if no or nobody answers.
 pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
     let settings = Settings::load(place, Needs::NOTHING)?;
-    let mut address = settings.http.listen;
-    if address.ip().is_unspecified() {
-        let own = if address.is_ipv4() { IpAddr::from([127, 0, 0, 1]) } else { IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]) };
-        address.set_ip(own);
-    }
     let path = if args.alive { "healthz" } else { "readyz" };
+    let outside = format!("http://{}/{path}", reachable(settings.http.listen));
+    let inside = format!("http://{}/{path}", reachable(settings.http.metrics_listen));
     let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(4))
+        .timeout(Duration::from_secs(2))
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .build()?;
-    let answer = client.get(format!("http://{address}/{path}")).send().await;
-    let answer = answer.with_context(|| format!("nobody answers at http://{address}/{path} (http.listen)"))?;
+    let answer = match client.get(&outside).send().await {
+        Ok(answer) => Ok(answer),
+        Err(error) if error.is_connect() => client.get(&inside).send().await,
+        Err(error) => Err(error),
+    };
+    let answer = answer
+        .with_context(|| format!("nobody answers at {outside} (http.listen), nor at {inside} (http.metrics_listen)"))?;
     let (fine, body) = (answer.status().is_success(), answer.text().await.unwrap_or_default());
     if fine {
         say(body.trim());
@@ -38,4 +44,13 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
     }
     complain(body.trim());
     Ok(ExitCode::FAILURE)
+}
+
+/// Where to knock for what listens everywhere.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        let own = if address.is_ipv4() { IpAddr::from([127, 0, 0, 1]) } else { IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]) };
+        address.set_ip(own);
+    }
+    address
 }

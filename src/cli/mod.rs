@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod healthcheck;
 pub mod hold;
 pub mod keys;
+pub mod rejected;
 pub mod run;
 pub mod schema;
 pub mod sim;
@@ -57,6 +58,8 @@ enum Command {
     Check(check::Args),
     /// Publishes an event to RabbitMQ.
     Publish(broker::PublishArgs),
+    /// Shows the events that could not be used.
+    Rejected(rejected::Args),
     /// Runs rejected events again, after the cause is mended.
     ReplayRejected(broker::ReplayArgs),
     /// Declares the exchanges and queues, as `run` does by itself: for producers that are there first.
@@ -126,6 +129,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate(args) => schema::run(&place, args).await,
         Command::Check(args) => check::run(&place, &args),
         Command::Publish(args) => broker::publish(&place, args).await,
+        Command::Rejected(args) => rejected::run(&place, args).await,
         Command::ReplayRejected(args) => broker::replay(&place, args).await,
         Command::Topology(args) => broker::topology(&place, args).await,
         Command::Doctor(args) => doctor::run(&place, args).await,

@@ -90,7 +90,7 @@ pub async fn start(
     let topology = topology(settings, &reader);
     let address = address(settings)?;
 
-    let mut known = Known { connected: None, stuck: Vec::new() };
+    let mut known = Known::default();
     if roles.contains(&Role::Dispatch) {
         let fleet = fleet(settings, pools, &clock, &nudge, &ids, worker)?;
         let dispatchers = fleet.dispatchers.clone();
@@ -123,14 +123,16 @@ pub async fn start(
             reconnect_after: settings.broker.reconnect_after,
             reconnect_cap: settings.broker.reconnect_cap,
         };
-        let publisher = Publisher { worker, pool: pools.ops.clone(), rules };
+        let connected = Flag::default();
+        known.connected.push(connected.clone());
+        let publisher = Publisher { worker, pool: pools.ops.clone(), rules, connected };
         life.role("outbox", publisher.run(life.clone()));
     }
     if roles.contains(&Role::Intake) {
         for queue in [Queue::Events, Queue::Dead] {
             let connected = Flag::default();
             if queue == Queue::Events {
-                known.connected = Some(connected.clone());
+                known.connected.push(connected.clone());
             }
             let intake = Intake {
                 queue,
@@ -144,38 +146,52 @@ pub async fn start(
             life.role("intake", intake.run(life.clone()));
         }
     }
-    if roles.contains(&Role::Http) {
-        let door = Door {
-            worker,
-            pool: pools.ops.clone(),
-            every: settings.dispatch.heartbeat,
-            gone_after: settings.dispatch.gone_after,
-            turned_away: Flag::default(),
-        };
-        let address = open_doors(settings, pools, &clock, life, stored, door.turned_away.clone(), known).await?;
-        life.role("door", door.run(life.clone()));
-        return Ok(Some(address));
+    let turned_away = Flag::default();
+    let doors = doors(settings, pools, &clock, life, stored, turned_away.clone(), known);
+    let inside = listen("http.metrics_listen", settings.http.metrics_listen).await?;
+    tracing::info!(address = %inside.local_addr()?, "http.listening: metrics and health");
+    life.role("metrics", http::serve(inside, http::inside(Figures::begin()?, doors.clone()), life.clone()));
+    if !roles.contains(&Role::Http) {
+        return Ok(None);
     }
-    Ok(None)
+    let outside = listen("http.listen", settings.http.listen).await?;
+    let address = outside.local_addr()?;
+    tracing::info!(%address, "http.listening");
+    life.role("http", http::serve(outside, http::router(doors), life.clone()));
+    let door = Door {
+        worker,
+        pool: pools.ops.clone(),
+        every: settings.dispatch.heartbeat,
+        gone_after: settings.dispatch.gone_after,
+        turned_away,
+    };
+    life.role("door", door.run(life.clone()));
+    Ok(Some(address))
+}
+
+async fn listen(key: &'static str, at: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(at).await.map_err(|error| anyhow::anyhow!("{key}: {at} cannot be listened on: {error}"))
 }
 
 /// What the loops know of how the process stands.
+#[derive(Default)]
 struct Known {
-    connected: Option<Flag>,
+    /// Of each role that uses the broker.
+    connected: Vec<Flag>,
     stuck: Vec<Flag>,
 }
 
 impl Known {
     fn standing(self, life: Lifecycle) -> impl Fn() -> http::Standing {
         move || http::Standing {
-            broker_connected: self.connected.as_ref().map(Flag::is_up),
+            broker_connected: (!self.connected.is_empty()).then(|| self.connected.iter().all(Flag::is_up)),
             results_taken: !self.stuck.iter().any(Flag::is_up),
             stopping: life.soft().is_cancelled(),
         }
     }
 }
 
-async fn open_doors(
+fn doors(
     settings: &Settings,
     pools: &Pools,
     clock: &Clock,
@@ -183,9 +199,8 @@ async fn open_doors(
     stored: Nudge,
     turned_away: Flag,
     known: Known,
-) -> anyhow::Result<SocketAddr> {
-    let figures = Figures::begin()?;
-    let doors = Doors {
+) -> Doors {
+    Doors {
         pools: pools.clone(),
         clock: clock.clone(),
         senders: settings.senders.iter().map(|(name, sender)| (name.clone(), http::Secrets::of(sender))).collect(),
@@ -193,17 +208,7 @@ async fn open_doors(
         stored: Arc::new(move || stored.wake()),
         turned_away: Arc::new(move || turned_away.set(true)),
         standing: Arc::new(known.standing(life.clone())),
-    };
-    let listen = |key: &'static str, at: SocketAddr| async move {
-        TcpListener::bind(at).await.map_err(|error| anyhow::anyhow!("{key}: {at} cannot be listened on: {error}"))
-    };
-    let main = listen("http.listen", settings.http.listen).await?;
-    let metrics = listen("http.metrics_listen", settings.http.metrics_listen).await?;
-    let address = main.local_addr()?;
-    tracing::info!(%address, metrics = %metrics.local_addr()?, "http.listening");
-    life.role("http", http::serve(main, http::router(doors), life.clone()));
-    life.role("metrics", http::serve(metrics, http::metrics(figures), life.clone()));
-    Ok(address)
+    }
 }
 
 /// The senders' keys in the database, by name.

@@ -5,6 +5,8 @@ mod sync;
 use std::process::ExitCode;
 
 use anyhow::bail;
+use jiff::Timestamp;
+use serde::Serialize;
 use sqlx::PgPool;
 
 use super::{catalogue, complain, database, say, settings};
@@ -38,6 +40,7 @@ pub struct Args {
 enum What {
     /// Every template in every language, and whether it may go out.
     List {
+        /// The same as JSON, for programs, with what no file describes.
         #[arg(long)]
         json: bool,
     },
@@ -178,36 +181,90 @@ async fn list(place: &Place, json: bool) -> anyhow::Result<ExitCode> {
     let wanted = wanted(&catalogue(&settings)?.catalogue);
     let pools = database(&settings).await?;
     let known = templates::list(&pools.ops).await?;
+    let listed = listed(&wanted, &known);
     if json {
-        say(&serde_json::to_string_pretty(&known)?);
+        say(&serde_json::to_string_pretty(&listed)?);
         return Ok(ExitCode::SUCCESS);
     }
-    for one in &wanted {
-        let standing =
-            known.iter().find(|k| k.sender == one.sender && k.template == one.template && k.language == one.language);
-        say(&line(one, standing));
+    for one in listed.iter().filter(|one| one.in_catalogue) {
+        say(&line(one));
     }
-    let is_wanted = |k: &&Standing| {
-        !wanted.iter().any(|one| k.sender == one.sender && k.template == one.template && k.language == one.language)
-    };
-    let others = known.iter().filter(is_wanted).count();
+    let others = listed.iter().filter(|one| !one.in_catalogue).count();
     if others > 0 {
         complain(&format!("The provider has {others} more that no file describes (--json shows them)."));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn line(one: &Wanted, standing: Option<&Standing>) -> String {
+/// A template in one language as it is listed: all that the catalogue sends, then what else the provider has.
+#[derive(Debug, Serialize)]
+struct Listed<'a> {
+    sender: &'a str,
+    template: &'a str,
+    language: &'a str,
+    /// Whether a file describes it.
+    in_catalogue: bool,
+    /// `unknown` if nobody ever told; only `approved` goes out.
+    status: &'a str,
+    category: Option<&'a str>,
+    quality: Option<&'a str>,
+    reason: Option<&'a str>,
+    until: Option<Timestamp>,
+    changed_at: Option<Timestamp>,
+    changed_by: Option<&'a str>,
+}
+
+fn listed<'a>(wanted: &'a [Wanted], known: &'a [Standing]) -> Vec<Listed<'a>> {
+    let is =
+        |one: &Wanted, k: &Standing| k.sender == one.sender && k.template == one.template && k.language == one.language;
+    let ours = wanted.iter().map(|one| {
+        let unknown = Listed {
+            sender: &one.sender,
+            template: &one.template,
+            language: &one.language,
+            in_catalogue: true,
+            status: "unknown",
+            category: None,
+            quality: None,
+            reason: None,
+            until: None,
+            changed_at: None,
+            changed_by: None,
+        };
+        known.iter().find(|k| is(one, k)).map_or(unknown, |standing| Listed::of(standing, true))
+    });
+    let others = known.iter().filter(|k| !wanted.iter().any(|one| is(one, k)));
+    ours.chain(others.map(|standing| Listed::of(standing, false))).collect()
+}
+
+impl<'a> Listed<'a> {
+    fn of(standing: &'a Standing, in_catalogue: bool) -> Listed<'a> {
+        Listed {
+            sender: &standing.sender,
+            template: &standing.template,
+            language: &standing.language,
+            in_catalogue,
+            status: &standing.status,
+            category: standing.category.as_deref(),
+            quality: standing.quality.as_deref(),
+            reason: standing.reason.as_deref(),
+            until: standing.until,
+            changed_at: Some(standing.changed_at),
+            changed_by: Some(&standing.changed_by),
+        }
+    }
+}
+
+fn line(one: &Listed<'_>) -> String {
     let name = format!("{:<12} {:<32} {:<7}", one.sender, one.template, one.language);
-    let Some(standing) = standing else {
+    if one.changed_at.is_none() {
         return format!("{name} unknown: sync, or approve it by hand; it does not go out");
-    };
-    let mut line = format!("{name} {}", standing.status);
-    if let Some(until) = standing.until {
+    }
+    let mut line = format!("{name} {}", one.status);
+    if let Some(until) = one.until {
         line += &format!(" until {until}");
     }
-    for (what, told) in [("category", &standing.category), ("quality", &standing.quality), ("reason", &standing.reason)]
-    {
+    for (what, told) in [("category", one.category), ("quality", one.quality), ("reason", one.reason)] {
         if let Some(told) = told {
             line += &format!(", {what} {told}");
         }

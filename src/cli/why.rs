@@ -12,9 +12,17 @@ use super::{complain, database, say, settings};
 use crate::{
     clock::Clock,
     config::{Needs, Place},
-    db::story::{self, Found},
-    domain::story::{Event, Rejected, Story},
+    db::{
+        person,
+        story::{self, Found},
+    },
+    domain::{
+        person::Person,
+        phone::Phone,
+        story::{Event, Rejected, Story},
+    },
     http::notifications::{Shown, explain},
+    provider::meta,
 };
 
 const EXAMPLE: &str = "Examples:
@@ -40,11 +48,21 @@ pub struct Args {
 /// Everything that a word means, as `--json` shows it.
 #[derive(Serialize)]
 struct Answer {
+    /// If the word is a person's number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    person: Option<Who>,
     notifications: Vec<Shown>,
     /// Events from which no notification followed.
     ignored: Vec<Event>,
     rejected: Vec<Rejected>,
     more: bool,
+}
+
+#[derive(Serialize)]
+struct Who {
+    phone: String,
+    #[serde(flatten)]
+    person: Person,
 }
 
 /// 0 if something was found, 1 if not.
@@ -53,7 +71,11 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
     let word = args.word.trim();
     let found = story::find(&pools.ops, word, args.limit).await?;
     let now = Clock::system().now();
-    if found.is_empty() {
+    let person = match Phone::parse(word) {
+        Ok(phone) => person::of(&pools.ops, &phone, |raw| meta::said(raw).map(str::to_owned)).await?,
+        Err(_) => None,
+    };
+    if found.is_empty() && person.is_none() {
         complain(
             "Nothing is known by this name. It can be a notification's id, an event's id, an order or shipment as the event names \
              it, a phone number with its country code, or a provider's message id.",
@@ -70,8 +92,12 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
         let Found { mut events, rejected, more, .. } = found;
         events.retain(|event| event.ignored.is_some());
         let notifications = stories.into_iter().map(|story| Shown::of(story, true, now)).collect();
-        serde_json::to_writer_pretty(&mut out, &Answer { notifications, ignored: events, rejected, more })?;
+        let person = person.map(|person| Who { phone: person.phone.reveal().to_owned(), person });
+        serde_json::to_writer_pretty(&mut out, &Answer { person, notifications, ignored: events, rejected, more })?;
     } else {
+        if let Some(person) = &person {
+            print_person(&mut out, person)?;
+        }
         print(&mut out, &found, &stories, now)?;
     }
     say(String::from_utf8_lossy(&out).trim_end());
@@ -99,6 +125,18 @@ fn print(out: &mut impl Write, found: &Found, stories: &[Story], now: Timestamp)
     Ok(())
 }
 
+fn print_person(out: &mut impl Write, person: &Person) -> io::Result<()> {
+    writeln!(out, "Person {}\n", person.phone.reveal())?;
+    let lines = person.tell();
+    if lines.is_empty() {
+        writeln!(out, "  Has agreed to nothing, refused nothing and written nothing.")?;
+    }
+    for line in lines {
+        writeln!(out, "  {}  {}", clock(line.at), line.what)?;
+    }
+    writeln!(out)
+}
+
 fn print_story(out: &mut impl Write, story: &Story, now: Timestamp) -> io::Result<()> {
     let whom = story.phone.as_ref().map_or("a number that cannot be read", |phone| phone.reveal());
     writeln!(out, "Notification {} to {whom}", story.id)?;
@@ -111,19 +149,6 @@ fn print_story(out: &mut impl Write, story: &Story, now: Timestamp) -> io::Resul
     writeln!(out)?;
     for line in story.tell(&explain) {
         writeln!(out, "  {}  {}", clock(line.at), line.what)?;
-    }
-    for hold in &story.holds {
-        let until = hold.until.map_or("until released".to_owned(), |until| format!("until {until}"));
-        let detail = hold.detail.as_deref().map(|detail| format!(" ({detail})")).unwrap_or_default();
-        writeln!(
-            out,
-            "  {}  Hold {} in force, {until}: {} is held by {}: {}{detail}.",
-            clock(hold.placed_at),
-            hold.id,
-            hold.on,
-            hold.placed_by,
-            hold.reason
-        )?;
     }
     writeln!(out, "\n  Next: {}\n", story.next(now))
 }
@@ -148,7 +173,11 @@ fn print_rejected(out: &mut impl Write, event: &Rejected) -> io::Result<()> {
     match (event.replayed_at, &event.replay) {
         (Some(at), Some(what)) => writeln!(out, "  {}  Run again: {what}.", clock(at))?,
         (Some(at), None) => writeln!(out, "  {}  Run again.", clock(at))?,
-        (None, _) => writeln!(out, "\n  Next: nothing, by itself. When the cause is gone: recado replay-rejected.")?,
+        (None, _) => writeln!(
+            out,
+            "\n  Next: nothing, by itself. recado rejected show {0} shows its bytes; when the cause is gone: recado replay-rejected {0}.",
+            event.id
+        )?,
     }
     writeln!(out)
 }

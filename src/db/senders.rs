@@ -1,4 +1,4 @@
-//! The senders' numbers in the database, the fleet of processes, and which cluster wrote these rows.
+//! The senders' numbers in the database, the fleet of processes, and where these rows were written.
 
 use std::time::Duration;
 
@@ -78,8 +78,39 @@ pub async fn leave(pool: &PgPool, worker: Uuid) -> Result<(), Error> {
     Ok(())
 }
 
-/// Compares the cluster and timeline that the rows were written by with the one that holds them now. If they differ, everything is
-/// held in the same statement: a restore or a failover may have lost what was committed. Says whether it came to that.
+/// Notes that the provider asks this sender to be slower for as long as that. A longer time that was noted before stays.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn throttle(pool: &PgPool, sender: i16, lasts: Duration) -> Result<(), Error> {
+    sqlx::query!(
+        "update senders set throttled_until = greatest(throttled_until, recado_now() + $2 * interval '1 ms') where id = $1",
+        sender,
+        millis(lasts) as _
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// The senders that are asked to be slower just now, and for how much longer.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn throttled(pool: &PgPool) -> Result<Vec<(i16, Duration)>, Error> {
+    let rows = sqlx::query!(
+        r#"
+        -- fleet: throttled
+        select id, (extract(epoch from throttled_until - recado_now()) * 1000)::int8 as "ms!" from senders where throttled_until > recado_now()
+        "#
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, Duration::from_millis(row.ms.unsigned_abs()))).collect())
+}
+
+/// Compares the cluster, timeline, database and table that the rows were written in with those that hold them now. If they differ,
+/// everything is held in the same statement: a restore or a failover may have lost what was committed. Says whether it came to that.
 ///
 /// # Errors
 /// If the database cannot be asked.
@@ -88,12 +119,17 @@ pub async fn check_timeline(pool: &PgPool) -> Result<bool, Error> {
         r#"
         -- fleet: check timeline
         with now as materialized (
-          select system_identifier, ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int as timeline from pg_control_system()
+          select system_identifier, ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int as timeline,
+            (select oid from pg_database where datname = current_database()) as database, 'written_by'::regclass::oid as this_table
+          from pg_control_system()
         ), first as (
-          insert into written_by (system_identifier, timeline) select system_identifier, timeline from now on conflict do nothing
+          insert into written_by (system_identifier, timeline, database, this_table)
+          select system_identifier, timeline, database, this_table from now on conflict do nothing
         ), changed as (
-          update written_by w set system_identifier = n.system_identifier, timeline = n.timeline
-          from now n where (w.system_identifier, w.timeline) <> (n.system_identifier, n.timeline)
+          update written_by w
+          set system_identifier = n.system_identifier, timeline = n.timeline, database = n.database, this_table = n.this_table
+          from now n
+          where (w.system_identifier, w.timeline, w.database, w.this_table) <> (n.system_identifier, n.timeline, n.database, n.this_table)
           returning 1
         ), held as (
           insert into holds (scope, reason, detail, placed_by)

@@ -82,3 +82,67 @@ pub async fn standings(pool: &PgPool) -> Result<Vec<Standing>, Error> {
         .map(|row| Standing { sender: row.name, queue_age_s: row.urgent.max(row.normal), in_doubt: row.in_doubt })
         .collect())
 }
+
+/// How much there is, each counted as far as [`COUNTED_MAX`]: a look at a large backlog costs no more than one at a small one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Amounts {
+    /// Unfinished notifications: `due`, `later`, `sending`, or what they wait on. What is not there is none.
+    pub unfinished: Vec<(String, i64)>,
+    /// Holds in force by what they are on: `everything`, `sender`, `template`.
+    pub holds: Vec<(String, i64)>,
+    /// Rejected events that nobody has replayed.
+    pub rejected: i64,
+}
+
+/// So many of a kind are counted; if there are more, it is so many all the same.
+pub const COUNTED_MAX: i64 = 10_000;
+
+/// Counts what there is.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn amounts(pool: &PgPool) -> Result<Amounts, Error> {
+    let unfinished = sqlx::query!(
+        r#"
+        -- upkeep: unfinished
+        with lane as (
+          select s.id as sender, c.class from senders s cross join (values (0::int2), (1::int2)) c(class)
+        )
+        select 'due' as "state!", least(sum(x.n), $1)::int8 as "n!" from lane cross join lateral (
+          select count(*) as n from (select from notifications n where n.sender = lane.sender and n.class = lane.class and n.state = 'pending'
+            and n.waiting_on is null and n.due_at <= recado_now() limit $1) d) x
+        union all
+        select 'later', least(sum(x.n), $1)::int8 from lane cross join lateral (
+          select count(*) as n from (select from notifications n where n.sender = lane.sender and n.class = lane.class and n.state = 'pending'
+            and n.waiting_on is null and n.due_at > recado_now() limit $1) d) x
+        union all
+        select 'sending', count(*) from (select from notifications where state = 'sending' limit $1) d
+        union all
+        select waiting_on::text, count(*) from (
+          select waiting_on from notifications where waiting_on is not null order by due_at limit $1) d group by waiting_on
+        "#,
+        COUNTED_MAX
+    )
+    .fetch_all(pool)
+    .await?;
+    let holds = sqlx::query!(
+        r#"
+        -- upkeep: holds
+        select scope::text as "scope!", count(*) as "n!" from holds
+        where released_at is null and (until is null or until > recado_now()) group by scope
+        "#
+    )
+    .fetch_all(pool)
+    .await?;
+    let rejected = sqlx::query_scalar!(
+        r#"select count(*) as "n!" from (select from rejected_events where replayed_at is null limit $1) d"#,
+        COUNTED_MAX
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(Amounts {
+        unfinished: unfinished.into_iter().map(|row| (row.state, row.n)).collect(),
+        holds: holds.into_iter().map(|row| (row.scope, row.n)).collect(),
+        rejected,
+    })
+}

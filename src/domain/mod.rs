@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod locale;
 pub mod message;
 pub mod notification;
+pub mod person;
 pub mod phone;
 pub mod plan;
 pub mod problem;

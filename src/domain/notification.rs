@@ -15,6 +15,15 @@ pub struct AttemptId {
     pub number: i16,
 }
 
+impl AttemptId {
+    /// When its notification was planned, to the millisecond: its id tells. None if it is no id of ours.
+    #[must_use]
+    pub fn planned_at(&self) -> Option<Timestamp> {
+        let (seconds, nanos) = self.notification.get_timestamp()?.to_unix();
+        Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanos).ok()?).ok()
+    }
+}
+
 impl fmt::Display for AttemptId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.notification.simple(), self.number)
@@ -97,7 +106,8 @@ pub enum Wait {
 }
 
 impl Wait {
-    const ALL: [Wait; 6] = [Wait::Lane, Wait::Subject, Wait::Template, Wait::Consent, Wait::Quiet, Wait::DayLimit];
+    /// All of them.
+    pub const ALL: [Wait; 6] = [Wait::Lane, Wait::Subject, Wait::Template, Wait::Consent, Wait::Quiet, Wait::DayLimit];
 
     /// Its name in the database.
     #[must_use]

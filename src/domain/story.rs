@@ -201,6 +201,9 @@ impl Story {
         for note in &self.notes {
             lines.push(line(note.at, note.told()));
         }
+        for hold in &self.holds {
+            lines.push(line(hold.placed_at, hold.told()));
+        }
         for attempt in &self.attempts {
             attempt.tell(explain, &mut lines);
         }
@@ -357,10 +360,33 @@ impl Attempt {
             let why = because(self.reason.as_deref(), self.code, self.detail.as_deref(), explain);
             lines.push(line(at, format!("Attempt {}: {told}{why}.", self.number)));
         }
-        for receipt in &self.receipts {
+        // The provider tells whole seconds, and by its own clock: nothing is reported before it was asked for, and what an answer
+        // accepted not before that.
+        let begin =
+            self.ended_at.filter(|_| outcome == Some("accepted")).map_or(self.claimed_at, |at| at.max(self.claimed_at));
+        let mut receipts: Vec<&Receipt> = self.receipts.iter().collect();
+        receipts.sort_by_key(|receipt| (receipt.at, receipt.place()));
+        for receipt in receipts {
             let why = because(receipt.reason.as_deref(), receipt.code, receipt.detail.as_deref(), explain);
-            lines.push(line(receipt.at, format!("Attempt {}: reported as {}{why}.", self.number, receipt.kind)));
+            let told = format!("Attempt {}: reported as {}{why}.", self.number, receipt.kind);
+            lines.push(line(receipt.at.max(begin), told));
         }
+    }
+}
+
+impl Receipt {
+    /// Where it stands among those of one second.
+    fn place(&self) -> usize {
+        ["sent", "failed", "delivered", "read"].iter().position(|kind| *kind == self.kind).unwrap_or(0)
+    }
+}
+
+impl Hold {
+    fn told(&self) -> String {
+        let until = self.until.map_or("until released".to_owned(), |until| format!("until {}", when(until)));
+        let detail = self.detail.as_deref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+        let Hold { id, on, placed_by, reason, .. } = self;
+        format!("Hold {id} in force, {until}: {on} is held by {placed_by}: {reason}{detail}.")
     }
 }
 
@@ -414,7 +440,7 @@ fn when(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-fn line(at: Timestamp, what: String) -> Line {
+pub(super) fn line(at: Timestamp, what: String) -> Line {
     Line { at, what }
 }
 

@@ -23,7 +23,7 @@ use crate::db::{
 /// How this process stands, as its loops know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
-    /// Whether the intake has its consumer; none if this process has no intake.
+    /// Whether all who use the broker (the intake, the publisher of status events) are connected; none if nobody here does.
     pub broker_connected: Option<bool>,
     /// Whether the database takes results; if not, nothing new is sent.
     pub results_taken: bool,

@@ -1,4 +1,5 @@
-//! The doors: who may ask, and what they are told. One listener for providers, people and backends; one for Prometheus.
+//! The doors: who may ask, and what they are told. One listener for providers, people and backends; one for Prometheus and
+//! whoever supervises.
 //!
 //! Nothing is decided here and nothing is done that outlives a request: the loops do that, and they and the doors meet in
 //! Postgres. A request is answered within its time, also if a handler panics, and is logged without its query and body.
@@ -8,6 +9,7 @@ mod health;
 pub mod holds;
 pub mod notifications;
 mod problem;
+mod rejected;
 mod serving;
 mod webhooks;
 
@@ -107,7 +109,7 @@ impl Desk {
     }
 }
 
-/// Everything but `/metrics`.
+/// Everything for the world: all but `/metrics`.
 pub fn router(doors: Doors) -> Router {
     let limits = doors.limits;
     let desk = Desk::new(doors);
@@ -117,6 +119,7 @@ pub fn router(doors: Doors) -> Router {
     let api = Router::new()
         .route("/v1/notifications", get(notifications::list))
         .route("/v1/notifications/{id}", get(notifications::one))
+        .route("/v1/rejected-events", get(rejected::list))
         .route("/v1/holds", get(holds::list).post(holds::place))
         .route("/v1/holds/{id}", delete(holds::release))
         .layer(DefaultBodyLimit::max(limits.api_body))
@@ -132,13 +135,21 @@ pub fn router(doors: Doors) -> Router {
         .with_state(desk)
 }
 
-/// `/metrics`, for a listener of its own.
-pub fn metrics(figures: Figures) -> Router {
+/// `/metrics` and the health checks, for a listener of its own. Every process has it, whatever its roles.
+pub fn inside(figures: Figures, doors: Doors) -> Router {
     let render = move || async move {
         let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         ([(header::CONTENT_TYPE, kind)], figures.render())
     };
-    Router::new().route("/metrics", get(render)).fallback(nowhere).method_not_allowed_fallback(wrong_method)
+    let desk = Desk::new(doors);
+    Router::new()
+        .route("/metrics", get(render))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .fallback(nowhere)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&desk), attend))
+        .with_state(desk)
 }
 
 async fn nowhere() -> Problem {

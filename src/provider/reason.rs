@@ -58,7 +58,7 @@ reasons! {
     TEMPLATE_DISABLED = "template_disabled", "The provider disabled the template for good.";
     TEMPLATE_AGAINST_POLICY = "template_against_policy", "The template's content breaks the provider's policy.";
     TEMPLATE_NOT_READY = "template_not_ready", "The provider is still taking the template over.";
-    TEMPLATE_DRIFTED = "template_drifted", "The number of parameters is not that of the approved template.";
+    TEMPLATE_DRIFTED = "template_drifted", "The number of parameters is not that of the approved template: the file and the template at the provider differ.";
     TEMPLATE_TOO_LONG = "template_too_long", "The message is too long with its values filled in.";
     TEMPLATE_UNAVAILABLE = "template_unavailable", "The template cannot be used in this way.";
     TEMPLATE_MANAGEMENT = "template_management", "The provider refused to create or change a template.";

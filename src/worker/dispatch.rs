@@ -232,6 +232,12 @@ impl Dispatcher {
         }
     }
 
+    /// Slots that are taken: requests on the wire, and results that are not written yet.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.rules.slots.saturating_sub(self.slots.available_permits())
+    }
+
     /// All slots that are free, up to a batch: at least one; in a backlog half a batch, if that many are free soon.
     async fn free_slots(&self, backlog: bool) -> Option<OwnedSemaphorePermit> {
         let half = self.rules.batch.min(u32::try_from(self.rules.slots).unwrap_or(u32::MAX)) / 2;
@@ -291,6 +297,10 @@ impl Dispatcher {
     async fn send(&self, ready: Ready) -> Settlement {
         let Ready { claim, start_before } = ready;
         let began = std::time::Instant::now();
+        if let (1, Some(planned_at)) = (claim.attempt.number, claim.attempt.planned_at()) {
+            let took = self.clock.now().duration_since(planned_at);
+            telemetry::time_to_send(&self.name, Duration::try_from(took).unwrap_or_default());
+        }
         let outcome = match outgoing(&claim) {
             Ok(_) if self.clock.instant() > start_before => not_sent(reason::TOO_LATE_TO_SEND),
             Ok(outgoing) => self.post(&outgoing).await,

@@ -78,10 +78,16 @@ impl Fleet {
     /// If the database cannot be asked.
     pub async fn step(&self) -> Result<(), db::Error> {
         let live = self.live().await?;
+        for (sender, left) in senders::throttled(&self.pool).await? {
+            if let Some(dispatcher) = self.dispatchers.iter().find(|dispatcher| dispatcher.sender == sender) {
+                dispatcher.rate.back_off(dispatcher.rules.backing, Some(left));
+            }
+        }
         for dispatcher in &self.dispatchers {
             dispatcher.rate.share(u32::try_from(live).unwrap_or(u32::MAX));
             dispatcher.rate.recover(dispatcher.rules.backing);
             telemetry::tell_sender_rate(&dispatcher.name, dispatcher.rate.current());
+            telemetry::tell_in_flight(&dispatcher.name, u32::try_from(dispatcher.in_flight()).unwrap_or(u32::MAX));
         }
         if senders::check_timeline(&self.pool).await? {
             tracing::error!(

@@ -12,7 +12,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{
-    Progress,
+    Flag, Progress,
     broker::{self, Address, Pauses, Topology},
 };
 use crate::{
@@ -41,6 +41,8 @@ pub struct Publisher {
     pub worker: Uuid,
     pub pool: PgPool,
     pub rules: Rules,
+    /// Up while the broker is there.
+    pub connected: Flag,
 }
 
 /// Why it stopped telling for a moment.
@@ -60,7 +62,9 @@ impl Publisher {
     pub async fn run(self, life: Lifecycle) -> Result<(), std::convert::Infallible> {
         let mut pauses = Pauses::new(self.rules.reconnect_after, self.rules.reconnect_cap);
         while !life.soft().is_cancelled() {
-            if let Err(error) = self.publish(&mut pauses, &life).await {
+            let ended = self.publish(&mut pauses, &life).await;
+            self.connected.set(false);
+            if let Err(error) = ended {
                 tracing::warn!(%error, "outbox.interrupted: what is untold waits");
             }
             pauses.pause(life.soft()).await;
@@ -70,6 +74,7 @@ impl Publisher {
 
     async fn publish(&self, pauses: &mut Pauses, life: &Lifecycle) -> Result<(), Interrupted> {
         let (connection, channel) = self.open().await?;
+        self.connected.set(true);
         let mut held_at = None;
         while !life.soft().is_cancelled() {
             match self.step(&channel, &mut held_at).await {
@@ -110,19 +115,23 @@ impl Publisher {
         if rows.is_empty() {
             return Ok(Progress::Idle);
         }
+        // Well within the lease, so that nobody else begins while this goes on.
+        tokio::time::timeout(self.rules.lease / 3, self.tell(channel, &rows))
+            .await
+            .map_err(|_| broker::Error::Timeout)??;
+        outbox::told(&self.pool, &rows.iter().map(|row| row.id).collect::<Vec<_>>()).await?;
+        telemetry::count_published(rows.iter().map(|row| (row.kind.as_str(), row.reason.as_deref())));
+        Ok(if rows.len() as i64 == self.rules.batch { Progress::Made } else { Progress::Idle })
+    }
+
+    async fn tell(&self, channel: &Channel, rows: &[Told]) -> Result<(), broker::Error> {
         // Handed over all at once, in order: each alone would wait until the connection has written the one before.
-        let confirms =
-            try_join_all(rows.iter().map(|row| self.hand_over(channel, row))).await.map_err(broker::Error::from)?;
-        for confirm in confirms {
-            let confirmation =
-                tokio::time::timeout(self.rules.lease / 3, confirm).await.map_err(|_| broker::Error::Timeout)?;
-            if confirmation.map_err(broker::Error::from)?.is_nack() {
-                return Err(broker::Error::Broker("the broker refused a status event".to_owned()).into());
+        for confirm in try_join_all(rows.iter().map(|row| self.hand_over(channel, row))).await? {
+            if confirm.await?.is_nack() {
+                return Err(broker::Error::Broker("the broker refused a status event".to_owned()));
             }
         }
-        outbox::told(&self.pool, &rows.iter().map(|row| row.id).collect::<Vec<_>>()).await?;
-        telemetry::count_published(rows.len() as u64);
-        Ok(if rows.len() as i64 == self.rules.batch { Progress::Made } else { Progress::Idle })
+        Ok(())
     }
 
     async fn hand_over(&self, channel: &Channel, row: &Told) -> Result<PublisherConfirm, lapin::Error> {

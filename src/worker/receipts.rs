@@ -260,6 +260,9 @@ impl Receipts {
         let retried = undelivered == Undelivered::Followed && matches!(next, Next::Pending { .. });
         tracing::info!(attempt = %concerned.attempt, sender, reason = failure.reason.as_str(), code = failure.code, retried,
             "attempt.undelivered");
+        if let Outcome::Busy { whose: Whose::Sender, hold: false, wait, .. } = outcome {
+            self.slow_down(concerned.sender, *wait).await?;
+        }
         if let Outcome::Busy { whose, hold: true, wait, .. } = outcome {
             let scope = match whose {
                 Whose::Recipient => return Ok(true),

@@ -17,7 +17,7 @@ use crate::{
     },
     domain::{
         doubt::{Patience, Verdict, judge},
-        notification::{Behind, Failure, Outcome, Policy, after, reason},
+        notification::{Behind, Failure, Outcome, Policy, Wait, after, reason},
     },
     lifecycle::Lifecycle,
     telemetry,
@@ -45,16 +45,22 @@ pub struct Upkeep {
     pub nudge: Nudge,
     mark: i64,
     slow_at: Option<Instant>,
+    count_at: Option<Instant>,
     tidy_at: Option<Instant>,
 }
 
 /// The slower half of a step: what only a crash or an operator leaves behind, and the figures.
 const SLOW: Duration = Duration::from_secs(5);
+/// How often to count what there is.
+const COUNT: Duration = Duration::from_secs(15);
+
+/// What an unfinished notification may be besides waiting.
+const UNFINISHED: [&str; 3] = ["due", "later", "sending"];
 
 impl Upkeep {
     #[must_use]
     pub fn new(pool: PgPool, rules: Rules, clock: Clock, nudge: Nudge) -> Upkeep {
-        Upkeep { pool, rules, clock, nudge, mark: 0, slow_at: None, tidy_at: None }
+        Upkeep { pool, rules, clock, nudge, mark: 0, slow_at: None, count_at: None, tidy_at: None }
     }
 
     /// Steps until the soft token.
@@ -89,6 +95,10 @@ impl Upkeep {
             self.slow_at = Some(now + SLOW);
             self.repair().await?;
             self.tell().await?;
+        }
+        if self.count_at.is_none_or(|due| due <= now) {
+            self.count_at = Some(now + COUNT);
+            self.count().await?;
         }
         if self.tidy_at.is_none_or(|due| due <= now) {
             self.tidy_at = Some(now + self.rules.tidy_every);
@@ -176,6 +186,22 @@ impl Upkeep {
             telemetry::tell_in_doubt(&standing.sender, u32::try_from(standing.in_doubt).unwrap_or(u32::MAX));
         }
         telemetry::tell_outbox_lag(Duration::from_secs_f64(db::outbox::lag(&self.pool).await?.max(0.0)));
+        Ok(())
+    }
+
+    async fn count(&self) -> Result<(), db::Error> {
+        let amounts = upkeep::amounts(&self.pool).await?;
+        let of = |counted: &[(String, i64)], name: &str| {
+            let found = counted.iter().find(|(known, _)| known == name).map_or(0, |(_, n)| *n);
+            u32::try_from(found).unwrap_or(u32::MAX)
+        };
+        for state in UNFINISHED.into_iter().chain(Wait::ALL.map(Wait::as_str)) {
+            telemetry::tell_backlog(state, of(&amounts.unfinished, state));
+        }
+        for on in ["everything", "sender", "template"] {
+            telemetry::tell_holds(on, of(&amounts.holds, on));
+        }
+        telemetry::tell_rejected(u32::try_from(amounts.rejected).unwrap_or(u32::MAX));
         Ok(())
     }
 

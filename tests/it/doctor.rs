@@ -231,7 +231,11 @@ async fn the_health_check_of_a_container_asks_the_doors() {
     patient.hall.stand(|standing| standing.results_taken = false);
     assert_eq!(patient.run(&["healthcheck"]).0, 1);
     assert_eq!(patient.run(&["healthcheck", "--alive"]).0, 0);
+    // A process without the role http answers where Prometheus asks.
     patient.set("RECADO_HTTP__LISTEN", "127.0.0.1:1");
+    patient.set("RECADO_HTTP__METRICS_LISTEN", &address);
+    assert_eq!(patient.run(&["healthcheck", "--alive"]).0, 0);
+    patient.set("RECADO_HTTP__METRICS_LISTEN", "127.0.0.1:2");
     let (code, _, err) = patient.run(&["healthcheck"]);
     assert!(code == 1 && err.contains("nobody answers at http://127.0.0.1:1/readyz"), "{err}");
 }

@@ -367,10 +367,45 @@ async fn a_list_keeps_what_was_asked_for() {
 }
 
 #[tokio::test]
+async fn rejected_events_are_listed_without_their_bytes() {
+    let hall = Hall::open().await;
+    let viewer = hall.key(Role::Viewer).await;
+    assert_problem(&hall.get("/v1/rejected-events").await, StatusCode::UNAUTHORIZED);
+    assert_eq!(hall.read("/v1/rejected-events", &viewer).await.json(), json!({"rejected_events": [], "next": null}));
+    hall.rejected(1, "bad_phone", "{\"phone\": \"+34600111222\"}").await;
+    hall.rejected(2, "invalid_json", "no").await;
+    hall.rejected(3, "bad_phone", "over").await;
+    hall.sql("update rejected_events set replayed_at = now(), replay = 'accepted' where size = 4").await;
+    let list = async |query: &str| {
+        let answer = hall.read(&format!("/v1/rejected-events?{query}"), &viewer).await;
+        assert_eq!(answer.status, StatusCode::OK, "{query}: {}", answer.text());
+        assert!(!answer.text().contains("600111222"));
+        let page = answer.json();
+        let reasons =
+            page["rejected_events"].as_array().unwrap().iter().map(|one| one["reason"].as_str().unwrap().to_owned());
+        (reasons.collect::<Vec<_>>(), page["next"].as_str().map(str::to_owned))
+    };
+    assert_eq!(list("").await, (vec!["invalid_json".to_owned(), "bad_phone".to_owned()], None));
+    assert_eq!(list("reason=bad_phone").await.0.len(), 1);
+    assert_eq!(list("reason=bad_phone&replayed=true").await.0.len(), 2);
+    let (first, next) = list("limit=1").await;
+    assert_eq!(first, ["invalid_json"]);
+    assert_eq!(list(&format!("limit=1&cursor={}", next.unwrap())).await, (vec!["bad_phone".to_owned()], None));
+    for wrong in ["limit=0", "limit=x", "cursor=1", "replayed=perhaps", "colour=red"] {
+        assert_problem(&hall.read(&format!("/v1/rejected-events?{wrong}"), &viewer).await, StatusCode::BAD_REQUEST);
+    }
+}
+
+#[tokio::test]
 async fn prometheus_is_told_at_a_door_of_its_own() {
     let hall = Hall::open().await;
     hall.webhook("main", BODY, &[]).await;
     let figures = hall.metrics().await;
     assert!(figures.contains("recado_webhooks_total{sender=\"main\",answer=\"bad_signature\"}"), "{figures}");
     assert_problem(&hall.get("/metrics").await, StatusCode::NOT_FOUND);
+    assert_eq!(hall.get_inside("/healthz").await.status, StatusCode::OK);
+    assert_eq!(hall.get_inside("/readyz").await.json(), hall.get("/readyz").await.json());
+    for outside in ["/v1/notifications", "/webhooks/main"] {
+        assert_problem(&hall.get_inside(outside).await, StatusCode::NOT_FOUND);
+    }
 }

@@ -4,7 +4,8 @@ use recado::sim::{Fault, Garbage, Script};
 
 use super::{
     audit::audit,
-    harness::{Fleet, PATIENCE, Plan, event, order, phone, until},
+    figures::figures,
+    harness::{Fleet, PATIENCE, Plan, event, free_port, order, phone, until},
 };
 use serde_json::json;
 
@@ -190,6 +191,63 @@ async fn a_token_that_expires_holds_the_number_until_somebody_releases_it() {
         let audit = audit(fleet).await;
         assert_eq!((audit.accepted, audit.sent), (30, 30));
     })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_that_is_called_too_fast_in_a_webhook_slows_down_and_recovers() {
+    let port = free_port();
+    let plan = |plan: &mut Plan| {
+        plan.set("http.metrics_listen", &format!("127.0.0.1:{port}"));
+        plan.set("dispatch.headroom", "0");
+        // Half of the rate for a while, then a tenth more each.
+        plan.set("retry.sender_recovery_step", "2s");
+        plan.set("retry.sender_pause_cap", "1s");
+    };
+    Fleet::run("slower", plan, async |fleet| {
+        let number = recado::sim::Sender::default().phone_number_id;
+        let no = fleet.start().await;
+        figures(port, &["recado_sender_rate_per_second{sender=\"main\"} 1000"]).await;
+        assert!(fleet.sim.world().trouble(&number, 130_429));
+        figures(port, &["recado_sender_rate_per_second{sender=\"main\"} 500"]).await;
+        fleet.publish(&[order("slower", 0)]).await;
+        fleet.reaches("slower", "accepted").await;
+        assert_eq!(fleet.count("select count(*) from holds").await, 0, "it is no hold");
+        fleet.stop(no).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_template_that_was_changed_at_the_provider_is_held_and_its_messages_wait() {
+    Fleet::run(
+        "drifted",
+        |_| {},
+        async |fleet| {
+            let world = std::sync::Arc::clone(fleet.sim.world());
+            let no = fleet.start().await;
+            let ours = super::harness::templates_at_meta(&super::harness::catalogue());
+            let ours = ours.into_iter().find(|template| template["name"] == "order_confirmed").expect("a template");
+            let mut changed = ours.clone();
+            changed["parameter_format"] = json!("POSITIONAL");
+            changed["components"] = json!([{"type": "BODY", "text": "Hola {{1}}, gracias.", "example": {"body_text": [["Ana"]]}}]);
+            world.add_template(&changed).expect("a template");
+            fleet.publish(&[order("drifted", 0)]).await;
+            let held = "select count(*) from holds where scope = 'template' and reason = 'template_drifted' and released_at is null";
+            until("the template is held", PATIENCE, async || fleet.count(held).await == 1).await;
+            fleet.publish(&[order("later", 1)]).await;
+            for id in ["drifted", "later"] {
+                let standing = fleet.becomes(id, "waiting", |s| s.waiting_on.as_deref() == Some("template")).await;
+                assert_eq!((standing.state.as_str(), standing.tries), ("pending", 0), "{id}");
+            }
+            world.add_template(&ours).expect("a template");
+            let released = fleet.command(&["release", "template", "order_confirmed", "--language", "es"]).await;
+            assert!(released.status.success(), "{}", String::from_utf8_lossy(&released.stderr));
+            fleet.quiet(PATIENCE, true).await;
+            fleet.stop(no).await;
+            assert_eq!(audit(fleet).await.sent, 2);
+        },
+    )
     .await;
 }
 

@@ -342,11 +342,16 @@ impl Fleet {
 
     /// Starts a process; `more` are variables of its environment.
     pub fn spawn(&mut self, more: &[(&str, &str)]) -> usize {
+        self.spawn_as(&[], more)
+    }
+
+    /// The same with arguments for `recado run`.
+    pub fn spawn_as(&mut self, arguments: &[&str], more: &[(&str, &str)]) -> usize {
         self.started += 1;
         let log = self.out.join(format!("service-{:03}.log", self.started));
         let file = File::create(&log).expect("a log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_recado"));
-        self.equip(command.arg("run"));
+        self.equip(command.arg("run").args(arguments));
         command.stdin(Stdio::null()).stdout(file.try_clone().expect("a log")).stderr(file);
         command.envs(more.iter().copied());
         let takes_webhooks =

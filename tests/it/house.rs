@@ -172,6 +172,15 @@ impl House {
 
     /// One claim, with room for many.
     pub async fn claim(&self) -> Claimed {
+        self.claim_while(false).await
+    }
+
+    /// The same while the day's people are used up.
+    pub async fn claim_full(&self) -> Claimed {
+        self.claim_while(true).await
+    }
+
+    async fn claim_while(&self, day_full: bool) -> Claimed {
         let terms = Terms {
             sender: self.sender,
             permits: 50,
@@ -180,7 +189,7 @@ impl House {
             lease: Duration::from_secs(30),
             pace: PACE,
             only_to: None,
-            day_full: false,
+            day_full,
         };
         db::dispatch::claim(&self.pools.dispatch, &terms).await.unwrap()
     }

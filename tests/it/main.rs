@@ -6,9 +6,13 @@ mod audit;
 #[cfg(test)]
 mod broker;
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod consents;
 #[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod daily;
 #[cfg(test)]
 mod decisions;
 #[cfg(test)]
@@ -19,6 +23,8 @@ mod doors;
 mod doubt;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod figures;
 #[cfg(test)]
 mod fleet;
 #[cfg(test)]
@@ -32,11 +38,17 @@ mod proxy;
 #[cfg(test)]
 mod receipts;
 #[cfg(test)]
+mod rejected;
+#[cfg(test)]
+mod restored;
+#[cfg(test)]
 mod retention;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod templates;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]

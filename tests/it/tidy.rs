@@ -76,3 +76,16 @@ fn no_file_is_a_drawer_for_everything_and_none_is_too_long() {
         assert!(lines <= 600, "{} has {lines} lines", path.display());
     }
 }
+
+#[test]
+fn every_figure_that_is_described_is_told_by_somebody() {
+    let telemetry = std::fs::read_to_string(root().join("src/telemetry.rs")).expect("a source");
+    let all: String = sources("src").into_iter().map(|(_, code)| code).collect();
+    let named =
+        |line: &str| line.strip_prefix("pub fn ").and_then(|rest| rest.split(['(', '<']).next()).map(str::to_owned);
+    let tellers: Vec<String> = telemetry.lines().filter_map(named).filter(|name| name != "begin_logging").collect();
+    assert!(tellers.len() >= 20, "{tellers:?}");
+    for teller in tellers {
+        assert!(all.contains(&format!("telemetry::{teller}(")), "nobody calls telemetry::{teller}");
+    }
+}

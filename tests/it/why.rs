@@ -100,6 +100,39 @@ async fn what_waits_says_for_what_and_a_hold_comes_first() {
 }
 
 #[tokio::test]
+async fn a_persons_number_tells_also_what_they_agreed_to_and_wrote() {
+    let hall = Hall::open().await;
+    let id = hall.notification("evt-1", "+34600111222").await;
+    hall.sql(
+        "insert into consent_entries (contact_id, number, at, act, purpose, commitment, previous, hash)
+           select id, 2, now(), 'revoked', '*', '', '', '' from contacts;
+         insert into inbound (message_id, sender, contact_id, at, kind, content, did)
+           select 'wamid.in', s.id, c.id, now() - interval '1 s', 'text', '{\"text\": {\"body\": \"BAJA\"}}', 'revoked' from senders s, contacts c
+           where s.name = 'main'",
+    )
+    .await;
+    let told = recado(&hall, &["why", "+34 600 111 222"]).stdout;
+    let at = |part: &str| told.find(part).unwrap_or_else(|| panic!("{part} is missing: {told}"));
+    let order = [
+        at("Person +34600111222"),
+        at("Consent entry 1: confirmed, for orders."),
+        at("The person wrote “BAJA”. It was taken as a no."),
+        at("Consent entry 2: revoked, for everything."),
+        at(&format!("Notification {id}")),
+    ];
+    assert!(order.is_sorted(), "{told}");
+    let told: serde_json::Value =
+        serde_json::from_str(&recado(&hall, &["why", "+34600111222", "--json"]).stdout).unwrap();
+    assert_eq!(told["person"]["phone"], "+34600111222");
+    assert_eq!(told["person"]["messages"][0]["said"], "BAJA");
+    let other: serde_json::Value = serde_json::from_str(&recado(&hall, &["why", "evt-1", "--json"]).stdout).unwrap();
+    assert!(other.get("person").is_none());
+    hall.sql("insert into contacts (phone) values ('+34600999888')").await;
+    let known = recado(&hall, &["why", "+34600999888"]);
+    assert!(known.code == 0 && known.stdout.contains("Has agreed to nothing"), "{}", known.stdout);
+}
+
+#[tokio::test]
 async fn events_that_meant_nothing_and_bytes_that_were_no_event_are_told_as_well() {
     let hall = Hall::open().await;
     let rejected = Uuid::from_u128(77);

@@ -78,3 +78,11 @@ fn a_busy_recipient_is_left_alone_for_powers_of_four() {
     };
     assert_eq!([delay(0), delay(1), delay(2), delay(9)], [1, 4, 16, 1024]);
 }
+
+#[test]
+fn an_attempt_knows_when_its_message_was_planned() {
+    let notification = "0198c0de-0000-7000-8000-000000000001".parse().unwrap();
+    let planned = AttemptId { notification, number: 3 }.planned_at().unwrap();
+    assert_eq!(planned.as_millisecond(), 0x0198_c0de_0000);
+    assert_eq!(AttemptId { notification: Uuid::nil(), number: 1 }.planned_at(), None);
+}

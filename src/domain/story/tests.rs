@@ -167,3 +167,65 @@ fn a_story_for_those_who_may_not_see_people_has_none_of_the_providers_words() {
     assert!(!shown.contains("600111222"), "{shown}");
     assert!(shown.contains("131026"));
 }
+
+#[test]
+fn what_is_reported_in_whole_seconds_comes_after_what_it_reports_on() {
+    let mut told = story(State::Accepted { message_id: "wamid.9".to_owned(), receipt: Some(Best::Read) });
+    let mut tried = attempt(1, 5);
+    tried.claimed_at = at(5) + jiff::SignedDuration::from_millis(600);
+    tried.ended_at = Some(at(5) + jiff::SignedDuration::from_millis(700));
+    tried.outcome = Some("accepted".to_owned());
+    let report = |kind: &str, second| Receipt {
+        kind: kind.to_owned(),
+        at: at(second),
+        received_at: at(second),
+        code: None,
+        reason: None,
+        detail: None,
+    };
+    // The provider's clock is behind, too.
+    tried.receipts = vec![report("delivered", 5), report("read", 5), report("sent", 4)];
+    told.attempts.push(tried);
+    let lines = told.tell(&no_words);
+    let order: Vec<&str> = lines[1..].iter().map(|line| line.what.as_str()).collect();
+    assert_eq!(order[0], "Attempt 1: claimed, allowed by consent entry 2.");
+    assert!(order[1].starts_with("Attempt 1: accepted"), "{order:?}");
+    assert_eq!(order[2..], ["sent", "delivered", "read"].map(|kind| format!("Attempt 1: reported as {kind}.")));
+    assert!(lines.is_sorted_by_key(|line| line.at));
+}
+
+#[test]
+fn a_report_that_came_while_the_answer_was_still_awaited_stands_before_it() {
+    let mut told = story(State::Accepted { message_id: "wamid.9".to_owned(), receipt: Some(Best::Sent) });
+    let mut tried = attempt(1, 5);
+    tried.receipts.push(Receipt {
+        kind: "sent".to_owned(),
+        at: at(7),
+        received_at: at(7),
+        code: None,
+        reason: None,
+        detail: None,
+    });
+    told.attempts.push(tried);
+    let lines: Vec<String> = told.tell(&no_words).into_iter().map(|line| line.what).collect();
+    assert_eq!(lines[2], "Attempt 1: reported as sent.");
+    assert!(lines[3].starts_with("Attempt 1: outcome unknown"), "{lines:?}");
+}
+
+#[test]
+fn a_hold_stands_at_its_time() {
+    let mut held = pending(Some(Wait::Template));
+    held.notes.push(Note { at: at(9), what: "waits".to_owned(), detail: Some("template".to_owned()), by: None });
+    held.holds.push(Hold {
+        id: 12,
+        on: "The sender main".to_owned(),
+        reason: "operator".to_owned(),
+        detail: Some("moving".to_owned()),
+        placed_at: at(5),
+        placed_by: "ana".to_owned(),
+        until: None,
+    });
+    let lines: Vec<String> = held.tell(&no_words).into_iter().map(|line| line.what).collect();
+    assert_eq!(lines[1], "Hold 12 in force, until released: The sender main is held by ana: operator (moving).");
+    assert_eq!(lines[2], "Put to wait for its template.");
+}

@@ -99,7 +99,8 @@ const CODES: &[(i64, Reason, Verdict)] = &[
     (131_063, reason::MARKETING_ELSEWHERE, Held(Template, None)),
     // Lifts itself at a time that Meta does not tell; limits are reviewed within 6 hours.
     (131_064, reason::MESSAGING_LIMIT_REDUCED, Held(Sender, Some(Duration::from_secs(6 * 3_600)))),
-    (132_000, reason::TEMPLATE_DRIFTED, Never),
+    // Every message of it would be refused: the template was changed at the provider, or the file was.
+    (132_000, reason::TEMPLATE_DRIFTED, Held(Template, None)),
     (132_001, reason::TEMPLATE_NOT_APPROVED, Held(Template, None)),
     (132_005, reason::TEMPLATE_TOO_LONG, Never),
     (132_007, reason::TEMPLATE_AGAINST_POLICY, Held(Template, None)),
@@ -180,13 +181,13 @@ mod tests {
                 ],
                 |v| matches!(v, Held(Sender, _)),
             ),
-            (&[131_063, 132_001, 132_007, 132_015, 132_016, 132_068], |v| matches!(v, Held(Template, _))),
+            (&[131_063, 132_000, 132_001, 132_007, 132_015, 132_016, 132_068], |v| matches!(v, Held(Template, _))),
             (
                 &[
                     100, 506, 130_403, 130_472, 130_497, 131_008, 131_009, 131_021, 131_026, 131_030, 131_047, 131_050,
-                    131_051, 131_052, 131_053, 131_055, 131_059, 131_061, 131_062, 132_000, 132_005, 132_008, 132_012,
-                    132_018, 134_100, 134_102, 135_000, 137_000, 139_200, 1_752_041, 2_388_019, 2_388_024, 2_388_039,
-                    2_388_040, 2_388_047, 2_388_072, 2_388_073, 2_388_293, 2_388_299,
+                    131_051, 131_052, 131_053, 131_055, 131_059, 131_061, 131_062, 132_005, 132_008, 132_012, 132_018,
+                    134_100, 134_102, 135_000, 137_000, 139_200, 1_752_041, 2_388_019, 2_388_024, 2_388_039, 2_388_040,
+                    2_388_047, 2_388_072, 2_388_073, 2_388_293, 2_388_299,
                 ],
                 |v| v == Never,
             ),

@@ -305,6 +305,13 @@ fn read_message(raw: &RawValue, contacts: &[Identity]) -> Result<Fact, BadFact> 
     Ok(Fact::Inbound(Inbound { message_id, from, at, content, answers, raw: read(raw, "message")? }))
 }
 
+/// The words of a message that was kept as it came ([`Inbound::raw`]), if it has some.
+#[must_use]
+pub fn said(raw: &Value) -> Option<&str> {
+    let places = ["/text/body", "/button/text", "/interactive/button_reply/title", "/interactive/list_reply/title"];
+    places.into_iter().find_map(|place| raw.pointer(place)?.as_str())
+}
+
 fn read_identity_change(message_id: String, from: Identity, system: System, at: Timestamp) -> Result<Fact, BadFact> {
     if !matches!(system.kind.as_str(), "user_changed_number" | "user_changed_user_id") {
         return Ok(unknown(&format!("messages.system.{}", system.kind)));

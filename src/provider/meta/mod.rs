@@ -12,6 +12,6 @@ mod signature;
 
 pub use decode::decode;
 pub use encode::{BadSender, Meta};
-pub use facts::{UPDATES_MAX, facts};
+pub use facts::{UPDATES_MAX, facts, said};
 pub use number::{FIELDS, Number, number, subscribers};
 pub use signature::verify;

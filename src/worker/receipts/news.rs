@@ -6,6 +6,7 @@ use super::{Known, Receipts, Trouble};
 use crate::{
     db::{
         holds::{self, Hold, Scope},
+        senders,
         templates::{self, Key, News},
     },
     domain::{
@@ -125,17 +126,27 @@ impl Receipts {
         Ok(())
     }
 
-    /// An error that belongs to no message holds the number if it says so; a pace that is too fast is told by answers as well.
+    /// An error that belongs to no message holds the number or slows it down, if it says so.
     pub(super) async fn sender_error(&self, sender: &Known, outcome: &Outcome) -> Result<(), Trouble> {
         match outcome {
             Outcome::Busy { whose: Whose::Sender, hold: true, failure, wait } => {
                 self.hold(Scope::Sender(sender.id), failure, *wait).await?;
             }
+            Outcome::Busy { whose: Whose::Sender, hold: false, wait, .. } => self.slow_down(sender.id, *wait).await?,
             Outcome::Busy { failure, .. } | Outcome::Rejected { failure, .. } => {
                 tracing::warn!(sender = %sender.name, reason = failure.reason.as_str(), code = failure.code, "sender.error");
             }
             Outcome::Accepted(_) | Outcome::NotSent(_) | Outcome::Unclear(_) => {}
         }
+        Ok(())
+    }
+
+    /// The provider asks a number to be slower: all who send from it hear of it with their next heartbeat.
+    pub(super) async fn slow_down(&self, sender: i16, wait: Option<Duration>) -> Result<(), Trouble> {
+        /// Two heartbeats, as they are by default.
+        const AT_LEAST: Duration = Duration::from_secs(10);
+        tracing::warn!(sender, "sender.throttled: the provider says so in a webhook");
+        senders::throttle(&self.pool, sender, wait.unwrap_or_default().max(AT_LEAST)).await?;
         Ok(())
     }
 }

@@ -140,9 +140,9 @@ impl Hall {
         let listen = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (at, metrics_at) = (listen().await, listen().await);
         let (address, metrics) = (at.local_addr().unwrap().to_string(), metrics_at.local_addr().unwrap().to_string());
-        life.role("http", http::serve(at, http::router(doors), life.clone()));
+        life.role("http", http::serve(at, http::router(doors.clone()), life.clone()));
         let figures = Figures::begin().unwrap();
-        life.role("metrics", http::serve(metrics_at, http::metrics(figures), life.clone()));
+        life.role("metrics", http::serve(metrics_at, http::inside(figures, doors), life.clone()));
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
         Hall { pools, url, name, address, metrics, client, nudges, turned_away, standing, life }
     }
@@ -245,6 +245,11 @@ impl Hall {
         sqlx::query_as("select sender, body from webhooks order by id").fetch_all(&self.pools.ops).await.unwrap()
     }
 
+    /// At the door for whoever supervises.
+    pub async fn get_inside(&self, path: &str) -> Answer {
+        answer(self.client.get(format!("http://{}{path}", self.metrics))).await
+    }
+
     pub async fn metrics(&self) -> String {
         let answer = answer(self.client.get(format!("http://{}/metrics", self.metrics))).await;
         assert!(answer.header("content-type").unwrap().starts_with("text/plain"));
@@ -275,6 +280,24 @@ impl Hall {
         .bind(id)
         .bind(event)
         .bind(phone)
+        .execute(&self.pools.ops)
+        .await
+        .unwrap();
+        id
+    }
+
+    /// The `n`-th event that could not be used, for this reason.
+    pub async fn rejected(&self, n: u128, reason: &str, body: &str) -> Uuid {
+        let id = Uuid::from_u128(n);
+        sqlx::query(
+            "insert into rejected_events (id, reason, detail, exchange, routing_key, headers, content_type, size, body_hash, body, whole)
+             values ($1, $2, 'What is wrong.', 'shop.events', 'order.confirmed', '{\"x-trace\": \"7\"}', 'application/json', $3, $4, $5, true)",
+        )
+        .bind(id)
+        .bind(reason)
+        .bind(i64::try_from(body.len()).unwrap())
+        .bind(n.to_be_bytes().as_slice())
+        .bind(body.as_bytes())
         .execute(&self.pools.ops)
         .await
         .unwrap();

@@ -1,0 +1,154 @@
+//! `recado rejected`: the events that could not be used, with the reason and the bytes.
+
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{complain, database, say, settings};
+use crate::{
+    config::{Needs, Place},
+    db::rejected::{self, Filter, Listed, Whole},
+};
+
+const EXAMPLE: &str = "Examples:
+  recado rejected
+  recado rejected --reason unfillable_template
+  recado rejected show 0193f2c4-8d1e-7a30-9b1d-2f0c5a1e7b44";
+
+/// Shows the events that could not be used, the latest first. Those that were run again are over and not shown.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE, args_conflicts_with_subcommands = true)]
+pub struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
+    /// Only those of this reason.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Also those that were run again.
+    #[arg(long)]
+    replayed: bool,
+    /// The same as JSON, for programs.
+    #[arg(long)]
+    json: bool,
+    /// So many at most.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+    limit: i64,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// One of them with its headers and its bytes, as text. They may say who the event is about.
+    Show {
+        id: Uuid,
+        /// The same as JSON, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// 0; or 1 if there is none of that id.
+pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
+    let pools = database(&settings(place, Needs::DATABASE)?).await?;
+    if let Some(What::Show { id, json }) = args.what {
+        let Some(found) = rejected::one(&pools.ops, id).await? else {
+            complain("There is no rejected event of this id; recado rejected shows those that are.");
+            return Ok(ExitCode::FAILURE);
+        };
+        say(&if json { as_json(&found)? } else { as_text(&found) });
+        return Ok(ExitCode::SUCCESS);
+    }
+    let filter = Filter { reason: args.reason, replayed: args.replayed, before: None };
+    let mut found = rejected::page(&pools.ops, &filter, args.limit + 1).await?;
+    let more = i64::try_from(found.len()).is_ok_and(|n| n > args.limit);
+    found.truncate(usize::try_from(args.limit).unwrap_or(0));
+    if args.json {
+        say(&serde_json::to_string_pretty(&found)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    for one in &found {
+        say(&line(one));
+    }
+    match (found.is_empty(), more) {
+        (true, _) => say("No event is rejected."),
+        (false, true) => complain("There are more; --limit shows more of them."),
+        (false, false) => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn line(one: &Listed) -> String {
+    let copies = if one.copies > 1 { format!(", {} times", one.copies) } else { String::new() };
+    let again =
+        one.replayed_at.map(|at| format!(" (run again at {}: {})", clock(at), came_to(one))).unwrap_or_default();
+    format!(
+        "{}  {}  {}{copies}  {}: {}{again}",
+        one.id,
+        clock(one.received_at),
+        one.routing_key,
+        one.reason,
+        one.detail
+    )
+}
+
+fn came_to(one: &Listed) -> &str {
+    one.replay.as_deref().unwrap_or("done")
+}
+
+fn as_text(found: &Whole) -> String {
+    let of = &found.listed;
+    let mut text = format!("Rejected event {}\n  received {}", of.id, clock(of.received_at));
+    if of.copies > 1 {
+        text += &format!(", {} times", of.copies);
+    }
+    text += &format!("\n  {}: {}\n", of.reason, of.detail);
+    let exchange = if of.exchange.is_empty() { "the default exchange" } else { &of.exchange };
+    text += &format!("  from {} with the routing key {}\n", printable(exchange), printable(&of.routing_key));
+    if let Some(kind) = &found.content_type {
+        text += &format!("  content-type: {}\n", printable(kind));
+    }
+    for (name, value) in found.headers.as_object().into_iter().flatten() {
+        text += &format!("  {}: {}\n", printable(name), printable(value.as_str().unwrap_or_default()));
+    }
+    text += &match of.replayed_at {
+        Some(at) => format!("  run again at {}: {}\n", clock(at), came_to(of)),
+        None if of.whole => format!("  when its cause is gone: recado replay-rejected {}\n", of.id),
+        None => "  it cannot be run again: only its beginning was kept\n".to_owned(),
+    };
+    let kept = found.body.len();
+    let whole = if of.whole { String::new() } else { format!(", of which the first {kept} follow") };
+    text += &format!("\n{} bytes{whole}:\n\n{}", of.size, printable(&String::from_utf8_lossy(&found.body)));
+    text
+}
+
+fn as_json(found: &Whole) -> anyhow::Result<String> {
+    let mut all = serde_json::to_value(&found.listed)?;
+    all["content_type"] = json!(found.content_type);
+    all["headers"] = found.headers.clone();
+    all["body"] = json!(String::from_utf8_lossy(&found.body));
+    Ok(serde_json::to_string_pretty(&all)?)
+}
+
+/// What a stranger wrote must not command the terminal.
+fn printable(text: &str) -> String {
+    let shown = |c: char| {
+        if c.is_control() && !matches!(c, '\n' | '\t') { c.escape_default().to_string() } else { c.to_string() }
+    };
+    text.chars().map(shown).collect()
+}
+
+/// To the second, in UTC.
+fn clock(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_strangers_do_not_command_the_terminal() {
+        assert_eq!(printable("{\"a\":\t1}\n\u{1b}[2J\r\0é"), "{\"a\":\t1}\n\\u{1b}[2J\\r\\u{0}é");
+    }
+}
