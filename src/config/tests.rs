@@ -249,7 +249,7 @@ fn settings_that_contradict_each_other_are_named_where_the_user_wrote() {
     );
     assert_eq!(
         mistakes("[broker]\nprefetch = 100\n", &[]),
-        "intake.batch = 200: must not be more than broker.prefetch (100), or no batch would ever be full"
+        "intake.batch = 400: must not be more than broker.prefetch (100), or no batch would ever be full"
     );
     assert_eq!(
         mistakes("[broker]\nstatus_exchange = \"shop.events\"\n", &[]),

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod backlog;
+#[cfg(test)]
 mod broker;
 #[cfg(test)]
 mod check;
