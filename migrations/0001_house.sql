@@ -36,12 +36,17 @@ create table contacts (
   wa_id text,
   user_id text,
   locale text,
-  -- purpose -> {"state": "pending|granted|revoked", "entry": n, "at": time, "until": time}: a projection of the ledger, on the
+  -- purpose -> {"state": "pending|granted|revoked", "entry": n, "at": time, "until": time, "no": time}: a projection of the ledger, on the
   -- contact's own row so that a claim which locked the row reads the latest. The purpose * says when everything was refused.
   consents jsonb not null default '{}',
   entries int not null default 0,
   created_at timestamptz not null default recado_now(),
-  constraint phone_or_user_id_known check (phone is not null or user_id is not null)
+  -- Somebody who is forgotten, or known as another contact since: the ledger's chain is all that stays.
+  erased_at timestamptz,
+  merged_into bigint references contacts,
+  constraint phone_or_user_id_known check (phone is not null or user_id is not null),
+  -- What stands instead of the number then is none.
+  constraint nobody_known_if_erased check (erased_at is null or phone like 'erased:%' and wa_id is null and user_id is null)
 ) with (fillfactor = 80);
 create index contacts_by_wa_id on contacts (wa_id) where wa_id is not null;
 create index contacts_by_user_id on contacts (user_id) where user_id is not null;
@@ -58,9 +63,109 @@ create table consent_entries (
   commitment bytea not null,
   previous bytea not null,
   hash bytea not null,
+  -- The order of all entries, for the anchors.
+  sequence bigint generated always as identity unique,
+  recorded_at timestamptz not null default recado_now(),
   primary key (contact_id, number),
-  constraint act_is_known check (act in ('asked', 'confirmed', 'refused', 'revoked', 'imported')),
+  constraint act_is_known check (act in ('asked', 'confirmed', 'refused', 'revoked', 'imported', 'erased', 'merged')),
   constraint payload_and_salt_go_together check ((payload is null) = (salt is null))
+);
+
+-- Somebody was asked, and has not, or has, confirmed. Deleted a week later if they have not.
+create table opt_ins (
+  id uuid primary key,
+  form text not null,
+  locale text not null,
+  purposes text[] not null,
+  way text not null,
+  source text not null,
+  contact_id bigint not null references contacts,
+  asked_at timestamptz not null default recado_now(),
+  expires_at timestamptz not null,
+  -- Of the ask's entries: what was shown, by its hash.
+  wording text not null,
+  state text not null default 'pending',
+  ended_at timestamptz,
+  -- Whoever confirmed; another one if the message came from another phone.
+  confirmed_by bigint references contacts,
+  -- The code that is typed into the waiting page.
+  code_hash bytea,
+  code_until timestamptz,
+  tries smallint not null default 0,
+  constraint opt_in_way_is_known check (way in ('whatsapp', 'sms')),
+  constraint opt_in_source_is_known check (source in ('page', 'site', 'api', 'message')),
+  constraint opt_in_state_is_known check (state in ('pending', 'confirmed', 'refused', 'limited')),
+  constraint confirmed_by_iff_confirmed check ((state = 'confirmed') = (confirmed_by is not null)),
+  constraint code_until_iff_code check ((code_hash is null) = (code_until is null))
+);
+create index opt_ins_by_contact on opt_ins (contact_id, asked_at);
+create index opt_ins_by_form on opt_ins (form, asked_at);
+create index opt_ins_open on opt_ins (asked_at) where state <> 'confirmed';
+
+-- What addresses and messages carry, as hashes: a link of an SMS, a waiting page, a code in a message, a preferences page.
+create table tokens (
+  hash bytea primary key,
+  kind text not null,
+  opt_in uuid references opt_ins on delete cascade,
+  contact_id bigint references contacts,
+  until timestamptz not null,
+  constraint token_kind_is_known check (kind in ('link', 'wait', 'message', 'preferences')),
+  constraint token_opens_one_thing check ((kind = 'preferences') = (opt_in is null) and (kind = 'preferences') = (contact_id is not null))
+);
+create index tokens_over on tokens (until);
+create index tokens_by_contact on tokens (contact_id) where contact_id is not null;
+create index tokens_by_opt_in on tokens (opt_in) where opt_in is not null;
+
+-- Free texts that one act of a person permits: the answer to a message, the SMS of an opt-in. Each goes out once at most; the
+-- text itself is made when it goes, since it carries secrets.
+create table replies (
+  id uuid primary key,
+  sender smallint not null references senders,
+  contact_id bigint not null references contacts,
+  saying text not null,
+  -- The inbound message's id, or the opt-in's.
+  because text not null,
+  form text not null,
+  locale text not null,
+  opt_in uuid,
+  at timestamptz not null default recado_now(),
+  -- Nothing is sent later than this.
+  until timestamptz not null,
+  state text not null default 'pending',
+  due_at timestamptz,
+  lease_until timestamptz,
+  tries smallint not null default 0,
+  sent_at timestamptz,
+  ended_at timestamptz,
+  message_id text,
+  receipt text,
+  reason text,
+  code int,
+  constraint one_reply_of_a_kind unique (because, saying),
+  constraint reply_state_is_known check (state in ('pending', 'sending', 'in_doubt', 'accepted', 'failed', 'suppressed')),
+  constraint reply_due_iff_pending check ((state = 'pending') = (due_at is not null)),
+  constraint reply_lease_iff_sending check ((state = 'sending') = (lease_until is not null)),
+  constraint reply_reason_iff_ended_otherwise check ((state in ('failed', 'suppressed')) <= (reason is not null))
+);
+create index replies_due on replies (due_at) where state = 'pending';
+create index replies_leased on replies (lease_until) where state = 'sending';
+create index replies_by_message on replies (message_id) where message_id is not null;
+create index replies_by_contact on replies (contact_id, at);
+create index replies_by_sender on replies (sender, at);
+
+-- Who was erased and had said no before, by a keyed hash of the number: an old yes from a file does not undo that.
+create table suppressions (
+  hash bytea primary key,
+  at timestamptz not null
+);
+
+-- A hash over all entries up to one, and over the anchor before: an entry that is removed later, be it the last one, shows against it.
+-- It is written to the log as well, since whoever changes entries may change this too.
+create table consent_anchors (
+  upto bigint primary key,
+  at timestamptz not null default recado_now(),
+  entries bigint not null,
+  anchor bytea not null
 );
 
 create table inbox (

@@ -1,4 +1,4 @@
-//! `recado check`: templates against Meta's rules, event schemas against templates, sources.
+//! `recado check`: templates against Meta's rules, event schemas against templates, sources, forms.
 //!
 //! What is wrong is found in `domain`; here it is gathered.
 
@@ -42,12 +42,17 @@ pub fn run(place: &Place, args: &Args) -> anyhow::Result<ExitCode> {
         );
     }
     let Checked { catalogue, sources } = catalogue(&settings)?;
+    let forms = super::forms::load(&settings)?;
+    if !args.templates {
+        super::forms::notes(&settings, &forms).iter().for_each(|note| super::complain(note));
+    }
     let languages: usize = catalogue.templates().iter().map(|template| template.languages().count()).sum();
     say(&format!(
-        "All right: {} templates in {languages} languages all told, {} event types, {} bindings of sources.",
+        "All right: {} templates in {languages} languages all told, {} event types, {} bindings of sources, {} forms.",
         catalogue.templates().len(),
         catalogue.event_types().count(),
-        sources.bindings().count()
+        sources.bindings().count(),
+        forms.iter().count()
     ));
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,7 @@
-//! `recado consent`: who consented to what, brought in from elsewhere, shown, and checked.
+//! `recado consent`: who consented to what, brought in from elsewhere, shown, ended, and checked.
 
+mod bundle;
+mod end;
 mod import;
 
 use std::{fs::File, path::PathBuf, process::ExitCode};
@@ -9,13 +11,19 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 
+pub use bundle::{bundle, page};
+pub use end::{erase_with, revoke_for};
 pub use import::{Imported, import};
 
 use super::{complain, database, say, settings};
 use crate::{
     clock::Clock,
     config::{Needs, Place},
-    db::consents::{self, Told},
+    db::{
+        anchors,
+        consents::{self, Told},
+        erasure,
+    },
     domain::{
         ledger::{self, EVERYTHING, Entry, State},
         phone::Phone,
@@ -26,6 +34,9 @@ const EXAMPLE: &str = "Examples:
   recado consent import consents.csv --dry-run
   recado consent import consents.csv
   recado consent show +34600111222
+  recado consent export +34600111222 --html > bundle.html
+  recado consent revoke +34600111222 --reason \"told us on the phone\"
+  recado consent erase +34600111222 --reason \"asked to be forgotten\" --yes
   recado consent verify";
 
 const COLUMNS: &str = "The file has a header row. Columns:
@@ -39,7 +50,7 @@ const COLUMNS: &str = "The file has a header row. Columns:
 Every other column is kept as evidence too. A line that cannot be used is named and left out; what is there already is not added
 again, so the mended file can be imported as a whole.";
 
-/// Consents: import, show, verify.
+/// Consents: import, show, export, revoke, erase, verify.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Args {
@@ -63,6 +74,32 @@ enum What {
         #[arg(long)]
         json: bool,
     },
+    /// Everything about a person's consents, as one would hand it to them or to an authority: JSON, or a page to print.
+    Export {
+        phone: String,
+        #[arg(long)]
+        html: bool,
+    },
+    /// Notes a no that the person gave in another way.
+    Revoke {
+        phone: String,
+        /// Only this purpose; may be given several times. Everything if not given.
+        #[arg(long)]
+        purpose: Vec<String>,
+        /// How the person said it; a part of the evidence.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Removes a person everywhere. The chain of the ledger stays, without its evidence.
+    Erase {
+        phone: String,
+        /// Who wanted it and why; it stays in the ledger, so name nobody.
+        #[arg(long)]
+        reason: String,
+        /// Does it. Without this it only says what it would do.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Checks that no entry of the ledger was changed, removed or moved.
     Verify,
 }
@@ -72,6 +109,9 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
     match args.what {
         What::Import { file, dry_run } => import_file(place, &file, dry_run).await,
         What::Show { phone, json } => show(place, &phone, json).await,
+        What::Export { phone, html } => export(place, &phone, html).await,
+        What::Revoke { phone, purpose, reason } => end::revoke(place, &phone, &purpose, &reason).await,
+        What::Erase { phone, reason, yes } => end::erase(place, &phone, &reason, yes).await,
         What::Verify => {
             let pools = database(&settings(place, Needs::DATABASE)?).await?;
             let checked = verify(&pools.ops).await?;
@@ -79,6 +119,14 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
                 complain(&format!("contact {contact}: {broken}"));
             }
             let (people, entries) = (checked.people, checked.entries);
+            if let Some((anchor, entries)) = anchors::broken(&pools.ops).await? {
+                complain(&format!(
+                    "The ledger does not agree with its anchor of {}: it covers {} entries up to number {} of all, and there are {entries} \
+                     there, or others. An entry was removed or changed.",
+                    anchor.at, anchor.entries, anchor.upto
+                ));
+                return Ok(ExitCode::FAILURE);
+            }
             if checked.broken.is_empty() {
                 say(&format!("{entries} entries of {people} people: every chain holds."));
                 say(&format!("Anchor: {}", checked.anchor));
@@ -99,10 +147,17 @@ const NAMED_MAX: usize = 100;
 async fn import_file(place: &Place, path: &std::path::Path, dry_run: bool) -> anyhow::Result<ExitCode> {
     let input = File::open(path).with_context(|| path.display().to_string())?;
     // Checking a file takes no database.
-    let pools = if dry_run { None } else { Some(database(&settings(place, Needs::DATABASE)?).await?) };
+    let (mut pools, mut key) = (None, None);
+    if !dry_run {
+        let settings = settings(place, Needs::DATABASE)?;
+        let opened = database(&settings).await?;
+        // Without the key nobody could tell whom an old file brings back.
+        key = if erasure::any(&opened.ops).await? { Some(end::key(&settings)?) } else { None };
+        pools = Some(opened);
+    }
     let pool = pools.as_ref().map(|pools| &pools.ops);
     let mut progress = |lines: u64| complain(&format!("{lines} lines …"));
-    let imported = import(pool, input, Clock::system().now(), &mut progress).await?;
+    let imported = import(pool, key.as_deref(), input, Clock::system().now(), &mut progress).await?;
     for (line, problem) in imported.bad.iter().take(NAMED_MAX) {
         complain(&format!("line {line}: {problem}"));
     }
@@ -143,6 +198,17 @@ async fn show(place: &Place, phone: &str, as_json: bool) -> anyhow::Result<ExitC
     } else {
         describe(&told).iter().for_each(|line| say(line));
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn export(place: &Place, phone: &str, html: bool) -> anyhow::Result<ExitCode> {
+    let phone = Phone::parse(phone).map_err(|problem| anyhow::anyhow!("the phone {problem}"))?;
+    let pools = database(&settings(place, Needs::DATABASE)?).await?;
+    let Some(bundle) = bundle(&pools.ops, &phone, Clock::system().now()).await? else {
+        complain("Nobody with this number is known.");
+        return Ok(ExitCode::FAILURE);
+    };
+    say(&if html { page(&bundle)? } else { serde_json::to_string_pretty(&bundle)? });
     Ok(ExitCode::SUCCESS)
 }
 

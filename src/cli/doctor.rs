@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{catalogue, check, hold, open, run, say};
 use crate::{
-    config::{self, Needs, Place, Provider, Settings},
+    config::{self, Needs, Place, Settings},
     db::{
         Pools,
         checkup::{self, Checkup, SenderStanding},
@@ -230,7 +230,7 @@ async fn check_providers(found: &mut Findings, settings: &Settings) {
         return;
     };
     for sender in settings.senders.values() {
-        let Provider::Meta(of) = &sender.provider;
+        let Some(of) = sender.meta() else { continue };
         let Ok(token) = of.token.reveal().map(SecretString::from) else { continue };
         check_number(found, &client, sender, of, &token).await;
         check_subscription(found, &client, sender, of, &token).await;

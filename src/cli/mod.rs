@@ -8,6 +8,7 @@ pub mod consent;
 pub mod decide;
 pub mod demo;
 pub mod doctor;
+pub mod forms;
 pub mod healthcheck;
 pub mod hold;
 pub mod keys;

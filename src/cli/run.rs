@@ -15,7 +15,7 @@ use crate::{
     domain::{doubt::Patience, notification::Policy},
     http::{self, Doors},
     lifecycle::{Lifecycle, Vigil},
-    provider::meta::Meta,
+    provider::{meta::Meta, twilio::Twilio},
     telemetry::Figures,
     worker::{
         Flag, Nudge,
@@ -28,6 +28,7 @@ use crate::{
         rate::{Backing, SenderRate},
         reading::Reader,
         receipts::{self, Receipts},
+        replies::{self, Carrier, Line, Replies},
         settling,
         upkeep::{self, Upkeep},
     },
@@ -53,6 +54,8 @@ pub enum Role {
     Dispatch,
     Receipts,
     Outbox,
+    /// Answers to people's messages, and the SMS of opt-ins.
+    Replies,
     Upkeep,
     Http,
 }
@@ -89,6 +92,7 @@ pub async fn start(
     let reader = Arc::new(super::reader(settings, ids.clone())?);
     let topology = topology(settings, &reader);
     let address = address(settings)?;
+    let forms = super::forms::load(settings)?;
 
     let mut known = Known::default();
     if roles.contains(&Role::Dispatch) {
@@ -107,11 +111,17 @@ pub async fn start(
     }
     let stored = Nudge::default();
     if roles.contains(&Role::Receipts) {
-        let rules = receipts::Rules::new(retry(settings), pace(settings));
+        let mut rules = receipts::Rules::new(retry(settings), pace(settings));
+        (rules.words, rules.forms) = (settings.words.clone(), forms.clone());
         let known = known_senders(settings, &ids);
         let receipts =
             Receipts::new(pools.receipts.clone(), rules, known, clock.clone(), stored.clone(), nudge.clone());
         life.role("receipts", receipts.run(life.clone()));
+    }
+    if roles.contains(&Role::Replies) && forms.iter().next().is_some() {
+        let (pool, lines) = (pools.ops.clone(), lines(settings, &ids)?);
+        let replies = Replies::new(worker, pool, clock.clone(), replies_rules(settings), forms.clone(), lines)?;
+        life.role("replies", replies.run(life.clone()));
     }
     if roles.contains(&Role::Outbox) {
         let rules = outbox::Rules {
@@ -147,7 +157,8 @@ pub async fn start(
         }
     }
     let turned_away = Flag::default();
-    let doors = doors(settings, pools, &clock, life, stored, turned_away.clone(), known);
+    let public = super::forms::public(settings, &ids, forms);
+    let doors = Doors { public, ..doors(settings, pools, &clock, life, stored, turned_away.clone(), known) };
     let inside = listen("http.metrics_listen", settings.http.metrics_listen).await?;
     tracing::info!(address = %inside.local_addr()?, "http.listening: metrics and health");
     life.role("metrics", http::serve(inside, http::inside(Figures::begin()?, doors.clone()), life.clone()));
@@ -205,6 +216,7 @@ fn doors(
         clock: clock.clone(),
         senders: settings.senders.iter().map(|(name, sender)| (name.clone(), http::Secrets::of(sender))).collect(),
         limits: http::Limits::of(&settings.http),
+        public: http::optin::Public::closed(settings.forms.clone()),
         stored: Arc::new(move || stored.wake()),
         turned_away: Arc::new(move || turned_away.set(true)),
         standing: Arc::new(known.standing(life.clone())),
@@ -278,7 +290,7 @@ fn fleet(
     let mut dispatchers = Vec::new();
     for sender in settings.senders.values() {
         let Some(id) = ids.get(&sender.name).copied() else { continue };
-        let Provider::Meta(meta) = &sender.provider;
+        let Some(meta) = sender.meta() else { continue };
         let token = SecretString::from(meta.token.reveal()?);
         let provider = Meta::new(&meta.base_url, &meta.version, &meta.phone_number_id, &token)?;
         let rate = SenderRate::new(sender.rate_per_second, settings.dispatch.headroom);
@@ -303,15 +315,54 @@ fn fleet(
 
 fn known_senders(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<receipts::Known> {
     let known = settings.senders.values().filter_map(|sender| {
-        let Provider::Meta(meta) = &sender.provider;
+        let meta = sender.meta();
         Some(receipts::Known {
             id: *ids.get(&sender.name)?,
             name: sender.name.clone(),
-            phone_number_id: meta.phone_number_id.clone(),
-            waba_id: meta.waba_id.clone(),
+            phone_number_id: meta.map(|meta| meta.phone_number_id.clone()).unwrap_or_default(),
+            waba_id: meta.and_then(|meta| meta.waba_id.clone()),
+            sms: meta.is_none(),
         })
     });
     known.collect()
+}
+
+/// What sends free texts. At Meta they take their share of what the sender leaves free.
+fn lines(settings: &Settings, ids: &HashMap<String, i16>) -> anyhow::Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    for sender in settings.senders.values() {
+        let Some(id) = ids.get(&sender.name).copied() else { continue };
+        let (carrier, rate, daily) = match &sender.provider {
+            Provider::Meta(of) => {
+                let token = SecretString::from(of.token.reveal()?);
+                let meta = Meta::new(&of.base_url, &of.version, &of.phone_number_id, &token)?;
+                let free = f64::from(sender.rate_per_second) * settings.dispatch.headroom / 2.0;
+                (Carrier::Whatsapp(meta), free as u32, None)
+            }
+            Provider::TwilioSms(of) => {
+                let token = SecretString::from(of.auth_token.reveal()?);
+                let service = of.service_sid.as_deref();
+                let twilio = Twilio::new(&of.base_url, &of.account_sid, service, sender.number.as_ref(), &token)?;
+                (Carrier::Sms(twilio), sender.rate_per_second, Some(settings.forms.texts_per_day))
+            }
+        };
+        lines.push(Line { id, name: sender.name.clone(), carrier, rate: rate.max(1), daily });
+    }
+    Ok(lines)
+}
+
+fn replies_rules(settings: &Settings) -> replies::Rules {
+    let of = &settings.dispatch;
+    replies::Rules {
+        poll: of.poll,
+        lease: of.lease,
+        send_timeout: of.send_timeout,
+        connect_timeout: of.connect_timeout,
+        tries: 5,
+        only_to: of.only_to.as_ref().map(|phones| phones.iter().map(|phone| phone.reveal().to_owned()).collect()),
+        base_url: super::forms::base_url(settings),
+        words: settings.words.clone(),
+    }
 }
 
 fn portfolios(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<Portfolio> {

@@ -10,13 +10,14 @@ mod problem;
 mod reader;
 mod secret;
 mod sections;
+mod senders;
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::BTreeMap,
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -24,7 +25,7 @@ use std::{
 pub use problem::{Problem, Problems};
 pub use secret::{NotGiven, Secret};
 
-use crate::domain::phone::Phone;
+use crate::domain::{consent::Words, phone::Phone};
 
 /// The built-in file: every key that has a default, with what it means.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -92,6 +93,9 @@ pub struct Settings {
     pub senders: BTreeMap<String, Sender>,
     pub http: Http,
     pub templates: Templates,
+    /// What whole messages of people mean.
+    pub words: Words,
+    pub forms: Forms,
     pub sources: Sources,
     pub outbox: Outbox,
     pub upkeep: Upkeep,
@@ -226,10 +230,32 @@ pub struct Consent {
 pub struct Sender {
     /// `[a-z0-9_]`, at most 40 characters. Part of its webhook's address.
     pub name: String,
+    /// As people see it. Opt-ins by WhatsApp need it, since their link names it; an SMS is sent from it.
+    pub number: Option<Phone>,
     /// Of the whole fleet.
     pub rate_per_second: u32,
     pub daily: Option<Daily>,
     pub provider: Provider,
+}
+
+impl Sender {
+    /// Its settings at Meta, if it is there.
+    #[must_use]
+    pub fn meta(&self) -> Option<&Meta> {
+        match &self.provider {
+            Provider::Meta(meta) => Some(meta),
+            Provider::TwilioSms(_) => None,
+        }
+    }
+
+    /// Its settings at Twilio, if it sends SMS there.
+    #[must_use]
+    pub fn sms(&self) -> Option<&TwilioSms> {
+        match &self.provider {
+            Provider::Meta(_) => None,
+            Provider::TwilioSms(twilio) => Some(twilio),
+        }
+    }
 }
 
 /// How many unique recipients in 24 hours a portfolio may write to, and at which share of it Recado holds.
@@ -245,6 +271,21 @@ pub struct Daily {
 #[derive(Debug, Clone)]
 pub enum Provider {
     Meta(Meta),
+    /// For opt-ins and their answers only.
+    TwilioSms(TwilioSms),
+}
+
+/// A sender of SMS at Twilio.
+#[derive(Debug, Clone)]
+pub struct TwilioSms {
+    /// `AC…`
+    pub account_sid: String,
+    /// `MG…`; if given, Twilio chooses the number.
+    pub service_sid: Option<String>,
+    /// Without a slash at its end.
+    pub base_url: String,
+    /// Sends, and proves what comes back.
+    pub auth_token: Secret,
 }
 
 /// A sender at Meta's Cloud API.
@@ -275,6 +316,43 @@ pub struct Http {
     pub api_body_limit: usize,
     pub request_timeout: Duration,
     pub server_key: Secret,
+    /// Whose word about a client's address counts.
+    pub trusted_proxies: Vec<Network>,
+}
+
+/// Addresses that have the same beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl Network {
+    /// Reads `10.0.0.0/8`, `::1`, `127.0.0.1`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Network> {
+        let (address, bits) = match text.trim().split_once('/') {
+            Some((address, bits)) => (address.parse().ok()?, Some(bits.parse().ok()?)),
+            None => (text.trim().parse().ok()?, None),
+        };
+        let most = if matches!(address, IpAddr::V4(_)) { 32 } else { 128 };
+        let bits = bits.unwrap_or(most);
+        (bits <= most).then_some(Network { address, bits })
+    }
+
+    /// Whether the address is one of them.
+    #[must_use]
+    pub fn has(&self, address: IpAddr) -> bool {
+        let same = |one: u128, other: u128, width: u32| {
+            let apart = width - u32::from(self.bits);
+            apart == width || one >> apart == other >> apart
+        };
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(ours), IpAddr::V4(theirs)) => same(ours.to_bits().into(), theirs.to_bits().into(), 32),
+            (IpAddr::V6(ours), IpAddr::V6(theirs)) => same(ours.to_bits(), theirs.to_bits(), 128),
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -293,6 +371,23 @@ pub struct Templates {
 pub struct Sources {
     /// Exists, if some.
     pub dir: Option<PathBuf>,
+}
+
+/// Where the forms are, and how often their doors open.
+#[derive(Debug, Clone)]
+pub struct Forms {
+    /// Exists, if some.
+    pub dir: Option<PathBuf>,
+    /// From one address, an hour.
+    pub asks_per_address: u32,
+    /// About one number, from public doors, a day.
+    pub asks_per_phone: u32,
+    /// Of one form, from public doors, a day.
+    pub asks_per_form: u32,
+    /// SMS to one number, a day.
+    pub texts_per_phone: u32,
+    /// SMS of one sender, a day.
+    pub texts_per_day: u32,
 }
 
 #[derive(Debug, Clone)]

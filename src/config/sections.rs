@@ -1,14 +1,18 @@
 //! For each key what it may be, and what must hold between keys.
 
-use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{
-    Broker, Consent, Daily, Database, Dispatch, Doubt, Http, Intake, Log, LogFormat, Meta, Needs, Outbox, Pace,
-    Problems, Provider, Retry, Sender, Settings, Shutdown, Sources, Templates, Upkeep,
+    Broker, Consent, Database, Dispatch, Doubt, Forms, Http, Intake, Log, LogFormat, Needs, Network, Outbox, Pace,
+    Problems, Retry, Sender, Settings, Shutdown, Sources, Templates, Upkeep,
     problem::did_you_mean,
     reader::{Reader, Scheme, SecretFrom, Span, check_url},
+    senders,
 };
-use crate::domain::phone::Phone;
+use crate::domain::{
+    consent::{Vocabulary, Words},
+    phone::Phone,
+};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -27,9 +31,11 @@ pub(super) fn read(mut r: Reader, needs: Needs) -> Result<Settings, Problems> {
     let doubt = doubt(r_, &dispatch);
     let pace = pace(r_);
     let consent = consent(r_);
-    let senders = senders(r_, needs);
+    let senders = senders::senders(r_, needs);
     let http = http(r_);
     let templates = templates(r_, needs, &senders);
+    let words = words(r_);
+    let forms = forms(r_);
     let sources = Sources { dir: r_.folder("sources.dir", &["/usr/share/recado/sources"]) };
     let outbox = outbox(r_);
     let upkeep = upkeep(r_);
@@ -48,6 +54,8 @@ pub(super) fn read(mut r: Reader, needs: Needs) -> Result<Settings, Problems> {
         senders,
         http,
         templates,
+        words,
+        forms,
         sources,
         outbox,
         upkeep,
@@ -263,112 +271,6 @@ fn consent(r: &mut Reader) -> Consent {
     }
 }
 
-fn senders(r: &mut Reader, needs: Needs) -> BTreeMap<String, Sender> {
-    // Read even if no sender takes them from here, so that they are checked and shown.
-    let shared = meta_shared(r);
-    let mut senders = BTreeMap::new();
-    let mut numbers: BTreeMap<String, String> = BTreeMap::new();
-    for name in r.names("senders") {
-        let at = format!("senders.{name}");
-        if !is_sender_name(&name) {
-            r.accuse(&at, "a sender's name has 1 to 40 letters a to z, digits and single _, and begins with a letter");
-        }
-        let sender = sender(r, &name, &shared, needs);
-        let Provider::Meta(meta) = &sender.provider;
-        if !meta.phone_number_id.is_empty()
-            && let Some(other) = numbers.insert(meta.phone_number_id.clone(), name.clone())
-        {
-            r.blame(&format!("{at}.phone_number_id"), &format!("is the number of senders.{other} already"));
-        }
-        senders.insert(name, sender);
-    }
-    if senders.is_empty() && needs.senders {
-        r.miss("senders", "there is none; describe one in a section [senders.main] with its phone_number_id");
-    }
-    senders
-}
-
-struct MetaShared {
-    base_url: String,
-    version: String,
-    rate_per_second: u32,
-}
-
-fn meta_shared(r: &mut Reader) -> MetaShared {
-    MetaShared {
-        base_url: meta_base_url(r, "meta.base_url"),
-        version: meta_version(r, "meta.version"),
-        rate_per_second: r.integer("meta.rate_per_second", RATES),
-    }
-}
-
-const RATES: RangeInclusive<i64> = 1..=1_000_000;
-
-fn meta_base_url(r: &mut Reader, key: &str) -> String {
-    const SCHEME: Scheme =
-        Scheme { schemes: &["https", "http"], plain_only_here: true, like: "https://graph.facebook.com" };
-    r.url(key, &SCHEME)
-}
-
-fn meta_version(r: &mut Reader, key: &str) -> String {
-    r.text_of(key, "must be a version of Meta's Graph API, like \"v25.0\"", |text| {
-        let digits = |part: &str| !part.is_empty() && part.len() <= 3 && part.chars().all(|c| c.is_ascii_digit());
-        text.strip_prefix('v').and_then(|rest| rest.split_once('.')).is_some_and(|(a, b)| digits(a) && digits(b))
-    })
-}
-
-fn sender(r: &mut Reader, name: &str, shared: &MetaShared, needs: Needs) -> Sender {
-    const ID: &str = "must be the digits that Meta shows, in quotes, like \"106540352242922\"";
-    let key = |last: &str| format!("senders.{name}.{last}");
-    if r.has(&key("kind")) {
-        r.choice(&key("kind"), &[("meta", ())]);
-    } else {
-        r.miss(&key("kind"), "is missing; write kind = \"meta\"");
-    }
-    let phone_number_id = if r.has(&key("phone_number_id")) {
-        r.text_of(&key("phone_number_id"), ID, is_meta_id)
-    } else {
-        r.miss(&key("phone_number_id"), "is missing; Meta shows it beside the number in WhatsApp Manager");
-        String::new()
-    };
-    let waba_id = r.has(&key("waba_id")).then(|| r.text_of(&key("waba_id"), ID, is_meta_id));
-    let base_url = if r.has(&key("base_url")) { meta_base_url(r, &key("base_url")) } else { shared.base_url.clone() };
-    let version = if r.has(&key("version")) { meta_version(r, &key("version")) } else { shared.version.clone() };
-    let rate_per_second =
-        if r.has(&key("rate_per_second")) { r.integer(&key("rate_per_second"), RATES) } else { shared.rate_per_second };
-    let daily = daily(r, name);
-    let secret = |r: &mut Reader, last: &str, needed: bool| {
-        let from = SecretFrom { needed, conventional: None, like: "", in_file: |_| false, check: is_printable };
-        r.secret(&key(last), &from)
-    };
-    let provider = Provider::Meta(Meta {
-        phone_number_id,
-        waba_id,
-        base_url,
-        version,
-        token: secret(r, "token", needs.senders),
-        app_secret: secret(r, "app_secret", needs.senders),
-        previous_app_secret: secret(r, "previous_app_secret", false),
-        verify_token: secret(r, "verify_token", needs.senders),
-    });
-    Sender { name: name.to_owned(), rate_per_second, daily, provider }
-}
-
-fn daily(r: &mut Reader, name: &str) -> Option<Daily> {
-    let key = |last: &str| format!("senders.{name}.{last}");
-    let limit = r.has(&key("daily_limit")).then(|| r.integer(&key("daily_limit"), 1..=100_000_000));
-    let portfolio = r.has(&key("portfolio")).then(|| r.text(&key("portfolio")));
-    let share = r.has(&key("daily_share")).then(|| r.share(&key("daily_share"), 0.01..=1.0));
-    if limit.is_none() {
-        for (given, last) in [(portfolio.is_some(), "portfolio"), (share.is_some(), "daily_share")] {
-            if given {
-                r.blame(&key(last), &format!("means nothing without {}", key("daily_limit")));
-            }
-        }
-    }
-    Some(Daily { portfolio: portfolio.unwrap_or_else(|| name.to_owned()), limit: limit?, share: share.unwrap_or(0.95) })
-}
-
 fn http(r: &mut Reader) -> Http {
     const PUBLIC: Scheme =
         Scheme { schemes: &["https", "http"], plain_only_here: true, like: "https://recado.example.com" };
@@ -390,11 +292,58 @@ fn http(r: &mut Reader) -> Http {
         api_body_limit: r.integer("http.api_body_limit", 1_024..=67_108_864),
         request_timeout: r.duration("http.request_timeout", 100 * MS..=10 * MINUTE),
         server_key: r.secret("http.server_key", &KEY),
+        trusted_proxies: trusted_proxies(r),
     };
     if http.listen == http.metrics_listen && http.listen.port() != 0 {
         r.blame("http.metrics_listen", "is the address of http.listen; the figures have a listener of their own");
     }
     http
+}
+
+fn trusted_proxies(r: &mut Reader) -> Vec<Network> {
+    const KEY: &str = "http.trusted_proxies";
+    let mut networks = Vec::new();
+    for text in r.list(KEY) {
+        match Network::parse(&text) {
+            Some(network) => networks.push(network),
+            None => r.blame(KEY, "must be addresses or networks, like [\"127.0.0.1\", \"10.0.0.0/8\"]"),
+        }
+    }
+    r.note(KEY, format!("({} networks)", networks.len()));
+    networks
+}
+
+fn words(r: &mut Reader) -> Words {
+    let mut languages = BTreeMap::new();
+    for language in r.names("words") {
+        let mut list = |last: &str| {
+            let key = format!("words.{language}.{last}");
+            let words = if r.has(&key) { r.list(&key) } else { Vec::new() };
+            if words.iter().any(|word| !word.chars().any(char::is_alphanumeric)) {
+                r.blame(&key, "must be words or short sentences with letters in them");
+            }
+            r.note(&key, format!("({} words)", words.len()));
+            words
+        };
+        let vocabulary = Vocabulary { stop: list("stop"), start: list("start"), help: list("help"), yes: list("yes") };
+        languages.insert(language, vocabulary);
+    }
+    let words = Words::new(languages);
+    if words.stops().is_empty() {
+        r.miss("words", "no language has a word that means stop; people must be able to say no");
+    }
+    words
+}
+
+fn forms(r: &mut Reader) -> Forms {
+    Forms {
+        dir: r.folder("forms.dir", &["/usr/share/recado/forms"]),
+        asks_per_address: r.integer("forms.asks_per_address", 1..=1_000_000),
+        asks_per_phone: r.integer("forms.asks_per_phone", 1..=1_000),
+        asks_per_form: r.integer("forms.asks_per_form", 1..=100_000_000),
+        texts_per_phone: r.integer("forms.texts_per_phone", 0..=100),
+        texts_per_day: r.integer("forms.texts_per_day", 0..=10_000_000),
+    }
 }
 
 fn templates(r: &mut Reader, needs: Needs, senders: &BTreeMap<String, Sender>) -> Templates {
@@ -407,10 +356,11 @@ fn templates(r: &mut Reader, needs: Needs, senders: &BTreeMap<String, Sender>) -
         );
     }
     let mut default_sender = r.has(DEFAULT).then(|| r.text(DEFAULT));
-    let names: Vec<&str> = senders.keys().map(String::as_str).collect();
+    let names: Vec<&str> =
+        senders.iter().filter(|(_, sender)| sender.meta().is_some()).map(|(name, _)| name.as_str()).collect();
     match (&default_sender, names.as_slice()) {
         (Some(named), known) => {
-            if !senders.contains_key(named) && !named.is_empty() && needs.senders {
+            if !known.contains(&named.as_str()) && !named.is_empty() && needs.senders {
                 r.blame(
                     DEFAULT,
                     &format!("there is no sender of this name{}", did_you_mean(named, known.iter().copied())),
@@ -495,18 +445,7 @@ fn is_log_directive(text: &str) -> bool {
     is_module && matches!(level, "off" | "error" | "warn" | "info" | "debug" | "trace")
 }
 
-fn is_sender_name(name: &str) -> bool {
-    name.len() <= 40
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && !name.contains("__")
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-}
-
-fn is_meta_id(text: &str) -> bool {
-    (5..=25).contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit())
-}
-
-fn is_printable(text: &str) -> Result<(), String> {
+pub(super) fn is_printable(text: &str) -> Result<(), String> {
     if text.chars().all(|c| c.is_ascii_graphic()) {
         Ok(())
     } else {

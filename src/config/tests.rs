@@ -92,7 +92,7 @@ fn a_whole_service_is_described_by_a_file_and_its_secrets() {
     variables.push(("RECADO_SENDERS__MAIN__RATE_PER_SECOND", "250"));
     let settings = desk.load(Needs::ALL, &variables).unwrap();
     let sender = settings.sender(None).unwrap();
-    let Provider::Meta(meta) = &sender.provider;
+    let meta = sender.meta().unwrap();
     assert_eq!((sender.name.as_str(), sender.rate_per_second), ("main", 250));
     assert_eq!(meta.phone_number_id, "106540352242922");
     assert_eq!(meta.base_url, "https://graph.facebook.com");
@@ -125,10 +125,14 @@ fn the_built_in_files_example_of_a_sender_is_right() {
     assert!(example.contains("app_secret_file"), "{example}");
     let desk = Desk::new();
     desk.write("recado.toml", &example.replace("/run/secrets/", "")).write("meta_app_secret", "app-secret\n");
-    let variables = [("RECADO_META_TOKEN", "EAAG-token"), ("RECADO_META_VERIFY_TOKEN", "verify-me")];
+    let variables = [
+        ("RECADO_META_TOKEN", "EAAG-token"),
+        ("RECADO_META_VERIFY_TOKEN", "verify-me"),
+        ("RECADO_TWILIO_AUTH_TOKEN", "12345"),
+    ];
     let settings = desk.load(Needs { senders: true, ..Needs::NOTHING }, &variables).unwrap();
     let sender = settings.sender(Some("main")).unwrap();
-    let Provider::Meta(meta) = &sender.provider;
+    let meta = sender.meta().unwrap();
     assert_eq!(meta.token.reveal(), Ok("EAAG-token"));
     assert_eq!(meta.app_secret.reveal(), Ok("app-secret"));
     assert_eq!(sender.daily, Some(Daily { portfolio: "shop".into(), limit: 2_000, share: 0.95 }));
@@ -342,9 +346,9 @@ phone_number_id = 12345678
         mistakes(file, &[]),
         "recado.toml:12: senders.Third-One: a sender's name has 1 to 40 letters a to z, digits and single _, and begins \
          with a letter\n\
-         recado.toml:12: senders.Third-One.kind: is missing; write kind = \"meta\"\n\
+         recado.toml:12: senders.Third-One.kind: is missing; write kind = \"meta\", or \"twilio_sms\" for opt-ins by SMS\n\
          recado.toml:13: senders.Third-One.phone_number_id = 12345678: must be a text in quotes, and not an empty one\n\
-         recado.toml:6: senders.second.kind = \"metta\": must be \"meta\"; did you mean `meta`?\n\
+         recado.toml:6: senders.second.kind = \"metta\": must be \"meta\" or \"twilio_sms\"; did you mean `meta`?\n\
          recado.toml:8: senders.second.base_url = \"http://graph.facebook.com\": must begin with https://, like \
          https://graph.facebook.com (http:// only for this machine)\n\
          recado.toml:9: senders.second.version = \"25\": must be a version of Meta's Graph API, like \"v25.0\"\n\
@@ -358,7 +362,7 @@ phone_number_id = 12345678
 fn a_sender_that_a_variable_began_is_named_with_the_variable() {
     assert_eq!(
         mistakes("", &[("RECADO_SENDERS__MIAN__TOKEN", "EAAG-token")]),
-        "RECADO_SENDERS__MIAN__TOKEN: senders.mian.kind: is missing; write kind = \"meta\"\n\
+        "RECADO_SENDERS__MIAN__TOKEN: senders.mian.kind: is missing; write kind = \"meta\", or \"twilio_sms\" for opt-ins by SMS\n\
          RECADO_SENDERS__MIAN__TOKEN: senders.mian.phone_number_id: is missing; Meta shows it beside the number in WhatsApp \
          Manager"
     );

@@ -69,15 +69,40 @@ pub async fn record(
 /// # Errors
 /// If the database does not take them; nothing is written then.
 pub async fn record_all(pool: &PgPool, deeds: Vec<Deed>) -> Result<Vec<Recorded>, Error> {
-    let pool = pool.clone();
-    // In a task of its own: a transaction whose future is dropped half-way would leave its connection inside it.
-    let work = tokio::spawn(async move {
-        let mut tx = pool.begin().await?;
-        let recorded = record_in(&mut tx, &deeds).await?;
-        tx.commit().await?;
-        Ok(recorded)
-    });
-    work.await.unwrap_or_else(|_| Err(Error::Outage(sqlx::Error::WorkerCrashed)))
+    super::alone(pool, move |tx| Box::pin(async move { record_in(tx, &deeds).await })).await
+}
+
+/// The contact with this number, who becomes known if they are not.
+pub(super) async fn known(tx: &mut PgConnection, phone: &Phone, locale: Option<&str>) -> Result<i64, Error> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        -- consents: known
+        with new as (
+          insert into contacts (phone, locale) select $1, $2
+          where not exists (select from contacts where phone = $1)
+          on conflict (phone) do update set locale = contacts.locale
+          returning id
+        )
+        select id as "id!" from new union all select id from contacts where phone = $1 limit 1
+        "#,
+        phone.reveal(),
+        locale
+    )
+    .fetch_one(tx)
+    .await?)
+}
+
+/// Those of the purposes that wait for an answer.
+pub(super) async fn pending(tx: &mut PgConnection, contact: i64, purposes: &[String]) -> Result<Vec<String>, Error> {
+    let row = sqlx::query!("select consents from contacts where id = $1 for no key update", contact)
+        .fetch_optional(tx)
+        .await?;
+    let Some(row) = row else { return Ok(Vec::new()) };
+    let standings = standings(&row.consents, contact)?;
+    let waits = |purpose: &String| {
+        standings.get(purpose).is_some_and(|standing| matches!(standing.state, State::Pending { .. }))
+    };
+    Ok(purposes.iter().filter(|purpose| waits(purpose)).cloned().collect())
 }
 
 /// What a person's row and ledger say while they are locked.
@@ -91,7 +116,7 @@ struct Person {
     woken: Vec<String>,
 }
 
-async fn record_in(tx: &mut PgConnection, deeds: &[Deed]) -> Result<Vec<Recorded>, Error> {
+pub(super) async fn record_in(tx: &mut PgConnection, deeds: &[Deed]) -> Result<Vec<Recorded>, Error> {
     introduce(tx, deeds).await?;
     let (mut people, phones) = lock(tx, deeds).await?;
     let mut fresh = Vec::new();
@@ -235,7 +260,7 @@ async fn lock(tx: &mut PgConnection, deeds: &[Deed]) -> Result<(HashMap<i64, Per
     Ok((people, phones))
 }
 
-fn standings(json: &Value, contact: i64) -> Result<Standings, Error> {
+pub(super) fn standings(json: &Value, contact: i64) -> Result<Standings, Error> {
     ledger::from_json(json).ok_or(Error::Inconsistent {
         table: "contacts",
         column: "consents",

@@ -23,3 +23,16 @@ pub async fn learn(pool: &PgPool, contact: i64, wa_id: Option<&str>, user_id: Op
     .await?;
     Ok(())
 }
+
+/// The language of the first of these people whose language is known.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn locale(pool: &PgPool, contacts: &[i64]) -> Result<Option<String>, Error> {
+    Ok(sqlx::query_scalar!(
+        r#"select locale as "locale!" from contacts where id = any ($1) and locale is not null order by id limit 1"#,
+        contacts
+    )
+    .fetch_optional(pool)
+    .await?)
+}

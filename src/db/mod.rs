@@ -4,6 +4,7 @@
 //! autocommitted statements, because a `begin` whose future is dropped leaves its connection inside a transaction.
 //! Whatever is read is parsed here: no text from a row means anything further up.
 
+pub mod anchors;
 pub mod checkup;
 pub mod consents;
 pub mod contacts;
@@ -11,18 +12,22 @@ pub mod decisions;
 pub mod dispatch;
 pub mod doors;
 pub mod doubt;
+pub mod erasure;
+pub mod evidence;
 pub mod holds;
 pub mod inbound;
 pub mod inbox;
 pub mod keys;
 pub mod lanes;
 pub mod listing;
+pub mod opt_ins;
 pub mod outbox;
 pub mod person;
 pub mod pools;
 pub mod progress;
 pub mod receipts;
 pub mod rejected;
+pub mod replies;
 pub mod retention;
 pub mod senders;
 pub mod settle;
@@ -55,6 +60,24 @@ impl From<sqlx::Error> for Error {
             _ => Error::Outage(error),
         }
     }
+}
+
+/// Runs one transaction in a task of its own: one whose future is dropped half-way would leave its connection inside it.
+async fn alone<T, W>(pool: &sqlx::PgPool, work: W) -> Result<T, Error>
+where
+    T: Send + 'static,
+    W: for<'c> FnOnce(&'c mut sqlx::PgConnection) -> futures_util::future::BoxFuture<'c, Result<T, Error>>
+        + Send
+        + 'static,
+{
+    let pool = pool.clone();
+    let task = tokio::spawn(async move {
+        let mut tx = pool.begin().await?;
+        let done = work(&mut tx).await?;
+        tx.commit().await?;
+        Ok(done)
+    });
+    task.await.unwrap_or_else(|_| Err(Error::Outage(sqlx::Error::WorkerCrashed)))
 }
 
 /// A moment as the database takes it.

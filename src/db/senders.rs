@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Error, dispatch::millis};
+use super::{Error, Time, dispatch::millis, time};
 
 /// The sender's key, made at its first use.
 ///
@@ -67,6 +68,38 @@ pub async fn beat(pool: &PgPool, worker: Uuid, dispatches: bool, gone_after: Dur
     .fetch_one(pool)
     .await?;
     Ok(live + i64::from(dispatches))
+}
+
+/// The database's real time, to compare heartbeats with.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn beats_at(pool: &PgPool) -> Result<Timestamp, Error> {
+    Ok(sqlx::query_scalar!(r#"select clock_timestamp() as "now!: Time""#).fetch_one(pool).await?.to_jiff())
+}
+
+/// Whether each of the others that dispatch and live has said so again since then, and so has counted whoever was there by then.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn others_beat_since(
+    pool: &PgPool,
+    worker: Uuid,
+    since: Timestamp,
+    gone_after: Duration,
+) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        -- fleet: others beat since
+        select not exists (select from workers where dispatches and id <> $1 and seen_at <= $2
+          and seen_at >= clock_timestamp() - $3 * interval '1 ms') as "yes!"
+        "#,
+        worker,
+        time(since) as _,
+        millis(gone_after) as _
+    )
+    .fetch_one(pool)
+    .await?)
 }
 
 /// Says that this process has ended in order.

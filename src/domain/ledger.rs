@@ -29,6 +29,10 @@ pub enum Act {
     Revoked,
     /// Another system holds a consent that was given there.
     Imported,
+    /// The person was forgotten: a no to everything.
+    Erased,
+    /// Another contact proved to be the same person; its chain goes on in this one.
+    Merged,
 }
 
 impl Act {
@@ -41,12 +45,14 @@ impl Act {
             Act::Refused => "refused",
             Act::Revoked => "revoked",
             Act::Imported => "imported",
+            Act::Erased => "erased",
+            Act::Merged => "merged",
         }
     }
 
     #[must_use]
     pub const fn is_no(self) -> bool {
-        matches!(self, Act::Refused | Act::Revoked)
+        matches!(self, Act::Refused | Act::Revoked | Act::Erased)
     }
 }
 
@@ -58,6 +64,8 @@ pub struct Standing {
     pub entry: i32,
     /// When it became so.
     pub at: Timestamp,
+    /// The latest no, also if somebody was asked since: what was agreed to before it does not count any more.
+    pub no: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,20 +105,22 @@ pub enum Idle {
 /// # Errors
 /// If it must not be written down.
 pub fn follow(standings: &Standings, purpose: &str, act: Act, at: Timestamp) -> Result<Option<State>, Idle> {
-    if purpose == EVERYTHING && !act.is_no() {
+    if purpose == EVERYTHING && !act.is_no() && act != Act::Merged {
         return Err(Idle::TooWide);
     }
     let standing = standings.get(purpose);
     let refused_since = [purpose, EVERYTHING]
         .iter()
         .filter_map(|purpose| standings.get(*purpose))
-        .any(|standing| standing.state == State::Revoked && standing.at >= at);
+        .any(|standing| standing.no.is_some_and(|no| no >= at));
     match (act, standing.map(|s| s.state)) {
         // An old no says nothing against a yes that came after it.
         (Act::Refused | Act::Revoked, Some(State::Granted)) if standing.is_some_and(|s| s.at > at) => {
             Err(Idle::Overruled)
         }
-        (Act::Refused | Act::Revoked, _) => Ok(Some(State::Revoked)),
+        (Act::Refused | Act::Revoked | Act::Erased, _) => Ok(Some(State::Revoked)),
+        // What it brings is noted purpose by purpose.
+        (Act::Merged, _) => Ok(None),
         (Act::Imported, _) if refused_since => Err(Idle::Overruled),
         (Act::Imported, _) => Ok(Some(State::Granted)),
         (Act::Asked { .. }, Some(State::Granted)) => Ok(None),
@@ -124,11 +134,13 @@ pub fn follow(standings: &Standings, purpose: &str, act: Act, at: Timestamp) -> 
 
 /// Notes that entry number `entry` gave `purpose` this state. A no keeps the latest time at which it was said.
 pub fn stand(standings: &mut Standings, purpose: &str, state: State, entry: i32, at: Timestamp) {
-    let at = match standings.get(purpose) {
+    let before = standings.get(purpose);
+    let no = before.and_then(|before| before.no).max((state == State::Revoked).then_some(at));
+    let at = match before {
         Some(before) if before.state == State::Revoked && state == State::Revoked => before.at.max(at),
         _ => at,
     };
-    standings.insert(purpose.to_owned(), Standing { state, entry, at });
+    standings.insert(purpose.to_owned(), Standing { state, entry, at, no });
 }
 
 /// One entry of a person's chain.
@@ -304,6 +316,9 @@ pub fn to_json(standings: &Standings) -> Value {
         if let State::Pending { until } = standing.state {
             json.insert("until".into(), until.to_string().into());
         }
+        if let Some(no) = standing.no {
+            json.insert("no".into(), no.to_string().into());
+        }
         Value::Object(json)
     };
     standings
@@ -327,7 +342,8 @@ pub fn from_json(json: &Value) -> Option<Standings> {
         };
         let entry = i32::try_from(json.get("entry")?.as_i64()?).ok()?;
         let at = time(json.get("at")).unwrap_or(Timestamp::UNIX_EPOCH);
-        standings.insert(purpose.clone(), Standing { state, entry, at });
+        let no = time(json.get("no")).or((state == State::Revoked).then_some(at));
+        standings.insert(purpose.clone(), Standing { state, entry, at, no });
     }
     Some(standings)
 }

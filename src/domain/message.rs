@@ -2,6 +2,8 @@
 //!
 //! Rendering belongs to `template`, the wire format to `provider`.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::phone::Phone;
@@ -81,4 +83,27 @@ pub struct Outgoing {
     pub language: String,
     pub filled: Filled,
     pub tag: super::notification::AttemptId,
+}
+
+/// A free text to somebody who wrote to us. `tag` comes back in receipts.
+#[derive(Clone)]
+pub struct FreeText<'a> {
+    pub to: Recipient,
+    pub body: &'a str,
+    pub tag: super::notification::AttemptId,
+}
+
+/// Who gets a free text. Prints as nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Recipient {
+    /// `+` and digits, as the provider knows the person.
+    Number(String),
+    /// A business-scoped user id.
+    User(String),
+}
+
+impl fmt::Debug for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Recipient(…)")
+    }
 }

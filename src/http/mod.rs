@@ -8,6 +8,7 @@ pub mod auth;
 mod health;
 pub mod holds;
 pub mod notifications;
+pub mod optin;
 mod problem;
 mod rejected;
 mod serving;
@@ -41,6 +42,8 @@ pub struct Doors {
     /// The configured senders by name, as their webhooks are told from forgeries.
     pub senders: BTreeMap<String, Secrets>,
     pub limits: Limits,
+    /// The doors through which people say yes and no.
+    pub public: optin::Public,
     /// Called when a webhook was stored: whoever applies them is to look.
     pub stored: Arc<dyn Fn() + Send + Sync>,
     /// Called when a genuine webhook was not stored: the provider sends it again, but nobody knows when.
@@ -52,21 +55,35 @@ pub struct Doors {
 /// What a sender's provider proves its webhooks with.
 #[derive(Debug, Clone, Default)]
 pub struct Secrets {
+    pub kind: Kind,
     /// The present one, and the one before while it is being changed.
     pub app: Vec<SecretString>,
     /// What the provider presents when the address is set up; without it nobody can.
     pub verify: Option<SecretString>,
 }
 
+/// How a sender's provider signs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Kind {
+    #[default]
+    Meta,
+    Twilio,
+}
+
 impl Secrets {
     /// A sender's secrets, as far as they were given.
     #[must_use]
     pub fn of(sender: &config::Sender) -> Secrets {
-        let config::Provider::Meta(meta) = &sender.provider;
         let given = |secret: &config::Secret| secret.reveal().ok().map(SecretString::from);
-        Secrets {
-            app: [&meta.app_secret, &meta.previous_app_secret].into_iter().filter_map(given).collect(),
-            verify: given(&meta.verify_token),
+        match &sender.provider {
+            config::Provider::Meta(meta) => Secrets {
+                kind: Kind::Meta,
+                app: [&meta.app_secret, &meta.previous_app_secret].into_iter().filter_map(given).collect(),
+                verify: given(&meta.verify_token),
+            },
+            config::Provider::TwilioSms(twilio) => {
+                Secrets { kind: Kind::Twilio, app: given(&twilio.auth_token).into_iter().collect(), verify: None }
+            }
         }
     }
 }
@@ -96,6 +113,7 @@ struct Desk {
     health: health::Memory,
     large: webhooks::Large,
     questions: Semaphore,
+    reception: optin::Reception,
 }
 
 /// So many questions of the API are asked of the database at once; it has other work to do with the same connections.
@@ -105,7 +123,8 @@ impl Desk {
     fn new(doors: Doors) -> Arc<Desk> {
         let large = webhooks::Large::new(doors.limits.webhook_body);
         let (health, questions) = (health::Memory::default(), Semaphore::new(QUESTIONS_AT_ONCE));
-        Arc::new(Desk { doors, health, large, questions })
+        let reception = optin::Reception::new(doors.public.clone());
+        Arc::new(Desk { doors, health, large, questions, reception })
     }
 }
 
@@ -122,6 +141,7 @@ pub fn router(doors: Doors) -> Router {
         .route("/v1/rejected-events", get(rejected::list))
         .route("/v1/holds", get(holds::list).post(holds::place))
         .route("/v1/holds/{id}", delete(holds::release))
+        .merge(optin::api_routes())
         .layer(DefaultBodyLimit::max(limits.api_body))
         .layer(middleware::from_fn_with_state(Arc::clone(&desk), queue));
     Router::new()
@@ -129,6 +149,7 @@ pub fn router(doors: Doors) -> Router {
         .route("/readyz", get(health::ready))
         .merge(webhooks)
         .merge(api)
+        .merge(optin::routes(&desk))
         .fallback(nowhere)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&desk), attend))

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{Request, body::Incoming, server::conn::http1, service::Service};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -13,6 +13,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
+use super::optin::Peer;
 use crate::lifecycle::Lifecycle;
 
 /// Connections at once; more of them wait to be accepted.
@@ -38,8 +39,9 @@ pub async fn serve(listener: TcpListener, router: Router, life: Lifecycle) -> io
             () = life.soft().cancelled() => return Ok(()),
         };
         match (place, accepted) {
-            (Ok(place), Ok((stream, _))) => {
-                life.spawn(answer(stream, router.clone(), life.clone(), place));
+            (Ok(place), Ok((stream, peer))) => {
+                let service = Known { service: TowerToHyperService::new(router.clone()), peer: Peer(peer.ip()) };
+                life.spawn(answer(stream, service, life.clone(), place));
             }
             (Ok(_), Err(error)) => {
                 // Out of file descriptors, most likely; a pause lets some come back.
@@ -51,14 +53,31 @@ pub async fn serve(listener: TcpListener, router: Router, life: Lifecycle) -> io
     }
 }
 
-async fn answer(stream: TcpStream, router: Router, life: Lifecycle, place: OwnedSemaphorePermit) {
+/// Tells the doors who is at the other end.
+struct Known {
+    service: TowerToHyperService<Router>,
+    peer: Peer,
+}
+
+impl Service<Request<Incoming>> for Known {
+    type Response = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Response;
+    type Error = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Error;
+    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer);
+        self.service.call(request)
+    }
+}
+
+async fn answer(stream: TcpStream, service: Known, life: Lifecycle, place: OwnedSemaphorePermit) {
     // An answer is small and complete; nothing is gained by holding it back.
     let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WITHIN)
         .max_buf_size(HEAD_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

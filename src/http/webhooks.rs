@@ -14,8 +14,12 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Desk, Problem};
-use crate::{db, provider::meta, telemetry};
+use super::{Desk, Kind, Problem};
+use crate::{
+    db,
+    provider::{meta, twilio},
+    telemetry,
+};
 
 /// Room for large bodies, so that nobody fills the memory before showing a signature. Small ones need none.
 pub(super) struct Large {
@@ -97,16 +101,29 @@ pub(super) async fn receive(
         }
     })?;
     let headers = request.headers().clone();
-    let body = Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
+    let (path, query) = (request.uri().path().to_owned(), request.uri().query().map(str::to_owned));
+    let mut body = Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         _ => refuse("unreadable", StatusCode::BAD_REQUEST, "The body could not be read to its end."),
     })?;
-    if !meta::verify(&secrets.app, &headers, &body) {
+    let genuine = match secrets.kind {
+        Kind::Meta => meta::verify(&secrets.app, &headers, &body),
+        Kind::Twilio => {
+            let base = &desk.reception.public.base_url;
+            let url = query.as_ref().map_or_else(|| format!("{base}{path}"), |query| format!("{base}{path}?{query}"));
+            twilio::verify(&secrets.app, &url, &headers, &body)
+        }
+    };
+    if !genuine {
         return Err(refuse(
             "bad_signature",
             StatusCode::UNAUTHORIZED,
             "The signature is missing or not this sender's.",
         ));
+    }
+    if let (Kind::Twilio, Some(query)) = (secrets.kind, query) {
+        // The query names what the post is about.
+        body = [query.as_bytes(), b"&", &body].concat().into();
     }
     let mut genuine = Genuine { kept: false, turned_away: &*desk.doors.turned_away };
     if let Err(error) = db::webhooks::store(&desk.doors.pools.receipts, &sender, &body).await {

@@ -1,13 +1,14 @@
 //! How providers speak: pure codecs, one folder a provider. No `async`, no clock, no socket, no randomness.
 //!
 //! A codec is four things: `encode` makes the request for one message, `decode` says what an answer means, `verify`
-//! tells the provider's webhooks from forgeries, `facts` reads them. There is one provider so far, so [`meta`] offers
-//! them as inherent and free functions; with a second one they become the crate's only trait.
+//! tells the provider's webhooks from forgeries, `facts` reads them. [`meta`] sends templates and free texts on WhatsApp; [`twilio`]
+//! sends the SMS of opt-ins, and no notifications: they share words, not a trait.
 //!
 //! What an outcome leads to is not decided here, see `domain::notification`.
 
 pub mod meta;
 pub mod reason;
+pub mod twilio;
 
 use crate::domain::notification::{Failure, Outcome, Reason};
 

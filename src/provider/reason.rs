@@ -90,6 +90,10 @@ reasons! {
     RECIPIENT_IDENTITY = "recipient_identity", "The person's identity changed; verify it first.";
     MARKETING_CAPPED = "marketing_capped", "The provider holds marketing back from this person for now.";
     MARKETING_OPTED_OUT = "marketing_opted_out", "The person stopped marketing messages from this business.";
+    TEXT_UNDELIVERABLE = "text_undeliverable", "The number cannot take an SMS, or its phone could not be reached.";
+    TEXTS_STOPPED = "texts_stopped", "The person stopped SMS from this number.";
+    TEXT_FILTERED = "text_filtered", "The carrier or the provider filtered the SMS out.";
+    TEXT_TOO_LATE = "text_too_late", "The SMS could not be handed over in time and was dropped.";
     WINDOW_CLOSED = "window_closed", "More than 24 hours passed since the person wrote; only a template may be sent.";
 }
 

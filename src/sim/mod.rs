@@ -1,4 +1,4 @@
-//! The world outside: a simulator of Meta's WhatsApp Cloud API, for development, demonstrations and tests.
+//! The world outside: a simulator of Meta's WhatsApp Cloud API and of Twilio's SMS, for development, demonstrations and tests.
 //!
 //! It is a reading of Meta's documents of its own and imports nothing of the product, so that two readings must agree. It
 //! models senders, templates, people and what was sent between them (`World`), answers as Meta does, reports by signed
@@ -14,6 +14,7 @@
 //! | `faults`, `wire` | what goes wrong; the connections it goes wrong on |
 //! | `ledger`, `feed` | what was accepted, on disk; what happened, for a live view |
 //! | `graph`, `management`, `refusal` | Meta's addresses, answers and errors |
+//! | `texts` | Twilio's SMS: taken, reported, and what people write back |
 //! | `control` | the simulator's own addresses, under `/_sim` |
 //!
 //! What the documents leave open is decided for the strict side: a `to` without `+` gets the business number's country
@@ -36,6 +37,7 @@ mod people;
 mod post;
 mod refusal;
 mod templates;
+mod texts;
 mod webhooks;
 mod wire;
 mod world;
@@ -62,6 +64,7 @@ pub use feed::{Happening, What};
 pub use pace::Pair;
 pub use people::{Person, Ways};
 pub use templates::{Approval, Press};
+pub use texts::{Post, Text, TextAccount, Texts};
 pub use webhooks::{Rules, Tally, Webhook, sign};
 pub use world::{Accepted, Clock, Counters, Manners, Sender, World};
 
@@ -95,6 +98,8 @@ pub struct Options {
     pub kept: usize,
     /// How many happenings are remembered; 0 for none.
     pub feed: usize,
+    /// The account that sends SMS.
+    pub texts: TextAccount,
 }
 
 impl Default for Options {
@@ -116,6 +121,7 @@ impl Default for Options {
             late: BTreeSet::from([131026]),
             kept: 200_000,
             feed: 10_000,
+            texts: TextAccount::default(),
         }
     }
 }
@@ -137,6 +143,7 @@ pub enum Error {
 pub struct Sim {
     address: SocketAddr,
     house: control::House,
+    texts: Arc<Texts>,
     stop: CancellationToken,
 }
 
@@ -151,18 +158,22 @@ impl Sim {
             Some(seed) => seed,
             None => getrandom::u64().map_err(|_| Error::Randomness)?,
         };
+        let account = options.texts.clone();
         let world = Arc::new(World::new(options, seed)?);
         let client = post::client()?;
+        let texts = Texts::new(account, (!manual).then(|| client.clone()));
         let stop = CancellationToken::new();
         let (open, watch_open) = watch::channel(true);
         let house = control::House { world: Arc::clone(&world), client: client.clone(), open: Arc::new(open) };
-        let router = graph::router(Arc::clone(&world)).nest("/_sim", control::router(house.clone()));
+        let router = graph::router(Arc::clone(&world))
+            .nest("/_sim", control::router(house.clone()))
+            .merge(texts::router(Arc::clone(&texts)));
         let tasks = world.tasks.clone();
         tasks.spawn(wire::serve(listener, router, watch_open, stop.clone(), tasks.clone()));
         if !manual {
             tasks.spawn(post::pump(world, client, stop.clone()));
         }
-        Ok(Self { address, house, stop })
+        Ok(Self { address, house, texts, stop })
     }
 
     /// Where it listens.
@@ -177,6 +188,11 @@ impl Sim {
 
     pub fn world(&self) -> &Arc<World> {
         &self.house.world
+    }
+
+    /// The SMS of its account.
+    pub fn texts(&self) -> &Arc<Texts> {
+        &self.texts
     }
 
     /// Opens or closes the door: while closed, connections are refused and those that exist are ended.

@@ -39,17 +39,19 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Joins: says that we are here, and if others are, waits until they have made room before anything is sent.
+    /// Joins: says that we are here, and waits until the others have counted us and so made room before anything is sent.
     ///
     /// # Errors
     /// If the database cannot be asked.
     pub async fn join(&self) -> Result<(), db::Error> {
         self.step().await?;
-        if self.live().await? > 1 {
-            tokio::time::sleep(self.rules.every + self.rules.every / 2).await;
-            self.step().await?;
+        let since = senders::beats_at(&self.pool).await?;
+        // Those that do not say so again are gone sooner or later, so this ends.
+        while !senders::others_beat_since(&self.pool, self.worker, since, self.rules.gone_after).await? {
+            tokio::time::sleep(self.rules.every / 4).await;
+            self.live().await?;
         }
-        Ok(())
+        self.step().await
     }
 
     /// Keeps saying that we live.
@@ -78,16 +80,16 @@ impl Fleet {
     /// If the database cannot be asked.
     pub async fn step(&self) -> Result<(), db::Error> {
         let live = self.live().await?;
-        for (sender, left) in senders::throttled(&self.pool).await? {
-            if let Some(dispatcher) = self.dispatchers.iter().find(|dispatcher| dispatcher.sender == sender) {
-                dispatcher.rate.back_off(dispatcher.rules.backing, Some(left));
-            }
-        }
         for dispatcher in &self.dispatchers {
             dispatcher.rate.share(u32::try_from(live).unwrap_or(u32::MAX));
             dispatcher.rate.recover(dispatcher.rules.backing);
             telemetry::tell_sender_rate(&dispatcher.name, dispatcher.rate.current());
             telemetry::tell_in_flight(&dispatcher.name, u32::try_from(dispatcher.in_flight()).unwrap_or(u32::MAX));
+        }
+        for (sender, left) in senders::throttled(&self.pool).await? {
+            if let Some(dispatcher) = self.dispatchers.iter().find(|dispatcher| dispatcher.sender == sender) {
+                dispatcher.rate.back_off(dispatcher.rules.backing, Some(left));
+            }
         }
         if senders::check_timeline(&self.pool).await? {
             tracing::error!(

@@ -11,6 +11,7 @@ pub mod outbox;
 pub mod rate;
 pub mod reading;
 pub mod receipts;
+pub mod replies;
 pub mod settling;
 pub mod upkeep;
 pub mod wire;

@@ -6,6 +6,7 @@
 mod news;
 mod people;
 mod strays;
+mod words;
 
 use std::time::{Duration, Instant};
 
@@ -19,15 +20,16 @@ use crate::{
         dispatch::Pace,
         holds,
         receipts::{self, Bad, Good, Stray, Undelivered},
-        webhooks,
+        replies, webhooks,
     },
     domain::{
-        consent::STOP_WORDS,
+        consent::Words,
         fact::{Fact, Place, Receipt, ReceiptKind},
+        form::Forms,
         notification::{Failure, Next, Outcome, Policy, Whose, after},
     },
     lifecycle::Lifecycle,
-    provider::{meta, reason},
+    provider::{meta, reason, twilio},
     telemetry,
 };
 
@@ -39,6 +41,8 @@ pub struct Known {
     pub name: String,
     pub phone_number_id: String,
     pub waba_id: Option<String>,
+    /// Texts go through it and nothing else.
+    pub sms: bool,
 }
 
 /// How it is applied.
@@ -52,8 +56,10 @@ pub struct Rules {
     pub keep_strays: Duration,
     pub retry: Policy,
     pub pace: Pace,
-    /// Whole messages that mean no.
-    pub stop_words: Vec<String>,
+    /// What whole messages mean.
+    pub words: Words,
+    /// In whose words people are answered; without forms nobody is.
+    pub forms: Forms,
 }
 
 impl Rules {
@@ -66,7 +72,8 @@ impl Rules {
             keep_strays: Duration::from_secs(7 * 24 * 3_600),
             retry,
             pace,
-            stop_words: STOP_WORDS.iter().map(|word| (*word).to_owned()).collect(),
+            words: Words::shipped(),
+            forms: Forms::default(),
         }
     }
 }
@@ -154,7 +161,9 @@ impl Receipts {
         let mut problems = vec![Vec::new(); bodies.len()];
         let mut reported = Vec::new();
         for (place, body) in bodies.iter().enumerate() {
-            for located in meta::facts(&body.bytes) {
+            let sms = self.known.iter().any(|known| known.sms && known.name == body.sender);
+            let read = if sms { twilio::facts(&body.bytes, self.clock.now()) } else { meta::facts(&body.bytes) };
+            for located in read {
                 let problem = match located.fact {
                     Ok(Fact::Receipt(receipt)) => {
                         reported.push(Reported { body: place, sender: body.sender.clone(), receipt });
@@ -228,7 +237,7 @@ impl Receipts {
         for (one, matched) in chunk.iter().zip(&applied.matched) {
             if *matched {
                 telemetry::count_receipt(&one.sender, one.receipt.kind.as_str());
-            } else {
+            } else if !self.reported(&one.sender, &one.receipt).await? {
                 unmatched.push(strays::encode(&one.sender, &one.receipt));
             }
         }
@@ -245,6 +254,9 @@ impl Receipts {
         let concerned = receipts::concerned(&self.pool, &receipt.message_id, receipt.tag).await?;
         if failure.reason == reason::MARKETING_OPTED_OUT {
             self.opted_out(receipt, concerned.as_ref().map(|c| c.contact)).await?;
+        }
+        if concerned.is_none() && self.reported(sender, receipt).await? {
+            return Ok(true);
         }
         let settled = concerned.filter(|concerned| !concerned.sending);
         let Some(concerned) = settled else { return self.stray(sender, receipt, fresh).await };
@@ -274,6 +286,27 @@ impl Receipts {
                 },
             };
             self.hold(scope, failure, *wait).await?;
+        }
+        Ok(true)
+    }
+
+    /// Notes a receipt of a free text of ours. False if it is of none.
+    async fn reported(&self, sender: &str, receipt: &Receipt) -> Result<bool, db::Error> {
+        let failure = match &receipt.kind {
+            ReceiptKind::Failed(outcome) => failure_of(outcome),
+            ReceiptKind::Sent | ReceiptKind::Delivered | ReceiptKind::Read => None,
+        };
+        let report = replies::Report {
+            message_id: &receipt.message_id,
+            tag: receipt.tag.map(|tag| tag.notification),
+            kind: receipt.kind.as_str(),
+            reason: failure.map(|failure| failure.reason.as_str()),
+            code: failure.and_then(|failure| failure.code).and_then(|code| i32::try_from(code).ok()),
+        };
+        let Some(contact) = replies::reported(&self.pool, &report).await? else { return Ok(false) };
+        if failure.is_some_and(|failure| failure.reason == reason::TEXTS_STOPPED) {
+            super::replies::stopped(&self.pool, contact, sender, &receipt.message_id, receipt.at).await?;
+            self.dispatch.wake();
         }
         Ok(true)
     }
@@ -314,7 +347,7 @@ impl Receipts {
         let goods: Vec<Good> = good_ones.iter().map(|(.., receipt)| good(receipt)).collect();
         let applied = receipts::apply(&self.pool, &goods).await?;
         for ((id, sender, receipt), matched) in good_ones.iter().zip(&applied.matched) {
-            if *matched {
+            if *matched || self.reported(sender, receipt).await? {
                 telemetry::count_receipt(sender, receipt.kind.as_str());
                 found.push(*id);
             }

@@ -18,6 +18,7 @@ use crate::{
     domain::{
         doubt::{Patience, Verdict, judge},
         notification::{Behind, Failure, Outcome, Policy, Wait, after, reason},
+        opt_in,
     },
     lifecycle::Lifecycle,
     telemetry,
@@ -103,6 +104,7 @@ impl Upkeep {
         if self.tidy_at.is_none_or(|due| due <= now) {
             self.tidy_at = Some(now + self.rules.tidy_every);
             upkeep::make_partitions(&self.pool).await?;
+            self.look_after_consents().await?;
             if self.tidy().await?.more {
                 self.tidy_at = Some(now);
             }
@@ -117,6 +119,23 @@ impl Upkeep {
             tracing::info!(months = ?removed.months, "upkeep.removed: notifications that are older than upkeep.keep_notifications");
         }
         Ok(removed)
+    }
+
+    /// What nobody confirmed is deleted, and the ledger gets its anchor of the day.
+    async fn look_after_consents(&self) -> Result<(), db::Error> {
+        let kept = jiff::SignedDuration::try_from(opt_in::KEPT).unwrap_or_default();
+        let gone = match self.clock.now().checked_sub(kept) {
+            Ok(before) => db::erasure::tidy_opt_ins(&self.pool, before).await?,
+            Err(_) => 0,
+        };
+        if gone > 0 {
+            tracing::info!(opt_ins = gone, "upkeep.removed: nobody confirmed them within a week");
+        }
+        if let Some(anchor) = db::anchors::drop_next(&self.pool).await? {
+            let hash: String = anchor.anchor.iter().map(|byte| format!("{byte:02x}")).collect();
+            tracing::info!(entries = anchor.entries, upto = anchor.upto, anchor = hash, "consent.anchored");
+        }
+        Ok(())
     }
 
     /// A lease that ran out is an outcome like any other: unclear.

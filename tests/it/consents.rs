@@ -252,11 +252,11 @@ async fn imported_consents_count_and_the_same_file_counts_once() {
     let now = house.clock.now();
     let waiting = house.order(ANA).await;
     house.claim().await;
-    let checked = import(None, FILE.as_bytes(), now, &mut |_| {}).await.unwrap();
+    let checked = import(None, None, FILE.as_bytes(), now, &mut |_| {}).await.unwrap();
     assert_eq!((checked.lines, checked.recorded, checked.bad.len()), (3, 0, 1));
-    let first = import(Some(&house.pools.ops), FILE.as_bytes(), now, &mut |_| {}).await.unwrap();
+    let first = import(Some(&house.pools.ops), None, FILE.as_bytes(), now, &mut |_| {}).await.unwrap();
     assert_eq!((first.recorded, first.repeats, first.bad[0].0), (3, 0, 4));
-    let again = import(Some(&house.pools.ops), FILE.as_bytes(), now, &mut |_| {}).await.unwrap();
+    let again = import(Some(&house.pools.ops), None, FILE.as_bytes(), now, &mut |_| {}).await.unwrap();
     assert_eq!((again.recorded, again.repeats), (0, 3));
     assert_eq!(house.claim_one().await.attempt.notification, waiting);
     let told = consents::of(&house.pools.ops, &Phone::parse(ANA).unwrap()).await.unwrap().unwrap();
@@ -269,7 +269,7 @@ async fn imported_consents_count_and_the_same_file_counts_once() {
 async fn an_old_yes_from_a_file_does_not_undo_a_no() {
     let house = House::start().await;
     house.hook(&text(ANA_ID, "wamid.in.1", "stop")).await;
-    let imported = import(Some(&house.pools.ops), FILE.as_bytes(), house.clock.now(), &mut |_| {}).await.unwrap();
+    let imported = import(Some(&house.pools.ops), None, FILE.as_bytes(), house.clock.now(), &mut |_| {}).await.unwrap();
     assert_eq!((imported.recorded, imported.overruled), (1, 2));
     assert_ne!(house.consent(ANA, "orders").await.as_deref(), Some("granted"));
 }

@@ -237,6 +237,7 @@ impl House {
             name: "main".to_owned(),
             phone_number_id: NUMBER_ID.to_owned(),
             waba_id: Some(ACCOUNT.to_owned()),
+            sms: false,
         };
         let (pool, clock) = (self.pools.receipts.clone(), self.clock.clone());
         Receipts::new(pool, Rules::new(RETRY, PACE), vec![known], clock, Nudge::default(), Nudge::default())

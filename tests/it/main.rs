@@ -4,11 +4,11 @@
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
-mod backlog;
-#[cfg(test)]
 mod broker;
 #[cfg(test)]
 mod check;
+#[cfg(test)]
+mod claim;
 #[cfg(test)]
 mod consents;
 #[cfg(test)]
@@ -35,6 +35,8 @@ mod harness;
 mod house;
 #[cfg(test)]
 mod keys;
+#[cfg(test)]
+mod optin;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Consents from a CSV file, each line with its evidence: whatever of it can be used, and for the rest the line and the cure.
 
-use std::{collections::BTreeMap, io::Read};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::Read,
+};
 
 use anyhow::bail;
 use csv::{ErrorKind, ReaderBuilder, StringRecord};
@@ -9,7 +12,10 @@ use serde_json::{Map, Value};
 use sqlx::PgPool;
 
 use crate::{
-    db::consents::{self, Deed, Who},
+    db::{
+        consents::{self, Deed, Who},
+        erasure,
+    },
     domain::{
         ledger::{Act, Idle},
         phone::Phone,
@@ -37,12 +43,14 @@ const STEP: u64 = 5_000;
 /// A field longer than this is no evidence that somebody wrote down.
 const FIELD_MAX: usize = 4_000;
 
-/// Reads consents and records them, or only checks them if there is no `pool`. `now` is the time that no consent can come after.
+/// Reads consents and records them, or only checks them if there is no `pool`. With the server's `key`, whoever was
+/// erased after they had agreed is left out. `now` is the time that no consent can come after.
 ///
 /// # Errors
 /// If the file cannot be read or has no usable header, or the database does not take a batch; what came before it is recorded.
 pub async fn import(
     pool: Option<&PgPool>,
+    key: Option<&[u8]>,
     input: impl Read,
     now: Timestamp,
     progress: &mut dyn FnMut(u64),
@@ -76,16 +84,24 @@ pub async fn import(
             progress(imported.lines);
         }
         if batch.len() >= BATCH {
-            record_batch(pool, &mut batch, &mut imported).await?;
+            record_batch(pool, key, &mut batch, &mut imported).await?;
         }
     }
-    record_batch(pool, &mut batch, &mut imported).await?;
+    record_batch(pool, key, &mut batch, &mut imported).await?;
     Ok(imported)
 }
 
-async fn record_batch(pool: Option<&PgPool>, batch: &mut Vec<Deed>, imported: &mut Imported) -> anyhow::Result<()> {
-    let deeds = std::mem::take(batch);
+async fn record_batch(
+    pool: Option<&PgPool>,
+    key: Option<&[u8]>,
+    batch: &mut Vec<Deed>,
+    imported: &mut Imported,
+) -> anyhow::Result<()> {
+    let mut deeds = std::mem::take(batch);
     let Some(pool) = pool else { return Ok(()) };
+    if let Some(key) = key {
+        imported.overruled += leave_erased(pool, key, &mut deeds).await?;
+    }
     if deeds.is_empty() {
         return Ok(());
     }
@@ -95,6 +111,23 @@ async fn record_batch(pool: Option<&PgPool>, batch: &mut Vec<Deed>, imported: &m
         imported.overruled += recorded.idle.iter().filter(|(_, idle)| *idle == Idle::Overruled).count() as u64;
     }
     Ok(())
+}
+
+/// Leaves out whoever was erased after they had agreed. Says how many consents that were.
+async fn leave_erased(pool: &PgPool, key: &[u8], deeds: &mut Vec<Deed>) -> anyhow::Result<u64> {
+    let hash = |deed: &Deed| match &deed.who {
+        Who::Phone(phone) => phone.keyed_hash(key).to_vec(),
+        Who::Contact(_) => Vec::new(),
+    };
+    let hashes: Vec<Vec<u8>> = deeds.iter().map(hash).collect();
+    let erased: HashMap<Vec<u8>, Timestamp> = erasure::suppressed(pool, &hashes).await?.into_iter().collect();
+    let mut left = 0;
+    deeds.retain(|deed| {
+        let stays = erased.get(&hash(deed)).is_none_or(|at| *at < deed.at);
+        left += if stays { 0 } else { deed.purposes.len() as u64 };
+        stays
+    });
+    Ok(left)
 }
 
 /// Spreadsheets of half of the world separate by semicolons.

@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use super::Wanted;
 use crate::{
     cli::{complain, say},
-    config::{Meta, Provider, Sender},
+    config::{Meta, Sender},
     db::{
         senders,
         templates::{self, Key, News},
@@ -66,7 +66,7 @@ struct Quality {
 /// # Errors
 /// If the provider cannot be asked, or the database does not take it.
 pub(super) async fn sync(pool: &PgPool, sender: &Sender, wanted: &[Wanted]) -> anyhow::Result<usize> {
-    let Provider::Meta(meta) = &sender.provider;
+    let Some(meta) = sender.meta() else { return Ok(0) };
     let Some(account) = &meta.waba_id else {
         complain(&format!(
             "{}: senders.{}.waba_id is not set, so the provider cannot be asked",

@@ -2,8 +2,26 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn means(text: &str) -> Option<Meaning> {
+    Words::shipped().meaning(text).map(|(meaning, _)| meaning)
+}
+
 fn means_stop(text: &str) -> bool {
-    is_stop(text, STOP_WORDS)
+    means(text) == Some(Meaning::Stop)
+}
+
+#[test]
+fn a_word_tells_the_language_if_only_one_has_it() {
+    let words = Words::shipped();
+    assert_eq!(words.meaning("¡Baja!"), Some((Meaning::Stop, vec!["es"])));
+    assert_eq!(words.meaning("cancelar"), Some((Meaning::Stop, vec!["es", "pt_BR"])));
+    assert_eq!(words.meaning("Sí"), Some((Meaning::Yes, vec!["es"])));
+    assert_eq!(means("AJUDA"), Some(Meaning::Help));
+    assert_eq!(means("alta"), Some(Meaning::Start));
+    assert_eq!(means("gracias"), None);
+    assert_eq!(words.name(Meaning::Stop, "pt"), Some("sair"));
+    assert_eq!(words.name(Meaning::Stop, "es_MX"), Some("baja"));
+    assert_eq!(words.name(Meaning::Stop, "fr"), None);
 }
 
 #[test]
@@ -54,15 +72,15 @@ fn a_word_inside_a_sentence_is_no_order() {
 
 #[test]
 fn an_empty_word_stops_nobody() {
-    assert!(!is_stop("", &[""]));
-    assert!(!is_stop("…", &["…"]));
-    assert!(!is_stop("stop", &[] as &[&str]));
+    assert!(!is_one_of("", &[""]));
+    assert!(!is_one_of("…", &["…"]));
+    assert!(!is_one_of("stop", &[] as &[&str]));
 }
 
 proptest! {
     #[test]
     fn case_accents_and_punctuation_do_not_count(
-        word in prop::sample::select(STOP_WORDS),
+        word in prop::sample::select(Words::shipped().stops()),
         capitals in any::<[bool; 16]>(),
         marks in prop::collection::vec(prop::sample::select(&[" ", ".", "!", "¡", "-", "\n", "\u{301}", "👍", "\u{200d}"][..]), 32),
     ) {
@@ -79,7 +97,7 @@ proptest! {
     }
 
     #[test]
-    fn one_more_letter_makes_it_another_word(word in prop::sample::select(STOP_WORDS), letter in "[qxz0-9]") {
+    fn one_more_letter_makes_it_another_word(word in prop::sample::select(Words::shipped().stops()), letter in "[qxz0-9]") {
         let (behind, before) = (format!("{word}{letter}"), format!("{letter} {word}"));
         prop_assert!(!means_stop(&behind));
         prop_assert!(!means_stop(&before));

@@ -8,7 +8,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn standing(state: State, second: i64) -> Standing {
-    Standing { state, entry: 1, at: at(second) }
+    Standing { state, entry: 1, at: at(second), no: (state == State::Revoked).then(|| at(second)) }
 }
 
 fn standings(of: &[(&str, Standing)]) -> Standings {
@@ -138,5 +138,97 @@ proptest! {
     fn taking_the_last_entries_away_changes_the_head(length in 2usize..12) {
         let chain = chain_of(length);
         prop_assert_ne!(verify(&chain).unwrap(), verify(&chain[..length - 1]).unwrap());
+    }
+}
+
+mod laws {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        Ask(i64),
+        Confirm,
+        Refuse,
+        Revoke,
+        RevokeAll,
+        /// A yes from a file, so many seconds before now.
+        Import(i64),
+        Erase,
+        Wait(i64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0_i64..200).prop_map(Step::Ask),
+            Just(Step::Confirm),
+            Just(Step::Refuse),
+            Just(Step::Revoke),
+            Just(Step::RevokeAll),
+            (0_i64..500).prop_map(Step::Import),
+            Just(Step::Erase),
+            (0_i64..100).prop_map(Step::Wait),
+        ]
+    }
+
+    fn second(second: i64) -> Timestamp {
+        Timestamp::from_second(1_795_377_600 + second).unwrap()
+    }
+
+    proptest! {
+        /// After a no, a purpose is granted only if it was asked since and confirmed after that, or a yes from elsewhere is later than
+        /// the no.
+        #[test]
+        fn a_withdrawal_is_undone_only_by_asking_and_confirming_again(steps in prop::collection::vec(step(), 1..40)) {
+            let mut standings = Standings::new();
+            let (mut now, mut number) = (1_000, 0);
+            let (mut refused_at, mut asked_since) = (None, false);
+            for step in steps {
+                let (act, purpose, at) = match step {
+                    Step::Wait(seconds) => {
+                        now += seconds;
+                        continue;
+                    }
+                    Step::Ask(lasts) => (Act::Asked { until: second(now + lasts) }, "orders", now),
+                    Step::Confirm => (Act::Confirmed, "orders", now),
+                    Step::Refuse => (Act::Refused, "orders", now),
+                    Step::Revoke => (Act::Revoked, "orders", now),
+                    Step::RevokeAll => (Act::Revoked, EVERYTHING, now),
+                    Step::Import(before) => (Act::Imported, "orders", now - before),
+                    Step::Erase => (Act::Erased, EVERYTHING, now),
+                };
+                let granted = |standings: &Standings| standings.get("orders").is_some_and(|s| s.state == State::Granted);
+                let before = granted(&standings);
+                // A no to everything is said of each purpose too, as the database does it.
+                let mut purposes = vec![purpose];
+                if purpose == EVERYTHING && standings.contains_key("orders") {
+                    purposes.insert(0, "orders");
+                }
+                for purpose in purposes {
+                    if let Ok(Some(state)) = follow(&standings, purpose, act, second(at)) {
+                        number += 1;
+                        stand(&mut standings, purpose, state, number, second(at));
+                    }
+                }
+                match act {
+                    Act::Refused | Act::Revoked | Act::Erased => {
+                        prop_assert!(!granted(&standings));
+                        refused_at = Some(at);
+                        asked_since = false;
+                    }
+                    Act::Asked { .. } => asked_since |= standings.get("orders").is_some_and(|s| matches!(s.state, State::Pending { .. })),
+                    Act::Confirmed | Act::Imported | Act::Merged => {}
+                }
+                if granted(&standings) && !before && refused_at.is_some() {
+                    let allowed = match act {
+                        Act::Confirmed => asked_since,
+                        Act::Imported => refused_at.is_some_and(|no| at > no),
+                        Act::Asked { .. } | Act::Refused | Act::Revoked | Act::Erased | Act::Merged => false,
+                    };
+                    prop_assert!(allowed, "granted by {act:?} at {at} after a no at {refused_at:?}");
+                }
+            }
+        }
     }
 }

@@ -12,7 +12,7 @@ use http::{
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 
-use crate::domain::message::{Button, ButtonValue, Filled, Header, Outgoing, Parameter, Value};
+use crate::domain::message::{Button, ButtonValue, Filled, FreeText, Header, Outgoing, Parameter, Recipient, Value};
 
 /// One business number: its address and its credentials, ready to be stamped on requests. Prints without the token.
 #[derive(Debug, Clone)]
@@ -65,8 +65,18 @@ impl Meta {
     /// The request that sends `outgoing`.
     #[must_use]
     pub fn encode(&self, outgoing: &Outgoing) -> Request<Bytes> {
+        self.request(&Message::from(outgoing))
+    }
+
+    /// The request that sends a free text, which Meta takes inside the recipient's window only.
+    #[must_use]
+    pub fn encode_text(&self, text: &FreeText<'_>) -> Request<Bytes> {
+        self.request(&TextMessage::from(text))
+    }
+
+    fn request(&self, message: &impl Serialize) -> Request<Bytes> {
         let mut body = Vec::with_capacity(1_024);
-        if serde_json::to_writer(&mut body, &Message::from(outgoing)).is_err() {
+        if serde_json::to_writer(&mut body, message).is_err() {
             // Strings and integers always make JSON. If that ever changes, Meta refuses an empty body and sends nothing.
             body.clear();
         }
@@ -113,6 +123,46 @@ impl<'a> From<&'a Outgoing> for Message<'a> {
                 language: Language { code: &outgoing.language },
                 components: Components(&outgoing.filled),
             },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct TextMessage<'a> {
+    messaging_product: &'static str,
+    recipient_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recipient: Option<&'a str>,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(serialize_with = "shown")]
+    biz_opaque_callback_data: &'a crate::domain::notification::AttemptId,
+    text: TextBody<'a>,
+}
+
+#[derive(Serialize)]
+struct TextBody<'a> {
+    /// A picture of the linked page would open the link.
+    preview_url: bool,
+    body: &'a str,
+}
+
+impl<'a> From<&'a FreeText<'a>> for TextMessage<'a> {
+    fn from(text: &'a FreeText<'a>) -> Self {
+        let (to, recipient) = match &text.to {
+            Recipient::Number(number) => (Some(number.as_str()), None),
+            Recipient::User(user) => (None, Some(user.as_str())),
+        };
+        TextMessage {
+            messaging_product: "whatsapp",
+            recipient_type: "individual",
+            to,
+            recipient,
+            kind: "text",
+            biz_opaque_callback_data: &text.tag,
+            text: TextBody { preview_url: false, body: text.body },
         }
     }
 }

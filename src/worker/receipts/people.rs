@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Known, Receipts, Trouble};
+use super::{Known, Receipts, Trouble, words::Wanted};
 use crate::{
     db::{
         self,
@@ -12,7 +12,6 @@ use crate::{
         inbound::{self, Message, Sought},
     },
     domain::{
-        consent::is_stop,
         fact::{Choice, Content, Identity, Inbound, Preference, Receipt},
         ledger::{Act, EVERYTHING},
     },
@@ -32,16 +31,18 @@ impl Receipts {
         if contacts.is_empty() {
             contacts.push(inbound::introduce(&self.pool, &sought).await?);
         }
-        let refused = refused(&message.content, &self.rules.stop_words);
+        let wanted = self.wanted(&message.content);
         let kind = kind(&message.content);
-        if let Some(purpose) = &refused {
+        if let Wanted::Stop { purpose, .. } = &wanted {
             let evidence = json!({
                 "by": "message", "message_id": message.message_id, "sender": sender.name, "kind": kind,
                 "answers": message.answers, "said": said(&message.content),
             });
             self.revoke(&contacts, purpose, &evidence, message.at).await?;
         }
-        if let [contact] = contacts.as_slice() {
+        if let [contact] = contacts.as_slice()
+            && !sender.sms
+        {
             contacts::learn(&self.pool, *contact, message.from.wa_id.as_deref(), message.from.user_id.as_deref())
                 .await?;
         }
@@ -49,7 +50,7 @@ impl Receipts {
             Some(answered) => inbound::answered(&self.pool, answered).await?,
             None => None,
         };
-        let did = refused.is_some().then_some("revoked");
+        let did = self.answer(sender, message, &contacts, &wanted).await?;
         let told = json!({
             "sender": sender.name, "message_id": message.message_id, "at": message.at, "kind": kind, "contact": contacts.first(),
             "from": {"wa_id": message.from.wa_id, "user_id": message.from.user_id},
@@ -128,23 +129,6 @@ impl Receipts {
     }
 }
 
-/// The purpose that a message says no to, if it does: one, or everything.
-fn refused(content: &Content, stop_words: &[String]) -> Option<String> {
-    let (button, said) = match content {
-        Content::Text(text) => (None, text),
-        Content::Button { payload, text } => (Some(payload), text),
-        Content::Interactive { id, title } => (Some(id), title),
-        Content::Other { .. } => return None,
-    };
-    if let Some(button) = button.map(|button| button.trim().to_lowercase())
-        && (button.starts_with("optout") || button.starts_with("stop"))
-    {
-        let purpose = button.split_once(':').map_or("", |(_, purpose)| purpose.trim());
-        return Some(if purpose.is_empty() { EVERYTHING } else { purpose }.to_owned());
-    }
-    is_stop(said, stop_words).then(|| EVERYTHING.to_owned())
-}
-
 fn kind(content: &Content) -> &str {
     match content {
         Content::Text(_) => "text",
@@ -163,20 +147,31 @@ fn said(content: &Content) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::postgres::PgPoolOptions;
+
     use super::*;
-    use crate::domain::consent::STOP_WORDS;
+    use crate::{
+        clock::Clock,
+        db::dispatch::Pace,
+        domain::notification::Policy,
+        worker::{Nudge, receipts::Rules},
+    };
 
     fn purpose(content: &Content) -> Option<String> {
-        let words: Vec<String> = STOP_WORDS.iter().map(|word| (*word).to_owned()).collect();
-        refused(content, &words)
+        let second = std::time::Duration::from_secs(1);
+        let rules = Rules::new(Policy { max_tries: 1, base: second, cap: second }, Pace { interval: second, burst: 1 });
+        // Nobody asks this database.
+        let pool = PgPoolOptions::new().connect_lazy("postgres://nobody@127.0.0.1:1/none").unwrap();
+        let receipts = Receipts::new(pool, rules, Vec::new(), Clock::system(), Nudge::default(), Nudge::default());
+        if let Wanted::Stop { purpose, .. } = receipts.wanted(content) { Some(purpose) } else { None }
     }
 
     fn button(payload: &str, text: &str) -> Content {
         Content::Button { payload: payload.into(), text: text.into() }
     }
 
-    #[test]
-    fn a_button_says_no_to_its_purpose_or_to_everything() {
+    #[tokio::test]
+    async fn a_button_says_no_to_its_purpose_or_to_everything() {
         assert_eq!(purpose(&button("optout:orders", "No más avisos")).as_deref(), Some("orders"));
         assert_eq!(purpose(&button("STOP", "Stop")).as_deref(), Some("*"));
         assert_eq!(purpose(&button("optout:", "x")).as_deref(), Some("*"));
@@ -190,8 +185,8 @@ mod tests {
         assert_eq!(purpose(&choice).as_deref(), Some("marketing"));
     }
 
-    #[test]
-    fn only_a_whole_message_says_no() {
+    #[tokio::test]
+    async fn only_a_whole_message_says_no() {
         assert_eq!(purpose(&Content::Text(" ¡Baja! ".into())).as_deref(), Some("*"));
         assert_eq!(purpose(&Content::Text("when does it stop raining".into())), None);
         assert_eq!(purpose(&Content::Text("stop:orders".into())), None, "buttons speak like that, people do not");

@@ -103,6 +103,7 @@ impl Hall {
         let standing =
             Arc::new(Mutex::new(Standing { broker_connected: Some(true), results_taken: true, stopping: false }));
         let secrets = |app: &[&str], verify: Option<&str>| Secrets {
+            kind: http::Kind::Meta,
             app: app.iter().map(|secret| SecretString::from(*secret)).collect(),
             verify: verify.map(SecretString::from),
         };
@@ -114,6 +115,7 @@ impl Hall {
                 ("second".to_owned(), secrets(&["second-secret"], Some("verify-second"))),
                 ("bare".to_owned(), secrets(&[""], Some(""))),
             ]),
+            public: http::optin::Public::closed(limits()),
             limits: Limits {
                 webhook_body: 3 * 1024 * 1024,
                 api_body: 64 * 1024,
@@ -381,4 +383,16 @@ fn random() -> Uuid {
 
 fn next_id() -> Uuid {
     recado::worker::intake::v7(Clock::system().now())
+}
+
+/// The limits of public doors that nobody comes through.
+fn limits() -> recado::config::Forms {
+    recado::config::Forms {
+        dir: None,
+        asks_per_address: 1,
+        asks_per_phone: 1,
+        asks_per_form: 1,
+        texts_per_phone: 1,
+        texts_per_day: 1,
+    }
 }

@@ -127,6 +127,7 @@ impl Stage {
             name: "main".to_owned(),
             phone_number_id: NUMBER.to_owned(),
             waba_id: Some("100000000000001".to_owned()),
+            sms: false,
         };
         let dispatcher = Dispatcher::new(
             sender,

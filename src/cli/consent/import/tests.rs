@@ -1,7 +1,7 @@
 use super::*;
 
 async fn check(text: &str) -> anyhow::Result<Imported> {
-    import(None, text.as_bytes(), "2026-11-22T20:00:00Z".parse().unwrap(), &mut |_| {}).await
+    import(None, None, text.as_bytes(), "2026-11-22T20:00:00Z".parse().unwrap(), &mut |_| {}).await
 }
 
 const HEADER: &str = "phone,purpose,granted_at,source,wording,locale\n";

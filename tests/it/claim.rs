@@ -1,11 +1,45 @@
-//! What a claim costs while very much is due.
+//! The claim itself: what it makes of rows that others change while it looks, and what it costs while very much is due.
 
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use recado::db::dispatch::{Terms, claim};
 
-use super::house::{House, PACE};
+use super::house::{ANA, House, PACE};
+
+/// The house's clock, for whose time a claim waits while somebody holds the lock 7: its snapshot is older then than what they do.
+const SLOW_CLOCK: &str = "create or replace function recado_now() returns timestamptz language sql stable
+    as $$ select coalesce(nullif(current_setting('recado.now', true), '')::timestamptz, now()) from pg_advisory_xact_lock_shared(7) $$";
+
+#[tokio::test]
+async fn one_of_two_goes_also_if_the_person_changes_while_the_claim_looks() {
+    let house = House::start().await;
+    house.agreed().await;
+    let orders = [house.order(ANA).await, house.order(ANA).await];
+    house.run(SLOW_CLOCK).await;
+    let mut other = house.connection().await;
+    sqlx::raw_sql("select pg_advisory_lock(7)").execute(&mut other).await.unwrap();
+
+    let waits = async {
+        let asked = "select count(*) from pg_locks where locktype = 'advisory' and not granted
+            and database = (select oid from pg_database where datname = current_database())";
+        while house.count(asked).await == 0 {
+            tokio::task::yield_now().await;
+        }
+        sqlx::raw_sql("update contacts set locale = 'es'; update lanes set backoffs = 1; select pg_advisory_unlock(7)")
+            .execute(&mut other)
+            .await
+            .unwrap();
+    };
+    let (claimed, ()) = tokio::join!(house.claim(), waits);
+
+    assert_eq!(claimed.go.len(), 1, "{claimed:?}");
+    let gone = claimed.go[0].attempt.notification;
+    assert!(orders.contains(&gone));
+    assert_eq!(house.state(gone).await, "sending");
+    let in_flight = "select count(*) from lanes l join notifications n on n.id = l.in_flight where n.state = 'sending'";
+    assert_eq!(house.count(in_flight).await, 1, "the lane knows whom it waits for");
+}
 
 const PEOPLE: &str = r#"
     with person as (

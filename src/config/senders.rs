@@ -1,0 +1,198 @@
+//! The senders: business numbers and what is needed to write from them, kind by kind.
+
+use std::{collections::BTreeMap, ops::RangeInclusive};
+
+use super::{
+    Daily, Meta, Needs, Provider, Secret, Sender, TwilioSms,
+    reader::{Reader, Scheme, SecretFrom},
+    sections::is_printable,
+};
+use crate::domain::phone::Phone;
+
+/// All senders, by name.
+pub(super) fn senders(r: &mut Reader, needs: Needs) -> BTreeMap<String, Sender> {
+    // Read even if no sender takes them from here, so that they are checked and shown.
+    let shared = meta_shared(r);
+    let mut senders = BTreeMap::new();
+    let mut numbers: BTreeMap<String, String> = BTreeMap::new();
+    for name in r.names("senders") {
+        let at = format!("senders.{name}");
+        if !is_sender_name(&name) {
+            r.accuse(&at, "a sender's name has 1 to 40 letters a to z, digits and single _, and begins with a letter");
+        }
+        let sender = sender(r, &name, &shared, needs);
+        if let Provider::Meta(meta) = &sender.provider
+            && !meta.phone_number_id.is_empty()
+            && let Some(other) = numbers.insert(meta.phone_number_id.clone(), name.clone())
+        {
+            r.blame(&format!("{at}.phone_number_id"), &format!("is the number of senders.{other} already"));
+        }
+        senders.insert(name, sender);
+    }
+    if senders.is_empty() && needs.senders {
+        r.miss("senders", "there is none; describe one in a section [senders.main] with its phone_number_id");
+    }
+    senders
+}
+
+struct MetaShared {
+    base_url: String,
+    version: String,
+    rate_per_second: u32,
+}
+
+fn meta_shared(r: &mut Reader) -> MetaShared {
+    MetaShared {
+        base_url: meta_base_url(r, "meta.base_url"),
+        version: meta_version(r, "meta.version"),
+        rate_per_second: r.integer("meta.rate_per_second", RATES),
+    }
+}
+
+const RATES: RangeInclusive<i64> = 1..=1_000_000;
+
+fn meta_base_url(r: &mut Reader, key: &str) -> String {
+    const SCHEME: Scheme =
+        Scheme { schemes: &["https", "http"], plain_only_here: true, like: "https://graph.facebook.com" };
+    r.url(key, &SCHEME)
+}
+
+fn meta_version(r: &mut Reader, key: &str) -> String {
+    r.text_of(key, "must be a version of Meta's Graph API, like \"v25.0\"", |text| {
+        let digits = |part: &str| !part.is_empty() && part.len() <= 3 && part.chars().all(|c| c.is_ascii_digit());
+        text.strip_prefix('v').and_then(|rest| rest.split_once('.')).is_some_and(|(a, b)| digits(a) && digits(b))
+    })
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Meta,
+    TwilioSms,
+}
+
+fn sender(r: &mut Reader, name: &str, shared: &MetaShared, needs: Needs) -> Sender {
+    let key = |last: &str| format!("senders.{name}.{last}");
+    let kinds = [("meta", Kind::Meta), ("twilio_sms", Kind::TwilioSms)];
+    let kind = if r.has(&key("kind")) {
+        r.choice(&key("kind"), &kinds)
+    } else {
+        r.miss(&key("kind"), "is missing; write kind = \"meta\", or \"twilio_sms\" for opt-ins by SMS");
+        None
+    };
+    let number = r.has(&key("number")).then(|| number(r, &key("number"))).flatten();
+    let rate = |r: &mut Reader, usual: u32| {
+        if r.has(&key("rate_per_second")) { r.integer(&key("rate_per_second"), RATES) } else { usual }
+    };
+    match kind.unwrap_or(Kind::Meta) {
+        Kind::Meta => {
+            let rate_per_second = rate(r, shared.rate_per_second);
+            let provider = Provider::Meta(meta(r, name, shared, needs));
+            Sender { name: name.to_owned(), number, rate_per_second, daily: daily(r, name), provider }
+        }
+        Kind::TwilioSms => {
+            // What Twilio lets out of an ordinary number.
+            let rate_per_second = rate(r, 1);
+            let provider = Provider::TwilioSms(twilio_sms(r, name, number.as_ref(), needs));
+            Sender { name: name.to_owned(), number, rate_per_second, daily: None, provider }
+        }
+    }
+}
+
+fn number(r: &mut Reader, key: &str) -> Option<Phone> {
+    let text = r.text(key);
+    match Phone::parse(&text) {
+        Ok(phone) => Some(phone),
+        Err(why) => {
+            if !text.is_empty() {
+                r.accuse(key, &why.to_string());
+            }
+            None
+        }
+    }
+}
+
+fn secret(r: &mut Reader, name: &str, last: &str, needed: bool) -> Secret {
+    let from = SecretFrom { needed, conventional: None, like: "", in_file: |_| false, check: is_printable };
+    r.secret(&format!("senders.{name}.{last}"), &from)
+}
+
+fn meta(r: &mut Reader, name: &str, shared: &MetaShared, needs: Needs) -> Meta {
+    const ID: &str = "must be the digits that Meta shows, in quotes, like \"106540352242922\"";
+    let key = |last: &str| format!("senders.{name}.{last}");
+    let phone_number_id = if r.has(&key("phone_number_id")) {
+        r.text_of(&key("phone_number_id"), ID, is_meta_id)
+    } else {
+        r.miss(&key("phone_number_id"), "is missing; Meta shows it beside the number in WhatsApp Manager");
+        String::new()
+    };
+    Meta {
+        phone_number_id,
+        waba_id: r.has(&key("waba_id")).then(|| r.text_of(&key("waba_id"), ID, is_meta_id)),
+        base_url: if r.has(&key("base_url")) { meta_base_url(r, &key("base_url")) } else { shared.base_url.clone() },
+        version: if r.has(&key("version")) { meta_version(r, &key("version")) } else { shared.version.clone() },
+        token: secret(r, name, "token", needs.senders),
+        app_secret: secret(r, name, "app_secret", needs.senders),
+        previous_app_secret: secret(r, name, "previous_app_secret", false),
+        verify_token: secret(r, name, "verify_token", needs.senders),
+    }
+}
+
+fn twilio_sms(r: &mut Reader, name: &str, number: Option<&Phone>, needs: Needs) -> TwilioSms {
+    const SCHEME: Scheme =
+        Scheme { schemes: &["https", "http"], plain_only_here: true, like: "https://api.twilio.com" };
+    let key = |last: &str| format!("senders.{name}.{last}");
+    let sid = |begin: &'static str| {
+        move |text: &str| {
+            text.len() == 34 && text.starts_with(begin) && text.chars().skip(2).all(|c| c.is_ascii_hexdigit())
+        }
+    };
+    let account_sid = if r.has(&key("account_sid")) {
+        r.text_of(&key("account_sid"), "must be AC and 32 hexadecimal digits, as Twilio's console shows it", sid("AC"))
+    } else {
+        r.miss(&key("account_sid"), "is missing; Twilio's console shows it");
+        String::new()
+    };
+    let service_sid = r.has(&key("messaging_service_sid")).then(|| {
+        let what = "must be MG and 32 hexadecimal digits, as Twilio's console shows it";
+        r.text_of(&key("messaging_service_sid"), what, sid("MG"))
+    });
+    if number.is_none() && service_sid.is_none() {
+        r.miss(&key("number"), "is missing; name the number that texts come from, or messaging_service_sid");
+    }
+    TwilioSms {
+        account_sid,
+        service_sid,
+        base_url: if r.has(&key("base_url")) {
+            r.url(&key("base_url"), &SCHEME)
+        } else {
+            "https://api.twilio.com".to_owned()
+        },
+        auth_token: secret(r, name, "auth_token", needs.senders),
+    }
+}
+
+fn daily(r: &mut Reader, name: &str) -> Option<Daily> {
+    let key = |last: &str| format!("senders.{name}.{last}");
+    let limit = r.has(&key("daily_limit")).then(|| r.integer(&key("daily_limit"), 1..=100_000_000));
+    let portfolio = r.has(&key("portfolio")).then(|| r.text(&key("portfolio")));
+    let share = r.has(&key("daily_share")).then(|| r.share(&key("daily_share"), 0.01..=1.0));
+    if limit.is_none() {
+        for (given, last) in [(portfolio.is_some(), "portfolio"), (share.is_some(), "daily_share")] {
+            if given {
+                r.blame(&key(last), &format!("means nothing without {}", key("daily_limit")));
+            }
+        }
+    }
+    Some(Daily { portfolio: portfolio.unwrap_or_else(|| name.to_owned()), limit: limit?, share: share.unwrap_or(0.95) })
+}
+
+fn is_sender_name(name: &str) -> bool {
+    name.len() <= 40
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && !name.contains("__")
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+fn is_meta_id(text: &str) -> bool {
+    (5..=25).contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit())
+}

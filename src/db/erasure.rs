@@ -1,0 +1,310 @@
+//! Forgetting somebody: everything that tells who they were goes, everywhere. What stays is the chain of their ledger without its
+//! evidence, with an entry that says so, and a keyed hash of the number, so that an old yes from a file does not bring them back.
+
+use jiff::Timestamp;
+use serde_json::Value;
+use sqlx::{PgConnection, PgPool};
+
+use super::{Error, consents, time};
+use crate::domain::{ledger::Act, phone::Phone};
+
+/// What was removed, in rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Erased {
+    /// Contacts that were this person.
+    pub contacts: Vec<i64>,
+    /// Entries of the ledger whose evidence was removed.
+    pub evidence: u64,
+    pub events: u64,
+    pub rejected_events: u64,
+    pub notifications: u64,
+    pub messages: u64,
+    pub untold: u64,
+    pub strays: u64,
+    pub opt_ins: u64,
+}
+
+/// Forgets the person with this number. `hash` is the number's keyed hash; `evidence` says who wanted it and why, and tells nothing
+/// about the person. None if nobody has this number.
+///
+/// # Errors
+/// If the database does not take it; nothing is removed then.
+pub async fn erase(
+    pool: &PgPool,
+    phone: Phone,
+    hash: [u8; 32],
+    evidence: Value,
+    at: Timestamp,
+) -> Result<Option<Erased>, Error> {
+    super::alone(pool, move |tx| Box::pin(async move { erase_in(tx, &phone, &hash, &evidence, at).await })).await
+}
+
+async fn erase_in(
+    tx: &mut PgConnection,
+    phone: &Phone,
+    hash: &[u8; 32],
+    evidence: &Value,
+    at: Timestamp,
+) -> Result<Option<Erased>, Error> {
+    let found = sqlx::query!(
+        r#"
+        -- erasure: find
+        select id, wa_id, user_id, phone from contacts
+        where id in (
+          select id from contacts where phone = $1
+          union select m.id from contacts m join contacts c on m.merged_into = c.id where c.phone = $1
+        )
+        order by id for update
+        "#,
+        phone.reveal()
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    if found.is_empty() {
+        return Ok(None);
+    }
+    let ids: Vec<i64> = found.iter().map(|row| row.id).collect();
+    let mut erased = Erased { contacts: ids.clone(), ..Erased::default() };
+    let mut names: Vec<String> = vec![phone.reveal().trim_start_matches('+').to_owned()];
+    names.extend(found.iter().filter_map(|row| row.wa_id.clone()));
+    names.extend(found.iter().filter_map(|row| row.user_id.clone()));
+    names.sort();
+    names.dedup();
+
+    erase_events(tx, &ids, &names, &mut erased).await?;
+    erase_messages(tx, &ids, &names, &mut erased).await?;
+    for id in &ids {
+        let deed = consents::Deed {
+            who: consents::Who::Contact(*id),
+            act: Act::Erased,
+            purposes: vec![crate::domain::ledger::EVERYTHING.to_owned()],
+            evidence: evidence.clone(),
+            at,
+            locale: None,
+        };
+        consents::record_in(tx, &[deed]).await?;
+    }
+    erased.evidence = sqlx::query!(
+        "update consent_entries set payload = null, salt = null where contact_id = any ($1) and act <> 'erased' and payload is not null",
+        &ids
+    )
+    .execute(&mut *tx)
+    .await?
+    .rows_affected();
+    sqlx::query!(
+        r#"
+        -- erasure: contacts
+        update contacts set phone = 'erased:' || id, wa_id = null, user_id = null, locale = null, erased_at = $2,
+          consents = jsonb_build_object('*', consents -> '*')
+        where id = any ($1)
+        "#,
+        &ids,
+        time(at) as _
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        "insert into suppressions (hash, at) values ($1, $2) on conflict (hash) do update set at = excluded.at",
+        hash.as_slice(),
+        time(at) as _
+    )
+    .execute(tx)
+    .await?;
+    Ok(Some(erased))
+}
+
+async fn erase_events(tx: &mut PgConnection, ids: &[i64], names: &[String], erased: &mut Erased) -> Result<(), Error> {
+    erased.events = sqlx::query!("update inbox set body = null where contact_id = any ($1) and body is not null", ids)
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+    sqlx::query!(
+        "delete from inbox_conflicts c using inbox i where i.contact_id = any ($1) and c.source = i.source and c.id = i.id",
+        ids
+    )
+    .execute(&mut *tx)
+    .await?;
+    erased.rejected_events = sqlx::query!(
+        r#"
+        -- erasure: rejected events
+        delete from rejected_events r using unnest($1::text[]) as n(name) where position(convert_to(n.name, 'UTF8') in r.body) > 0
+        "#,
+        names
+    )
+    .execute(&mut *tx)
+    .await?
+    .rows_affected();
+    // Message ids contain the number; what is still on its way ends.
+    erased.notifications = sqlx::query!(
+        r#"
+        -- erasure: notifications
+        with ended as (
+          update notifications set filled = null, message_id = case when message_id is not null then 'erased' end,
+            state = case when state = 'pending' then 'suppressed' else state end,
+            reason = case when state = 'pending' then 'erased' else reason end,
+            due_at = case when state = 'pending' then null else due_at end,
+            waiting_on = null,
+            ended_at = case when state = 'pending' then recado_now() else ended_at end
+          where contact_id = any ($1)
+          returning id
+        ), tried as (
+          update attempts a set message_id = case when a.message_id is not null then 'erased' end, detail = null
+          from ended e where a.notification_id = e.id
+        ), reported as (
+          update receipts r set detail = null from ended e where r.notification_id = e.id
+        ), noted as (
+          update timeline t set detail = null from ended e where t.notification_id = e.id
+        )
+        select count(*) as "n!" from ended
+        "#,
+        ids
+    )
+    .fetch_one(&mut *tx)
+    .await?
+    .n
+    .unsigned_abs();
+    Ok(())
+}
+
+async fn erase_messages(
+    tx: &mut PgConnection,
+    ids: &[i64],
+    names: &[String],
+    erased: &mut Erased,
+) -> Result<(), Error> {
+    erased.untold = sqlx::query!(
+        r#"
+        -- erasure: untold
+        delete from outbox o using unnest($1::text[]) as n(name)
+        where o.kind = 'inbound' and (o.payload #>> '{from,wa_id}' = n.name or o.payload #>> '{from,user_id}' = n.name)
+        "#,
+        names
+    )
+    .execute(&mut *tx)
+    .await?
+    .rows_affected();
+    erased.messages =
+        sqlx::query!("delete from inbound where contact_id = any ($1)", ids).execute(&mut *tx).await?.rows_affected();
+    erased.strays = sqlx::query!(
+        "delete from stray_receipts s using unnest($1::text[]) as n(name) where s.fact ->> 'wa_id' = n.name or s.fact ->> 'user_id' = n.name",
+        names
+    )
+    .execute(&mut *tx)
+    .await?
+    .rows_affected();
+    sqlx::query!("delete from tokens where contact_id = any ($1)", ids).execute(&mut *tx).await?;
+    sqlx::query!(
+        r#"
+        -- erasure: replies
+        update replies set message_id = null, because = 'erased ' || id, due_at = null,
+          state = case when state = 'pending' then 'suppressed' else state end,
+          reason = case when state = 'pending' then 'erased' else reason end
+        where contact_id = any ($1)
+        "#,
+        ids
+    )
+    .execute(&mut *tx)
+    .await?;
+    erased.opt_ins = sqlx::query!("delete from opt_ins where contact_id = any ($1) or confirmed_by = any ($1)", ids)
+        .execute(tx)
+        .await?
+        .rows_affected();
+    Ok(())
+}
+
+/// When the person with one of these keyed hashes was erased, for each that was.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn suppressed(pool: &PgPool, hashes: &[Vec<u8>]) -> Result<Vec<(Vec<u8>, Timestamp)>, Error> {
+    let rows = sqlx::query!(r#"select hash, at as "at: super::Time" from suppressions where hash = any ($1)"#, hashes)
+        .fetch_all(pool)
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.hash, row.at.to_jiff())).collect())
+}
+
+/// Whether anybody was ever erased.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn any(pool: &PgPool) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar!(r#"select exists (select from suppressions) as "yes!""#).fetch_one(pool).await?)
+}
+
+/// Deletes opt-ins that nobody confirmed within their week, with the evidence of having been asked; and tokens whose time is over.
+/// Whoever is known by nothing else is forgotten. Says how many opt-ins went.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn tidy_opt_ins(pool: &PgPool, before: Timestamp) -> Result<u64, Error> {
+    super::alone(pool, move |tx| Box::pin(async move { tidy_in(tx, before).await })).await
+}
+
+async fn tidy_in(tx: &mut PgConnection, before: Timestamp) -> Result<u64, Error> {
+    const AT_ONCE: i64 = 1_000;
+    sqlx::query!("delete from tokens where until < $1", time(before) as _).execute(&mut *tx).await?;
+    let gone = sqlx::query!(
+        r#"
+        -- opt-ins: tidy
+        with old as (
+          select id from opt_ins where state <> 'confirmed' and asked_at < $1 order by asked_at limit $2 for update skip locked
+        )
+        delete from opt_ins o using old where o.id = old.id returning o.id, o.contact_id
+        "#,
+        time(before) as _,
+        AT_ONCE
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let (ids, mut contacts): (Vec<String>, Vec<i64>) =
+        gone.iter().map(|row| (row.id.to_string(), row.contact_id)).unzip();
+    contacts.sort_unstable();
+    contacts.dedup();
+    // In the order in which everybody locks them.
+    sqlx::query!("select id from contacts where id = any ($1) order by id for no key update", &contacts)
+        .fetch_all(&mut *tx)
+        .await?;
+    sqlx::query!(
+        r#"
+        -- opt-ins: forget evidence
+        update consent_entries e set payload = null, salt = null
+        where e.contact_id = any ($1) and e.act = 'asked' and e.payload ->> 'opt_in' = any ($2)
+        "#,
+        &contacts,
+        &ids
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        r#"
+        -- opt-ins: forget what waited
+        update contacts c set consents = coalesce((
+            -- An ask that nobody answered takes no earlier no away.
+            select jsonb_object_agg(s.key, case when s.over then (s.value - 'until') || jsonb_build_object('state', 'revoked', 'at', s.value -> 'no')
+              else s.value end)
+            from (select key, value, value ->> 'state' = 'pending' and (value ->> 'until')::timestamptz < recado_now() as over
+                  from jsonb_each(c.consents)) s
+            where not s.over or s.value ? 'no'), '{}')
+        where c.id = any ($1)
+        "#,
+        &contacts
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        r#"
+        -- opt-ins: forget people
+        update contacts c set phone = 'erased:' || c.id, wa_id = null, user_id = null, locale = null, erased_at = recado_now()
+        where c.id = any ($1) and c.erased_at is null and c.merged_into is null and c.consents = '{}'
+          and not exists (select from consent_entries e where e.contact_id = c.id and e.payload is not null)
+          and not exists (select from inbox i where i.contact_id = c.id)
+          and not exists (select from notifications n where n.contact_id = c.id)
+          and not exists (select from inbound i where i.contact_id = c.id)
+          and not exists (select from opt_ins o where o.contact_id = c.id or o.confirmed_by = c.id)
+        "#,
+        &contacts
+    )
+    .execute(tx)
+    .await?;
+    Ok(gone.len() as u64)
+}

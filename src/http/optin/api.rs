@@ -1,0 +1,182 @@
+//! Opt-ins and refusals for the shop's backend.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State, rejection::JsonRejection},
+    http::StatusCode,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Wish, open, preferences, whatsapp_url};
+use crate::{
+    db::{
+        consents::{self, Who},
+        keys::Role,
+        opt_ins,
+    },
+    domain::{
+        form::Way,
+        ledger::{Act, EVERYTHING},
+        opt_in::Verdict,
+        phone::Phone,
+    },
+    http::{Desk, Problem, auth::Caller},
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    form: String,
+    phone: String,
+    locale: Option<String>,
+    /// All of the form's, if absent.
+    purposes: Option<Vec<String>>,
+    way: Option<String>,
+    /// What the shop knows: the customer's address and browser, the order, the checkbox.
+    #[serde(default)]
+    evidence: Value,
+}
+
+fn json_of<T>(given: Result<Json<T>, JsonRejection>, what: &'static str) -> Result<T, Problem> {
+    given.map(|Json(given)| given).map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "This is too large."),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send JSON, as Content-Type: application/json.")
+        }
+        _ => Problem::bad(what),
+    })
+}
+
+pub(super) async fn ask(
+    State(desk): State<Arc<Desk>>,
+    caller: Caller,
+    asked: Result<Json<Asked>, JsonRejection>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    caller.needs(Role::Operator)?;
+    let asked = json_of(
+        asked,
+        "An opt-in has form and phone, and if you like locale, purposes (a list), way (whatsapp or sms) and evidence.",
+    )?;
+    let public = &desk.reception.public;
+    let form = public.forms.get(&asked.form).ok_or_else(|| {
+        Problem::new(StatusCode::NOT_FOUND, "There is no form of this name; forms are files in forms.dir.")
+    })?;
+    let phone = Phone::parse_in(&asked.phone, &form.country).map_err(|why| Problem::bad(format!("phone {why}.")))?;
+    let purposes = asked.purposes.unwrap_or_else(|| form.purposes.clone());
+    if purposes.is_empty() || !purposes.iter().all(|purpose| form.purposes.contains(purpose)) {
+        return Err(Problem::bad(format!("purposes are some of {}.", form.purposes.join(", "))));
+    }
+    let ways = public.ways(form);
+    let way = match asked.way.as_deref() {
+        Some(name) => Way::named(name).filter(|way| ways.contains(way)),
+        None => ways.first().copied(),
+    };
+    let Some(way) = way else {
+        return Err(Problem::bad(
+            "way is one by which this form can be confirmed: whatsapp needs `number` at its sender, sms a sender of the kind twilio_sms.",
+        ));
+    };
+    let language = form.language(asked.locale.as_deref()).to_owned();
+    let from = json!({"key": caller.name, "evidence": asked.evidence});
+    let opened = open(&desk, Wish { form, phone, language: &language, purposes, way, source: "api", from }).await?;
+    let message = format!("{} {}", form.word, opened.token.message_code());
+    let number = public.lines.get(&form.name).and_then(|lines| lines.whatsapp.as_ref());
+    let told = json!({
+        "id": opened.id,
+        "state": "pending",
+        "way": way.as_str(),
+        "wait_url": format!("{}/opt-in/{}/wait/{}", public.base_url, form.name, opened.token.reveal()),
+        "whatsapp_url": number.filter(|_| way == Way::Whatsapp).map(|number| whatsapp_url(number, &message)),
+        "whatsapp_message": (way == Way::Whatsapp).then_some(message),
+    });
+    Ok((StatusCode::CREATED, Json(told)))
+}
+
+pub(super) async fn one(
+    State(desk): State<Arc<Desk>>,
+    _: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let unknown = || {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "There is no opt-in of this id (unconfirmed ones are deleted after a week).",
+        )
+    };
+    let id = Uuid::try_parse(&id).map_err(|_| unknown())?;
+    let opt_in = opt_ins::of(&desk.doors.pools.ops, id).await?.ok_or_else(unknown)?;
+    let state = match opt_in.standing().judge(desk.doors.clock.now()) {
+        Verdict::Confirm | Verdict::WrongCode { .. } | Verdict::TooManyTries => "pending",
+        Verdict::Already => "confirmed",
+        Verdict::Refused => "refused",
+        Verdict::Expired => "expired",
+    };
+    Ok(Json(json!({
+        "id": opt_in.id, "state": state, "form": opt_in.form, "locale": opt_in.locale, "purposes": opt_in.purposes,
+        "asked_at": opt_in.asked_at, "expires_at": opt_in.expires_at,
+    })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Refused {
+    phone: String,
+    /// Everything, if absent.
+    purposes: Option<Vec<String>>,
+    reason: String,
+}
+
+/// The longest reason, in characters.
+const REASON_MAX: usize = 300;
+
+pub(super) async fn revoke(
+    State(desk): State<Arc<Desk>>,
+    caller: Caller,
+    refused: Result<Json<Refused>, JsonRejection>,
+) -> Result<Json<Value>, Problem> {
+    caller.needs(Role::Operator)?;
+    let refused =
+        json_of(refused, "A revocation has phone, reason, and if you like purposes (a list; all if absent).")?;
+    let phone = international(&refused.phone)?;
+    let reason = refused.reason.trim();
+    if reason.is_empty() || reason.chars().count() > REASON_MAX {
+        return Err(Problem::bad(format!("reason is a text of 1 to {REASON_MAX} characters.")));
+    }
+    let purposes = refused.purposes.unwrap_or_else(|| vec![EVERYTHING.to_owned()]);
+    let named: Vec<&str> = purposes.iter().map(String::as_str).collect();
+    if named.is_empty() || named.len() > 50 {
+        return Err(Problem::bad("purposes is a list of 1 to 50 names."));
+    }
+    let evidence = json!({"by": "api", "key": caller.name, "reason": reason});
+    let (pool, now) = (&desk.doors.pools.ops, desk.doors.clock.now());
+    let recorded = consents::record(pool, Who::Phone(phone), Act::Revoked, &named, evidence, now).await?;
+    tracing::info!(by = caller.name, entries = recorded.entries.len(), "consent.revoked");
+    Ok(Json(json!({"entries": recorded.entries})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LinkWanted {
+    phone: String,
+}
+
+pub(super) async fn preferences_link(
+    State(desk): State<Arc<Desk>>,
+    caller: Caller,
+    wanted: Result<Json<LinkWanted>, JsonRejection>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    caller.needs(Role::Operator)?;
+    let phone = international(&json_of(wanted, "This has phone.")?.phone)?;
+    let unknown = || Problem::new(StatusCode::NOT_FOUND, "Nobody with this number is known.");
+    let told = consents::of(&desk.doors.pools.ops, &phone).await?.ok_or_else(unknown)?;
+    let url = preferences::link(&desk, told.contact).await?;
+    Ok((StatusCode::CREATED, Json(json!({"url": url}))))
+}
+
+fn international(text: &str) -> Result<Phone, Problem> {
+    Phone::parse(text).map_err(|why| Problem::bad(format!("phone {why}.")))
+}

@@ -1,0 +1,154 @@
+//! What stands before the public doors: who a client is, how often it may come, whether a form was posted from where it may be, and
+//! the headers that keep a page to itself.
+
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    num::NonZeroU32,
+    sync::Arc,
+};
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+    middleware::Next,
+    response::Response,
+};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use subtle::ConstantTimeEq;
+
+use super::Public;
+use crate::{config::Network, domain::form::Form, http::Desk};
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::http) struct Peer(pub IpAddr);
+
+/// Who may come in, how often.
+pub(in crate::http) struct Gate {
+    addresses: DefaultKeyedRateLimiter<IpAddr>,
+    trusted: Vec<Network>,
+    /// How browsers name us.
+    origin: String,
+    secure: bool,
+}
+
+/// Above so many addresses the old ones are forgotten.
+const ADDRESSES_MAX: usize = 50_000;
+
+impl Gate {
+    pub(super) fn new(public: &Public) -> Gate {
+        let hourly = NonZeroU32::new(public.limits.asks_per_address).unwrap_or(NonZeroU32::MIN);
+        let origin = reqwest::Url::parse(&public.base_url).map(|url| url.origin().ascii_serialization());
+        Gate {
+            addresses: RateLimiter::keyed(Quota::per_hour(hourly)),
+            trusted: public.trusted_proxies.clone(),
+            origin: origin.unwrap_or_default(),
+            secure: public.base_url.starts_with("https://"),
+        }
+    }
+
+    /// The client's address: the last one that a proxy of ours names and that is no proxy of ours.
+    pub(super) fn address(&self, headers: &HeaderMap, peer: Option<Peer>) -> Option<IpAddr> {
+        let mut address = peer?.0.to_canonical();
+        let named = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+        let list: Vec<&str> = named.flat_map(|value| value.split(',')).map(str::trim).collect();
+        for next in list.iter().rev() {
+            if !self.trusted.iter().any(|network| network.has(address)) {
+                break;
+            }
+            let Ok(named) = next.parse::<IpAddr>() else { break };
+            address = named.to_canonical();
+        }
+        Some(address)
+    }
+
+    /// Whether this client may ask once more. The households of one IPv6 network count together.
+    pub(super) fn admits(&self, address: Option<IpAddr>) -> bool {
+        let Some(address) = address else { return true };
+        let key = match address {
+            IpAddr::V4(_) => address,
+            IpAddr::V6(six) => {
+                let [a, b, c, d, ..] = six.segments();
+                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+            }
+        };
+        if self.addresses.len() > ADDRESSES_MAX {
+            self.addresses.retain_recent();
+        }
+        self.addresses.check_key(&key).is_ok()
+    }
+
+    /// From where a form was posted.
+    pub(super) fn origin(&self, form: &Form, headers: &HeaderMap) -> Origin {
+        match headers.get(header::ORIGIN).map(|value| value.to_str().unwrap_or("?")) {
+            // A page that gives no referrer has the origin `null`.
+            None | Some("null") => Origin::Unsaid,
+            Some(origin) if origin == self.origin => Origin::Ours,
+            Some(origin) if form.origins.iter().any(|known| known == origin) => Origin::Shop(origin.to_owned()),
+            Some(_) => Origin::Stranger,
+        }
+    }
+
+    /// The name of the cookie that a form's secret must agree with.
+    pub(super) fn cookie_name(&self) -> &'static str {
+        if self.secure { "__Host-recado" } else { "recado" }
+    }
+
+    pub(super) fn cookie(&self, secret: &str) -> String {
+        let secure = if self.secure { "; Secure" } else { "" };
+        format!("{}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age=7200{secure}", self.cookie_name())
+    }
+
+    /// The secret that the client's cookie holds.
+    pub(super) fn held(&self, headers: &HeaderMap) -> Option<String> {
+        let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let (_, secret) = pairs.find(|(name, _)| *name == self.cookie_name())?;
+        (secret.len() == 43).then(|| secret.to_owned())
+    }
+
+    /// Whether the form was made by us for this very browser.
+    pub(super) fn is_own_form(&self, headers: &HeaderMap, given: &str) -> bool {
+        self.held(headers).is_some_and(|held| held.as_bytes().ct_eq(given.as_bytes()).into())
+    }
+}
+
+/// From where a form was posted, as the browser says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Origin {
+    Ours,
+    /// One of the form's list.
+    Shop(String),
+    Unsaid,
+    Stranger,
+}
+
+/// Nothing of a page comes from elsewhere, nothing of it runs inline, nobody frames it, keeps it or hears where it was.
+const HEADERS: &[(&str, &str)] = &[
+    (
+        "content-security-policy",
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
+         form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    ("strict-transport-security", "max-age=31536000; includeSubDomains"),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("permissions-policy", "camera=(), microphone=(), geolocation=()"),
+    ("cross-origin-opener-policy", "same-origin"),
+];
+
+pub(super) async fn harden(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        // HSTS over plain HTTP means nothing, and would mislead whoever tries things out.
+        if *name != "strict-transport-security" || desk.reception.gate.secure {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+    }
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}

@@ -1,0 +1,148 @@
+//! What people are answered: once, in their language, inside their window.
+
+use reqwest::StatusCode;
+use serde_json::json;
+
+use super::street::Street;
+use crate::house::ANA;
+
+#[tokio::test]
+async fn a_stop_is_acknowledged_once_in_the_language_of_its_word() {
+    let street = Street::open().await;
+    street.house.agreed().await;
+    let order = street.house.order(ANA).await;
+    street.writes(ANA, "SAIR").await;
+    street.deliver().await;
+    street.deliver().await;
+    let heard = street.heard(ANA);
+    assert_eq!(heard.len(), 1);
+    assert!(heard[0].contains("você não receberá mais mensagens"), "{heard:?}");
+    assert!(street.house.claim().await.go.is_empty());
+    assert_eq!(street.house.stand(order).await.reason.as_deref(), Some("consent_revoked"));
+}
+
+#[tokio::test]
+async fn the_same_message_applied_twice_is_answered_once() {
+    let street = Street::open().await;
+    street.house.agreed().await;
+    for _ in 0..2 {
+        street.house.run("delete from inbound").await;
+        let body = crate::house::text("34600111222", "wamid.in.1", "baja");
+        recado::db::webhooks::store(&street.house.pools.receipts, "main", body.to_string().as_bytes()).await.unwrap();
+        street.receipts().step().await.unwrap();
+    }
+    assert_eq!(street.house.count("select count(*) from replies").await, 1);
+}
+
+#[tokio::test]
+async fn something_that_contains_the_word_is_no_stop() {
+    let street = Street::open().await;
+    street.house.agreed().await;
+    for text in ["quiero dar de baja mi línea", "stop by tomorrow", "alta tensión en casa", "help yourself"] {
+        street.writes(ANA, text).await;
+    }
+    street.deliver().await;
+    assert!(street.heard(ANA).is_empty());
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("granted"));
+}
+
+#[tokio::test]
+async fn help_says_who_writes_and_how_to_stop() {
+    let street = Street::open().await;
+    street.writes(ANA, "¿Ayuda?").await;
+    street.deliver().await;
+    let heard = street.heard(ANA).pop().unwrap();
+    assert!(heard.contains("Tienda Ejemplo") && heard.contains("BAJA") && heard.contains("/preferences/"), "{heard}");
+    assert!(!heard.contains('{'), "{heard}");
+}
+
+#[tokio::test]
+async fn start_leads_back_to_asking_and_the_way_back_is_confirmed() {
+    let street = Street::open().await;
+    street.house.agreed().await;
+    street.writes(ANA, "baja").await;
+    street.house.advance(60);
+    street.writes(ANA, "START").await;
+    street.deliver().await;
+    let heard = street.heard(ANA);
+    assert!(heard[1].contains("I want Tienda Ejemplo") && heard[1].contains("YES"), "{heard:?}");
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("pending"));
+    street.writes(ANA, "yes").await;
+    street.deliver().await;
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("granted"));
+    assert!(street.heard(ANA)[2].contains("done! We will tell you here"), "{:?}", street.heard(ANA));
+}
+
+#[tokio::test]
+async fn an_answer_whose_window_is_over_is_not_sent() {
+    let street = Street::open().await;
+    street.house.agreed().await;
+    street.writes(ANA, "baja").await;
+    street.house.advance(24 * 3_600 + 1);
+    street.deliver().await;
+    assert!(street.heard(ANA).is_empty());
+    let ended = "select count(*) from replies where state = 'suppressed' and reason = 'expired'";
+    assert_eq!(street.house.count(ended).await, 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_may_have_been_sent_is_not_sent_again() {
+    let street = Street::open().await;
+    street.writes(ANA, "ayuda").await;
+    let cut = recado::sim::Script::next(1, recado::sim::Fault::CutAfter { reset: false });
+    street.sim.world().fault(cut).unwrap();
+    let mut replies = street.replies();
+    replies.step().await.unwrap();
+    replies.step().await.unwrap();
+    assert_eq!(street.heard(ANA).len(), 1);
+    assert_eq!(street.house.count("select count(*) from replies where state = 'in_doubt'").await, 1);
+    street.report().await;
+    assert_eq!(street.house.count("select count(*) from replies where state = 'accepted'").await, 1);
+    assert_eq!(street.house.count("select count(*) from stray_receipts").await, 0);
+}
+
+#[tokio::test]
+async fn two_machines_that_answer_each_other_stop() {
+    let street = Street::open().await;
+    for _ in 0..10 {
+        street.writes(ANA, "help").await;
+        street.deliver().await;
+    }
+    assert_eq!(street.heard(ANA).len(), 3);
+}
+
+#[tokio::test]
+async fn a_button_stops_its_purpose_and_says_how_to_stop_the_rest() {
+    let street = Street::open().await;
+    street.house.agreed().await;
+    street.house.tell(ANA, recado::domain::ledger::Act::Imported, "shipping").await;
+    let pressed = json!({"type": "button", "button": {"payload": "optout:shipping", "text": "No más"}});
+    street.sim.world().say(ANA, pressed).unwrap();
+    street.report().await;
+    street.deliver().await;
+    assert_eq!(street.house.consent(ANA, "shipping").await.as_deref(), Some("revoked"));
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("granted"));
+    assert!(street.heard(ANA)[0].contains("esos avisos"), "{:?}", street.heard(ANA));
+}
+
+#[tokio::test]
+async fn preferences_end_one_purpose_or_all_behind_a_link_that_nobody_guesses() {
+    let street = Street::open().await;
+    let (_, page) = street.ask(ANA, "whatsapp").await;
+    street.writes(ANA, &page.prepared()).await;
+    street.deliver().await;
+    let heard = street.heard(ANA).pop().unwrap();
+    let link = heard.split_whitespace().find(|word| word.contains("/preferences/")).unwrap().to_owned();
+    let shown = street.get(&link).await;
+    assert_eq!(shown.text.matches("Lo recibes").count(), 2, "{}", shown.text);
+    street.house.advance(60);
+    let stopped = street.post(&link, &[("stop", "shipping")], &[]).await;
+    assert_eq!(stopped.status, StatusCode::SEE_OTHER);
+    assert_eq!(street.house.consent(ANA, "shipping").await.as_deref(), Some("revoked"));
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("granted"));
+    street.post(&link, &[("stop", "*")], &[]).await;
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("revoked"));
+    let guessed = format!("{}A", &link[..link.len() - 1]);
+    assert_eq!(street.get(&guessed).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(street.post(&guessed, &[("stop", "*")], &[]).await.status, StatusCode::NOT_FOUND);
+}

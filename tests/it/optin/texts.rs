@@ -1,0 +1,232 @@
+//! Confirming by SMS: a link whose button confirms, a code to type, and everything that can go wrong with them.
+
+use reqwest::StatusCode;
+
+use super::street::{self, Street};
+use crate::house::ANA;
+
+#[tokio::test]
+async fn the_links_button_confirms_and_a_scanners_look_does_not() {
+    let street = Street::open().await;
+    let order = street.house.order(ANA).await;
+    let (wait, page) = street.ask(ANA, "sms").await;
+    assert!(page.text.contains("name=\"code\""), "{}", page.text);
+    street.deliver().await;
+    let (link, _) = street.sms_to(ANA);
+    for _ in 0..3 {
+        let looked = street.get(&link).await;
+        assert_eq!(looked.status, StatusCode::OK);
+        assert!(looked.text.contains("Sí, confirmo") && looked.text.contains("No he sido yo"), "{}", looked.text);
+    }
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("pending"), "looking changes nothing");
+    assert!(street.house.claim().await.go.is_empty());
+
+    let done = street.post(&link, &[], &[]).await;
+    assert_eq!(done.status, StatusCode::OK);
+    assert!(done.text.contains("¡Listo!"), "{}", done.text);
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("granted"));
+    assert_eq!(street.state(&wait).await, "confirmed");
+    assert_eq!(street.house.claim_one().await.attempt.notification, order);
+}
+
+#[tokio::test]
+async fn a_link_is_used_once_also_by_two_tabs_at_once() {
+    let street = Street::open().await;
+    street.ask(ANA, "sms").await;
+    street.deliver().await;
+    let (link, _) = street.sms_to(ANA);
+    let (one, other) = tokio::join!(street.post(&link, &[], &[]), street.post(&link, &[], &[]));
+    assert_eq!((one.status, other.status), (StatusCode::OK, StatusCode::OK), "both tabs say that it is done");
+    let confirmed = "select count(*) from consent_entries where act = 'confirmed' and purpose = 'orders'";
+    assert_eq!(street.house.count(confirmed).await, 1);
+    street.house.advance(60);
+    street.writes(ANA, "BAJA").await;
+    let again = street.post(&link, &[], &[]).await;
+    assert_eq!(again.status, StatusCode::OK);
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("revoked"), "a used link undoes no no");
+}
+
+#[tokio::test]
+async fn a_link_is_too_old_after_two_days() {
+    let street = Street::open().await;
+    street.ask(ANA, "sms").await;
+    street.deliver().await;
+    let (link, _) = street.sms_to(ANA);
+    street.house.advance(48 * 3_600 + 1);
+    for answer in [street.get(&link).await, street.post(&link, &[], &[]).await] {
+        assert_eq!(answer.status, StatusCode::GONE);
+        assert!(answer.text.contains("Pedir otro") || answer.text.contains("Pedir otra"), "{}", answer.text);
+    }
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("pending"));
+}
+
+#[tokio::test]
+async fn the_code_confirms_and_five_wrong_ones_end_it_but_not_the_link() {
+    let street = Street::open().await;
+    let (wait, _) = street.ask(ANA, "sms").await;
+    street.deliver().await;
+    let (link, code) = street.sms_to(ANA);
+    let wrong = if code == "111111" { "222222" } else { "111111" };
+    for _ in 0..5 {
+        assert_eq!(street.post(&wait, &[("code", wrong)], &[]).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    }
+    let right = street.post(&wait, &[("code", &code)], &[]).await;
+    assert_eq!(right.status, StatusCode::UNPROCESSABLE_ENTITY, "too late: five tries were used");
+    assert!(right.text.contains("ya no vale"), "{}", right.text);
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("pending"));
+    street.post(&link, &[], &[]).await;
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("granted"));
+}
+
+#[tokio::test]
+async fn the_code_is_good_for_ten_minutes_and_as_people_type_it() {
+    let street = Street::open().await;
+    let (wait, _) = street.ask(ANA, "sms").await;
+    street.deliver().await;
+    let (_, code) = street.sms_to(ANA);
+    street.house.advance(599);
+    let spaced = format!(" {} {}", &code[..3], &code[3..]);
+    let typed = street.post(&wait, &[("code", &spaced)], &[]).await;
+    assert_eq!(typed.status, StatusCode::SEE_OTHER, "{}", typed.text);
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("granted"));
+    let (wait, _) = street.ask("+34600111333", "sms").await;
+    street.deliver().await;
+    let (_, code) = street.sms_to("+34600111333");
+    street.house.advance(601);
+    assert_eq!(street.post(&wait, &[("code", &code)], &[]).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn this_was_not_me_ends_it() {
+    let street = Street::open().await;
+    let (wait, _) = street.ask(ANA, "sms").await;
+    street.deliver().await;
+    let (link, code) = street.sms_to(ANA);
+    let refused = street.post(&format!("{link}/no"), &[], &[]).await;
+    assert!(refused.text.contains("No te escribiremos"), "{}", refused.text);
+    assert_eq!(street.state(&wait).await, "refused");
+    street.post(&wait, &[("code", &code)], &[]).await;
+    street.post(&link, &[], &[]).await;
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("revoked"));
+}
+
+#[tokio::test]
+async fn this_was_not_me_leaves_an_earlier_yes_as_it_is() {
+    let street = Street::open().await;
+    street.house.agreed().await;
+    street.ask(ANA, "sms").await;
+    street.deliver().await;
+    let (link, _) = street.sms_to(ANA);
+    street.post(&format!("{link}/no"), &[], &[]).await;
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("granted"));
+    assert_eq!(street.house.consent(ANA, "shipping").await.as_deref(), Some("revoked"));
+}
+
+#[tokio::test]
+async fn one_number_gets_one_sms_a_minute_and_three_a_day() {
+    let street = Street::open().await;
+    for _ in 0..2 {
+        street.ask(ANA, "sms").await;
+        street.deliver().await;
+    }
+    assert_eq!(street.sim.texts().of(ANA).len(), 1, "the second ask came at once");
+    for _ in 0..3 {
+        street.house.advance(61);
+        street.ask(ANA, "sms").await;
+        street.deliver().await;
+    }
+    assert_eq!(street.sim.texts().of(ANA).len(), 3);
+    let (link, _) = street.sms_to(ANA);
+    street.post(&link, &[], &[]).await;
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("granted"));
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_not_sent_again_and_the_report_settles_it() {
+    let street = Street::open().await;
+    street.ask(ANA, "sms").await;
+    street.sim.texts().garble(1);
+    let mut replies = street.replies();
+    replies.step().await.unwrap();
+    replies.step().await.unwrap();
+    assert_eq!(street.sim.texts().of(ANA).len(), 1);
+    let state = async || street.house.rows("select state, receipt from replies").await;
+    assert_eq!(sqlx::Row::get::<String, _>(&state().await[0], 0), "in_doubt");
+    street.report().await;
+    let row = state().await;
+    assert_eq!(sqlx::Row::get::<String, _>(&row[0], 0), "accepted");
+    assert_eq!(sqlx::Row::get::<String, _>(&row[0], 1), "delivered");
+    assert_eq!(street.house.count("select count(*) from stray_receipts").await, 0);
+    let (link, _) = street.sms_to(ANA);
+    assert_eq!(street.post(&link, &[], &[]).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn when_the_days_sms_are_used_up_the_sender_is_held_and_goes_on_later() {
+    let street = Street::open_with(recado::config::Forms { texts_per_day: 2, ..street::limits() }).await;
+    for phone in ["+34600111222", "+34600111333", "+34600111444"] {
+        street.ask(phone, "sms").await;
+        street.deliver().await;
+    }
+    assert_eq!(street.sim.texts().all().len(), 2);
+    let held =
+        "select count(*) from holds where reason = 'texts_per_day' and released_at is null and sender is not null";
+    assert_eq!(street.house.count(held).await, 1);
+    let (wait, _) = street.ask("+34600111555", "whatsapp").await;
+    assert_eq!(street.state(&wait).await, "pending", "the page says nothing of it");
+}
+
+#[tokio::test]
+async fn a_forged_post_is_refused() {
+    let street = Street::open().await;
+    let fields = [("MessageSid", "SM1"), ("SmsStatus", "received"), ("From", ANA), ("Body", "BAJA")];
+    for signature in ["", "AAAA", "RSOYDt4T1cUTdK1PDd93/VVr8B8="] {
+        let answer = street.post("/webhooks/sms", &fields, &[("x-twilio-signature", signature)]).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(street.house.count("select count(*) from webhooks").await, 0);
+}
+
+#[tokio::test]
+async fn baja_by_sms_ends_everything_and_is_answered_once() {
+    let street = Street::open().await;
+    street.house.agreed().await;
+    street.texts(ANA, "Baja.").await;
+    street.deliver().await;
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("revoked"));
+    let answers = street.sim.texts().of(ANA);
+    assert_eq!(answers.len(), 1);
+    assert!(answers[0].body.contains("no recibirás más mensajes"), "{}", answers[0].body);
+}
+
+#[tokio::test]
+async fn twilios_own_stop_is_heeded_and_left_to_twilio_to_answer() {
+    let street = Street::open().await;
+    street.house.agreed().await;
+    street.texts(ANA, "STOP").await;
+    street.deliver().await;
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("revoked"));
+    assert!(street.sim.texts().of(ANA).is_empty());
+}
+
+#[tokio::test]
+async fn who_stopped_at_the_carrier_is_taken_at_their_word() {
+    let street = Street::open().await;
+    street.house.agreed().await;
+    street.sim.texts().refuse(ANA, 21610);
+    street.ask(ANA, "sms").await;
+    street.deliver().await;
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("revoked"));
+}
+
+#[tokio::test]
+async fn the_word_by_sms_asks_and_the_link_confirms() {
+    let street = Street::open().await;
+    street.texts(ANA, "alta").await;
+    street.deliver().await;
+    let asked = street.sim.texts().of(ANA).pop().unwrap().body;
+    let link = asked.split_whitespace().find(|word| word.starts_with("http")).unwrap().to_owned();
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("pending"));
+    street.post(&link, &[], &[]).await;
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("granted"));
+}
