@@ -26,10 +26,12 @@ async fn one_of_two_goes_also_if_the_person_changes_while_the_claim_looks() {
         while house.count(asked).await == 0 {
             tokio::task::yield_now().await;
         }
-        sqlx::raw_sql("update contacts set locale = 'es'; update lanes set backoffs = 1; select pg_advisory_unlock(7)")
-            .execute(&mut other)
-            .await
-            .unwrap();
+        // Each is committed before the claim may go on.
+        for change in
+            ["update contacts set locale = 'es'", "update lanes set backoffs = 1", "select pg_advisory_unlock(7)"]
+        {
+            sqlx::raw_sql(change).execute(&mut other).await.unwrap();
+        }
     };
     let (claimed, ()) = tokio::join!(house.claim(), waits);
 
