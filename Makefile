@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak prepare down tools
+.PHONY: help demo test soak prepare down tools browser
 
 # Cargo is often installed where a fresh shell does not look.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -16,7 +16,7 @@ help:
 	@echo 'make demo           the whole service against the simulator, until Ctrl-C'
 	@echo 'make demo ONCE=1    a fixed set of events through all of it, then an exit code and a line of JSON'
 	@echo 'make test           format, lints, queries, documentation, all tests'
-	@echo 'make soak           the long tests: crashes, fleet, simulation'
+	@echo 'make soak           the long tests: crashes, fleet, simulation, the public doors under load'
 	@echo 'make prepare        describes the queries in .sqlx anew, after a query or a migration changed'
 	@echo 'make down           ends the services that any of these started'
 	@echo
@@ -33,7 +33,7 @@ demo: tools
 	  RECADO_BROKER__INBOUND_EXCHANGE=$${RECADO_BROKER__INBOUND_EXCHANGE:-demo.recado.inbound}; \
 	  exec scripts/services run demo $(target)/debug/recado demo $(if $(ONCE),--once)
 
-test: tools
+test: tools browser
 	cargo fmt --check
 	@scripts/services up
 	scripts/services run test scripts/queries compare
@@ -52,3 +52,7 @@ down:
 tools:
 	@command -v cargo >/dev/null || { echo 'Rust is missing. Get it from https://rustup.rs: curl --proto =https --tlsv1.2 -sSf https://sh.rustup.rs | sh'; exit 1; }
 	@command -v cc >/dev/null || scripts/services install gcc libc6-dev || { echo 'A C compiler is missing, which Rust links with. On Debian or Ubuntu: apt-get install gcc libc6-dev'; exit 1; }
+
+# The pages are looked at in a real browser.
+browser:
+	@{ command -v chromedriver && { command -v chromium || command -v chromium-browser || command -v google-chrome; }; } >/dev/null || scripts/services install chromium chromium-driver || { echo 'Chromium and its chromedriver are missing, with which the tests look at the pages. On Debian: apt-get install chromium chromium-driver. Elsewhere: put both into the PATH.'; exit 1; }

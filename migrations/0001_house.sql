@@ -192,7 +192,7 @@ create index inbox_by_journey on inbox (journey_key, journey, stage) where journ
 create index inbox_by_subject on inbox (subject) where subject is not null;
 create index inbox_by_contact on inbox (contact_id) where contact_id is not null;
 -- For what is too old; events come in by time, so this costs them next to nothing.
-create index inbox_by_age on inbox using brin (received_at) with (pages_per_range = 64, autosummarize = on);
+create index inbox_by_age on inbox using brin (received_at) with (autosummarize = on);
 
 create table inbox_conflicts (
   source text not null,
@@ -202,7 +202,7 @@ create table inbox_conflicts (
   received_at timestamptz not null default recado_now(),
   primary key (source, id, body_hash)
 );
-create index inbox_conflicts_by_age on inbox_conflicts using brin (received_at) with (pages_per_range = 64, autosummarize = on);
+create index inbox_conflicts_by_age on inbox_conflicts using brin (received_at) with (autosummarize = on);
 
 create table rejected_events (
   id uuid primary key,

@@ -195,6 +195,7 @@ pub fn open(settings: &Settings) -> anyhow::Result<Pools> {
         intake: 2,
         dispatch: of.hot_connections.saturating_sub(2).max(3),
         receipts: of.webhook_connections,
+        public: of.public_connections,
         ops: of.admin_connections,
         statement_timeout: of.statement_timeout,
         slow_timeout: of.admin_statement_timeout,

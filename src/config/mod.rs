@@ -143,9 +143,10 @@ pub struct Database {
     pub url: Secret,
     pub hot_connections: u32,
     pub webhook_connections: u32,
+    pub public_connections: u32,
     pub admin_connections: u32,
     pub acquire_timeout: Duration,
-    /// For the hot and the webhooks' pool.
+    /// For all but the operators' pool.
     pub statement_timeout: Duration,
     pub admin_statement_timeout: Duration,
 }

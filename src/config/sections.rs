@@ -88,6 +88,7 @@ fn database(r: &mut Reader, needs: Needs) -> Database {
         url: r.secret("database.url", &SecretFrom { needed: needs.database, ..FROM }),
         hot_connections: r.integer("database.hot_connections", 1..=500),
         webhook_connections: r.integer("database.webhook_connections", 1..=500),
+        public_connections: r.integer("database.public_connections", 1..=500),
         admin_connections: r.integer("database.admin_connections", 1..=500),
         acquire_timeout: r.duration("database.acquire_timeout", 100 * MS..=MINUTE),
         statement_timeout: r.duration("database.statement_timeout", 100 * MS..=10 * MINUTE),

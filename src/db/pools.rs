@@ -20,6 +20,8 @@ pub struct Pools {
     pub intake: PgPool,
     pub dispatch: PgPool,
     pub receipts: PgPool,
+    /// The opt-in's pages and API: whoever floods them waits for each other and for nobody else.
+    pub public: PgPool,
     /// Operators' questions, upkeep, commands.
     pub ops: PgPool,
 }
@@ -30,8 +32,9 @@ pub struct Sizes {
     pub intake: u32,
     pub dispatch: u32,
     pub receipts: u32,
+    pub public: u32,
     pub ops: u32,
-    /// For the three hot pools.
+    /// For all but `ops`.
     pub statement_timeout: Duration,
     /// For `ops`.
     pub slow_timeout: Duration,
@@ -44,6 +47,7 @@ impl Default for Sizes {
             intake: 2,
             dispatch: 6,
             receipts: 2,
+            public: 2,
             ops: 3,
             statement_timeout: Duration::from_secs(10),
             slow_timeout: Duration::from_secs(60),
@@ -75,7 +79,8 @@ pub fn connect(url: &str, sizes: Sizes, clock: &Clock) -> Result<Pools, Error> {
     Ok(Pools {
         intake: pool(options.clone().application_name("recado intake").options(by_key), sizes.intake),
         dispatch: pool(dispatch, sizes.dispatch),
-        receipts: pool(options.application_name("recado receipts").options(by_key), sizes.receipts),
+        receipts: pool(options.clone().application_name("recado receipts").options(by_key), sizes.receipts),
+        public: pool(options.application_name("recado public").options(by_key), sizes.public),
         ops: pool(limited(sizes.slow_timeout).application_name("recado ops"), sizes.ops),
     })
 }

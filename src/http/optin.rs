@@ -157,7 +157,7 @@ async fn open(desk: &Desk, wish: Wish<'_>) -> Result<Opened, Problem> {
         "by": "form", "source": wish.source, "way": wish.way.as_str(), "shown": shown, "from": wish.from, "token": token_id(&token),
     });
     let asked = opt_ins::ask(
-        &desk.doors.pools.ops,
+        &desk.doors.pools.public,
         Ask {
             id,
             whom: Whom::Phone(wish.phone),

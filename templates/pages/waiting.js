@@ -2,18 +2,29 @@
 (function () {
   var place = document.getElementById("waiting");
   if (!place || !window.fetch) return;
-  var pause = 1500;
+  var pause = 1500, timer = 0, asking = false;
   function look() {
+    if (asking) return;
+    asking = true;
+    window.clearTimeout(timer);
     fetch(place.getAttribute("data-state-url"), { headers: { accept: "application/json" }, cache: "no-store" })
       .then(function (answer) { return answer.ok ? answer.json() : null; })
       .then(function (told) {
-        if (told && told.state !== "pending") window.location.reload();
-        else again();
-      }, again);
+        asking = false;
+        if (!told || told.state === "pending") return again();
+        if (told.state === "confirmed") place.textContent = place.getAttribute("data-confirmed");
+        // Not a reload: this page may be the answer to a wrong code, which would be sent once more.
+        window.location.replace(place.getAttribute("data-page-url"));
+      })
+      .catch(function () { asking = false; again(); });
   }
   function again() {
     pause = Math.min(pause * 1.1, 6000);
-    window.setTimeout(look, pause);
+    timer = window.setTimeout(look, pause);
   }
-  window.setTimeout(look, pause);
+  // Whoever comes back from WhatsApp wants to see it now.
+  document.addEventListener("visibilitychange", function () {
+    if (!document.hidden) { pause = 1500; look(); }
+  });
+  timer = window.setTimeout(look, pause);
 })();

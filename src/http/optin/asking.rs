@@ -112,7 +112,8 @@ fn page(
         },
     };
     let way = posted.way.unwrap_or(*first);
-    let asked = |purpose: &str| posted.purposes.is_empty() || posted.purposes.iter().any(|one| one == purpose);
+    // Nothing is ticked beforehand: what somebody left as it was is no consent.
+    let asked = |purpose: &str| posted.purposes.iter().any(|one| one == purpose);
     let label = |way: Way| match way {
         Way::Whatsapp => pages.text(language, "by_whatsapp"),
         Way::Sms => pages.text(language, "by_sms"),

@@ -33,7 +33,7 @@ use crate::{
 /// The opt-in behind a waiting page of this form.
 async fn awaited(desk: &Desk, form: &str, token: &str) -> Result<Option<(Token, OptIn)>, db::Error> {
     let Some(token) = Token::read(token) else { return Ok(None) };
-    let found = opt_ins::awaited(&desk.doors.pools.ops, &token.hash()).await?;
+    let found = opt_ins::awaited(&desk.doors.pools.public, &token.hash()).await?;
     Ok(found.filter(|opt_in| opt_in.form == form).map(|opt_in| (token, opt_in)))
 }
 
@@ -132,7 +132,7 @@ pub(super) async fn type_code(
         "by": "code", "token": token_id(&secret), "from": {"address": address, "user_agent": user_agent(&headers)},
     });
     let proof = Proof::Typed { wait: secret.hash(), code: code.unwrap_or_default() };
-    let confirmed = match opt_ins::confirm(&desk.doors.pools.ops, proof, evidence, desk.doors.clock.now()).await {
+    let confirmed = match opt_ins::confirm(&desk.doors.pools.public, proof, evidence, desk.doors.clock.now()).await {
         Ok(confirmed) => confirmed,
         Err(_) => return pages.sorry(&any_language(&headers), None),
     };
@@ -168,7 +168,7 @@ pub(super) async fn show_link(
     let (pages, public) = (&desk.reception.pages, &desk.reception.public);
     let any = any_language(&headers);
     let Some(secret) = Token::read(&token) else { return pages.unknown(&any) };
-    let opt_in = match opt_ins::linked(&desk.doors.pools.ops, &secret.hash()).await {
+    let opt_in = match opt_ins::linked(&desk.doors.pools.public, &secret.hash()).await {
         Ok(Some(opt_in)) => opt_in,
         Ok(None) => return pages.unknown(&any),
         Err(_) => return pages.sorry(&any, None),
@@ -217,7 +217,7 @@ async fn press(desk: &Desk, token: &str, peer: Option<Extension<Peer>>, headers:
     let evidence = json!({
         "by": "link", "token": token_id(&secret), "from": {"address": address, "user_agent": user_agent(headers)},
     });
-    let (pool, now) = (&desk.doors.pools.ops, desk.doors.clock.now());
+    let (pool, now) = (&desk.doors.pools.public, desk.doors.clock.now());
     let done_so = if yes {
         opt_ins::confirm(pool, Proof::Link(secret.hash()), evidence, now).await
     } else {

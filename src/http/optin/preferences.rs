@@ -37,14 +37,14 @@ const LASTS: SignedDuration = SignedDuration::from_hours(24 * 400);
 pub(super) async fn link(desk: &Desk, contact: i64) -> Result<String, Problem> {
     let token = Token::of(&random()?);
     let until = desk.doors.clock.now().saturating_add(LASTS).unwrap_or(jiff::Timestamp::MAX);
-    opt_ins::keep_preferences_link(&desk.doors.pools.ops, contact, &token.hash(), until).await?;
+    opt_ins::keep_preferences_link(&desk.doors.pools.public, contact, &token.hash(), until).await?;
     Ok(format!("{}/preferences/{}", desk.reception.public.base_url, token.reveal()))
 }
 
 /// The form by which this person was asked, or any.
 async fn form(desk: &Desk, contact: i64) -> Option<&Form> {
     let forms = &desk.reception.public.forms;
-    let last = opt_ins::last_form(&desk.doors.pools.ops, &[contact]).await.ok().flatten();
+    let last = opt_ins::last_form(&desk.doors.pools.public, &[contact]).await.ok().flatten();
     last.and_then(|(name, _)| forms.get(&name)).or_else(|| forms.iter().next())
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn show(
     let pages = &desk.reception.pages;
     let any = any_language(&headers);
     let Some(secret) = Token::read(&token) else { return pages.unknown(&any) };
-    let found = match opt_ins::preferences(&desk.doors.pools.ops, &secret.hash()).await {
+    let found = match opt_ins::preferences(&desk.doors.pools.public, &secret.hash()).await {
         Ok(found) => found,
         Err(_) => return pages.sorry(&any, None),
     };
@@ -100,7 +100,7 @@ pub(super) async fn stop(
     let pages = &desk.reception.pages;
     let any = any_language(&headers);
     let Some(secret) = Token::read(&token) else { return pages.unknown(&any) };
-    let found = match opt_ins::preferences(&desk.doors.pools.ops, &secret.hash()).await {
+    let found = match opt_ins::preferences(&desk.doors.pools.public, &secret.hash()).await {
         Ok(found) => found,
         Err(_) => return pages.sorry(&any, None),
     };
@@ -115,7 +115,7 @@ pub(super) async fn stop(
     let evidence = json!({
         "by": "preferences", "token": token_id(&secret), "from": {"address": address, "user_agent": user_agent(&headers)},
     });
-    let (pool, now) = (&desk.doors.pools.ops, desk.doors.clock.now());
+    let (pool, now) = (&desk.doors.pools.public, desk.doors.clock.now());
     match consents::record(pool, Who::Contact(contact), Act::Revoked, &purposes, evidence, now).await {
         Ok(recorded) => {
             tracing::info!(entries = recorded.entries.len(), by = "preferences", "consent.revoked");

@@ -197,7 +197,7 @@ impl Stage {
 
     pub async fn clear_away(self) {
         let Stage { pools, sim, name, .. } = self;
-        for pool in [pools.intake, pools.dispatch, pools.receipts, pools.ops] {
+        for pool in [pools.intake, pools.dispatch, pools.receipts, pools.public, pools.ops] {
             pool.close().await;
         }
         sim.shutdown().await;
