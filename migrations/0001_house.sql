@@ -367,7 +367,7 @@ begin
     execute format('create table %I partition of %I for values from (%L) to (%L)%s',
       base || name, base, uuid_v7_floor(first), uuid_v7_floor(first + interval '1 month'),
       case base when 'notifications' then ' with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0)'
-                when 'attempts' then ' with (fillfactor = 80)' else '' end);
+                when 'attempts' then ' with (fillfactor = 50)' else '' end);
   end loop;
   return true;
 exception when check_violation then

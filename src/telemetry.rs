@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -127,10 +127,29 @@ pub fn tell_in_flight(sender: &str, requests: u32) {
     gauge!(IN_FLIGHT, "sender" => sender.to_owned()).set(f64::from(requests));
 }
 
-/// One attempt ended: `accepted`, `rejected`, `not_sent`, `busy`, `unclear`. `took` is the request alone.
-pub fn count_attempt(sender: &str, outcome: &'static str, took: Duration) {
-    counter!(ATTEMPTS, "sender" => sender.to_owned(), "outcome" => outcome).increment(1);
-    histogram!(ATTEMPT, "sender" => sender.to_owned()).record(took.as_secs_f64());
+/// One sender's attempts, counted without looking the metric up each time.
+pub struct Attempts {
+    ended: [(&'static str, Counter); 5],
+    took: Histogram,
+}
+
+impl Attempts {
+    #[must_use]
+    pub fn of(sender: &str) -> Attempts {
+        let ended = |outcome| (outcome, counter!(ATTEMPTS, "sender" => sender.to_owned(), "outcome" => outcome));
+        Attempts {
+            ended: ["accepted", "rejected", "not_sent", "busy", "unclear"].map(ended),
+            took: histogram!(ATTEMPT, "sender" => sender.to_owned()),
+        }
+    }
+
+    /// One attempt ended: `accepted`, `rejected`, `not_sent`, `busy`, `unclear`. `took` is the request alone.
+    pub fn count(&self, outcome: &'static str, took: Duration) {
+        if let Some((_, counter)) = self.ended.iter().find(|(name, _)| *name == outcome) {
+            counter.increment(1);
+        }
+        self.took.record(took.as_secs_f64());
+    }
 }
 
 /// From an event's arrival to its first request, waits included.
@@ -248,7 +267,7 @@ mod tests {
     #[test]
     fn figures_show_what_was_counted_with_its_meaning() {
         let figures = Figures::begin().unwrap();
-        count_attempt("main", "accepted", Duration::from_millis(180));
+        Attempts::of("main").count("accepted", Duration::from_millis(180));
         tell_queue_age("main", Duration::from_secs(7));
         let page = Figures::begin().unwrap().render();
         figures.settle();

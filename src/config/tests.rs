@@ -58,7 +58,7 @@ fn the_defaults_alone_are_right() {
     assert_eq!(settings.intake.linger, Duration::from_millis(5));
     assert_eq!(settings.upkeep.keep_notifications, Duration::from_secs(400 * 86_400));
     assert_eq!(settings.broker.exchange, "shop.events");
-    assert_eq!(settings.broker.prefetch, 600);
+    assert_eq!(settings.broker.prefetch, 1200);
     assert_eq!(settings.dispatch.only_to, None);
     assert!(settings.senders.is_empty());
 }
@@ -253,7 +253,7 @@ fn settings_that_contradict_each_other_are_named_where_the_user_wrote() {
     );
     assert_eq!(
         mistakes("[broker]\nprefetch = 100\n", &[]),
-        "intake.batch = 200: must not be more than broker.prefetch (100), or no batch would ever be full"
+        "intake.batch = 400: must not be more than broker.prefetch (100), or no batch would ever be full"
     );
     assert_eq!(
         mistakes("[broker]\nstatus_exchange = \"shop.events\"\n", &[]),

@@ -104,6 +104,10 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
             and n.due_at >= $5 and n.due_at <= (select now from clock) and not (select yes from stopped)
           order by n.due_at, n.id limit greatest(0, $3 - (select count(*) from urgent))
           for no key update skip locked
+        ), due as materialized (
+          -- A union of its own: when a row that is locked below has changed meanwhile, Postgres joins it once more, and inside a
+          -- union it forgets which of a person's due rows it was at.
+          select * from urgent union all select * from normal
         ), seen as materialized (
           -- Both rows are locked before they are read: a revocation, a settled attempt or a newly waiting row that commits
           -- meanwhile is seen. Whoever holds a lock now is passed over and looked at again next time.
@@ -111,7 +115,7 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
           select d.*, c.phone, coalesce(c.consents -> d.purpose, c.consents -> '*') ->> 'state' as consent,
             (c.consents -> d.purpose ->> 'entry')::int as entry, (c.consents -> d.purpose ->> 'until')::timestamptz as asked_until,
             l.pace_tat, l.in_flight, l.head, l.waiting, l.blocked, l.backoff_until, l.backoffs, l.sent_at, l.window_until
-          from (select * from urgent union all select * from normal) d
+          from due d
           join contacts c on c.id = d.contact_id
           join lanes l on l.contact_id = d.contact_id and l.sender = $1
           for no key update of c, l skip locked
@@ -137,7 +141,11 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
             least(s.expires_at, greatest(t.until, h.until)) as template_until,
             greatest(s.pace_tat - $8 * interval '1 ms', s.backoff_until) as free_at
           from seen s cross join clock k
-          left join template_states t on t.sender = $1 and t.template = s.template and t.language = s.language
+          -- One row by its whole key: a join would read all of the sender's.
+          left join lateral (
+            select t.status, t.until from template_states t
+            where t.sender = $1 and t.template = s.template and t.language = s.language limit 1
+          ) t on true
           left join lateral (
             select true as held, max(coalesce(h.until, 'infinity')) as until from holds h
             where h.released_at is null and (h.until is null or h.until > k.now) and h.scope = 'template' and h.sender = $1
@@ -232,7 +240,7 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
         union all
         -- Where the due rows begin, those passed over included.
         select '00000000-0000-0000-0000-000000000000', 'first', 0::int2, 0, '', '', '', null, 0::int2, 0::int2, false, d.class, min(d.due_at), false
-        from (select class, due_at from urgent union all select class, due_at from normal) d group by d.class
+        from due d group by d.class
         "#,
         terms.sender,
         terms.permits,

@@ -111,18 +111,18 @@ async fn insert(pool: &PgPool, arrivals: &[Arrival]) -> Result<Vec<i64>, Error> 
                                $32::text[], $33::text[], $34::int2[])
             as b(n, id, sender, class, phone, locale, purpose, template, language, subject, expires_at, grace_ms, pending_ms,
                  quiet, doubt, filled, event_source, event_id, event_time, journey, journey_key, stage)
+        ), known as materialized (
+          -- Who proved to be another contact is that one.
+          select coalesce(c.merged_into, c.id) as id, c.phone from (select distinct phone from born) b join contacts c on c.phone = b.phone
         ), new_contact as (
           insert into contacts (phone, locale)
           select distinct on (phone) phone, locale from born b
-          where not exists (select from contacts c where c.phone = b.phone)
+          where not exists (select from known k where k.phone = b.phone)
           order by phone
           on conflict (phone) do nothing
           returning id, phone
         ), contact as materialized (
-          select id, phone from new_contact
-          union all
-          -- Who proved to be another contact is that one.
-          select coalesce(c.merged_into, c.id), c.phone from (select distinct phone from born) b join contacts c on c.phone = b.phone
+          select id, phone from known union all select id, phone from new_contact
         ), received as (
           insert into inbox (source, id, body_hash, type, subject, time, journey, journey_key, stage, contact_id, notifications, ignored, body)
           select e.source, e.id, e.body_hash, e.type, e.subject, e.time, e.journey, e.journey_key, e.stage,

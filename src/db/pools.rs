@@ -1,11 +1,11 @@
 //! Connections: separate small pools, so that a slow look-up can not starve sending; and the schema's version.
 
-use std::{str::FromStr, time::Duration};
+use std::{net::IpAddr, str::FromStr, time::Duration};
 
 use sqlx::{
     PgConnection, PgPool,
     migrate::Migrator,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
 
 use super::Error;
@@ -61,8 +61,8 @@ impl Default for Sizes {
 /// # Errors
 /// If the address is none. It is not repeated, since it may hold a password.
 pub fn connect(url: &str, sizes: Sizes, clock: &Clock) -> Result<Pools, Error> {
-    let base =
-        PgConnectOptions::from_str(url)?.options([("jit", "off"), ("idle_in_transaction_session_timeout", "10000")]);
+    let base = without_tls_at_home(PgConnectOptions::from_str(url)?)
+        .options([("jit", "off"), ("idle_in_transaction_session_timeout", "10000")]);
     let limited = |timeout: Duration| {
         base.clone().options([
             ("statement_timeout", timeout.as_millis().to_string()),
@@ -83,6 +83,17 @@ pub fn connect(url: &str, sizes: Sizes, clock: &Clock) -> Result<Pools, Error> {
         public: pool(options.application_name("recado public").options(by_key), sizes.public),
         ops: pool(limited(sizes.slow_timeout).application_name("recado ops"), sizes.ops),
     })
+}
+
+/// On this machine itself TLS protects nothing, and its small records wait for one another: 40 ms for each larger statement,
+/// seen on loopback. A URL that asks for TLS gets it.
+fn without_tls_at_home(options: PgConnectOptions) -> PgConnectOptions {
+    let host = options.get_host();
+    let at_home = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    match options.get_ssl_mode() {
+        PgSslMode::Prefer if at_home => options.ssl_mode(PgSslMode::Disable),
+        _ => options,
+    }
 }
 
 fn pool(options: PgConnectOptions, size: u32, acquire_timeout: Duration, clock: &Clock) -> PgPool {

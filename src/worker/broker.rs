@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use backoff::{ExponentialBackoff, backoff::Backoff as _};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, StreamExt, future::try_join_all};
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind,
     message::Delivery,
@@ -90,9 +90,11 @@ pub async fn connect(address: &Address, purpose: &str) -> Result<Connection, Err
 pub async fn declare(channel: &Channel, topology: &Topology) -> Result<(), Error> {
     let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     let topic = [&topology.exchange, &topology.status_exchange, &topology.inbound_exchange];
-    for exchange in topic.into_iter().chain(topology.sources.iter().map(|(exchange, _)| exchange)) {
-        channel.exchange_declare(exchange.as_str().into(), ExchangeKind::Topic, durable, FieldTable::default()).await?;
-    }
+    // Asked for together: a round trip each is what the start would wait for.
+    let exchanges = topic.into_iter().chain(topology.sources.iter().map(|(exchange, _)| exchange)).map(|exchange| {
+        channel.exchange_declare(exchange.as_str().into(), ExchangeKind::Topic, durable, FieldTable::default())
+    });
+    try_join_all(exchanges).await?;
     let dead = topology.dead_exchange.as_str();
     channel.exchange_declare(dead.into(), ExchangeKind::Fanout, durable, FieldTable::default()).await?;
 
@@ -104,17 +106,11 @@ pub async fn declare(channel: &Channel, topology: &Topology) -> Result<(), Error
     queue(channel, &topology.queue, events_queue(dead, topology.delivery_limit)).await?;
     let ours = topology.routing_keys.iter().map(|key| (&topology.exchange, key));
     let sources = topology.sources.iter().map(|(exchange, key)| (exchange, key));
-    for (exchange, key) in ours.chain(sources) {
-        channel
-            .queue_bind(
-                topology.queue.as_str().into(),
-                exchange.as_str().into(),
-                key.as_str().into(),
-                QueueBindOptions::default(),
-                FieldTable::default(),
-            )
-            .await?;
-    }
+    let bindings = ours.chain(sources).map(|(exchange, key)| {
+        let (queue, exchange, key) = (topology.queue.as_str().into(), exchange.as_str().into(), key.as_str().into());
+        channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default())
+    });
+    try_join_all(bindings).await?;
     Ok(())
 }
 

@@ -5,7 +5,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
 use jiff::{SignedDuration, Timestamp};
 use sqlx::PgPool;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -14,6 +13,7 @@ use super::{
     Flag, Nudge, Progress,
     rate::{Backing, SenderRate},
     settling,
+    wire::Wire,
 };
 use crate::{
     clock::Clock,
@@ -29,12 +29,9 @@ use crate::{
         phone::Phone,
     },
     lifecycle::{Lifecycle, crash},
-    provider::{Silence, meta, unanswered},
-    telemetry,
+    provider::{meta, unanswered},
+    telemetry::{self, Attempts},
 };
-
-/// What no answer of a provider's send endpoint needs more than.
-const ANSWER_LIMIT: usize = 64 * 1024;
 
 /// How one sender's notifications are sent.
 #[derive(Debug, Clone)]
@@ -61,7 +58,8 @@ pub struct Dispatcher {
     pub rules: Rules,
     pub rate: SenderRate,
     pool: PgPool,
-    http: reqwest::Client,
+    wire: Wire,
+    figures: Attempts,
     clock: Clock,
     nudge: Nudge,
     /// Up while the database takes no results.
@@ -76,17 +74,21 @@ pub struct Dispatcher {
 pub struct Cursor {
     due_from: [Timestamp; 2],
     scan: i64,
+    /// Whether the last claim took all that it was permitted to: then there is more, and fuller claims cost less.
+    backlog: bool,
     rewound_at: std::time::Instant,
 }
 
 /// How far behind the first due row a look begins, for rows that are committed late; and how often it begins at the beginning.
 const MARGIN: SignedDuration = SignedDuration::from_millis(100);
 const REWIND: Duration = Duration::from_secs(10);
+/// How long a claim waits for more slots while there is a backlog.
+const FULLER: Duration = Duration::from_millis(5);
 
 impl Cursor {
     #[must_use]
     pub fn new(clock: &Clock) -> Cursor {
-        Cursor { due_from: [Timestamp::UNIX_EPOCH; 2], scan: 1, rewound_at: clock.instant() }
+        Cursor { due_from: [Timestamp::UNIX_EPOCH; 2], scan: 1, backlog: false, rewound_at: clock.instant() }
     }
 }
 
@@ -98,7 +100,7 @@ struct Ready {
 
 impl Dispatcher {
     /// # Errors
-    /// If the HTTP client cannot be built.
+    /// If this system's certificates cannot be used.
     #[expect(clippy::too_many_arguments, reason = "everything that one sender is made of, named once, at the start")]
     pub fn new(
         sender: i16,
@@ -110,19 +112,9 @@ impl Dispatcher {
         clock: Clock,
         nudge: Nudge,
         day: Flag,
-    ) -> Result<Dispatcher, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            // One attempt is at most one request: nobody repeats or redirects it behind our back.
-            .retry(reqwest::retry::never())
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .timeout(rules.send_timeout)
-            .connect_timeout(rules.connect_timeout)
-            .pool_idle_timeout(Duration::from_secs(12))
-            .pool_max_idle_per_host(rules.slots)
-            .tcp_nodelay(true)
-            .user_agent(concat!("recado/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+    ) -> Result<Dispatcher, rustls::Error> {
+        let wire = Wire::new(rules.send_timeout, rules.connect_timeout, rules.slots)?;
+        let figures = Attempts::of(&name);
         let slots = Arc::new(Semaphore::new(rules.slots));
         Ok(Dispatcher {
             sender,
@@ -131,7 +123,8 @@ impl Dispatcher {
             rules,
             rate,
             pool,
-            http,
+            wire,
+            figures,
             clock,
             nudge,
             stuck: Flag::default(),
@@ -183,7 +176,7 @@ impl Dispatcher {
         }
         // Only what waits is left at the soft token; a claim that was begun is sent out.
         let permit = async {
-            let slots = self.free_slots().await?;
+            let slots = self.free_slots(cursor.backlog).await?;
             let tokens = self.rate.take(u32::try_from(slots.num_permits()).unwrap_or(1)).await;
             Some((slots, tokens))
         };
@@ -245,9 +238,19 @@ impl Dispatcher {
         self.rules.slots.saturating_sub(self.slots.available_permits())
     }
 
-    async fn free_slots(&self) -> Option<OwnedSemaphorePermit> {
-        let mut slots = Arc::clone(&self.slots).acquire_owned().await.ok()?;
-        let more = self.slots.available_permits().min(self.rules.batch.saturating_sub(1) as usize);
+    /// All slots that are free, up to a batch: at least one; in a backlog half a batch, if that many are free soon.
+    async fn free_slots(&self, backlog: bool) -> Option<OwnedSemaphorePermit> {
+        let half = self.rules.batch.min(u32::try_from(self.rules.slots).unwrap_or(u32::MAX)) / 2;
+        let many = Arc::clone(&self.slots).acquire_many_owned(half.max(1));
+        let mut slots = match backlog {
+            true => match tokio::time::timeout(FULLER, many).await {
+                Ok(slots) => slots.ok()?,
+                Err(_) => Arc::clone(&self.slots).acquire_owned().await.ok()?,
+            },
+            false => Arc::clone(&self.slots).acquire_owned().await.ok()?,
+        };
+        let missing = (self.rules.batch as usize).saturating_sub(slots.num_permits());
+        let more = self.slots.available_permits().min(missing);
         if let Ok(more) = Arc::clone(&self.slots).try_acquire_many_owned(u32::try_from(more).unwrap_or(0)) {
             slots.merge(more);
         }
@@ -278,6 +281,7 @@ impl Dispatcher {
                 *from = first.saturating_sub(MARGIN).unwrap_or(Timestamp::UNIX_EPOCH);
             }
         }
+        cursor.backlog = claimed.left > 0 || claimed.go.len() as i64 == permits;
         // Rows that can only be put aside cost no permit: look further ahead until there are some that go.
         cursor.scan = if claimed.put_aside > claimed.go.len() { (terms.scan * 2).min(200) } else { 1 };
         if !claimed.wake.is_empty() {
@@ -304,7 +308,7 @@ impl Dispatcher {
         };
         let took = began.elapsed();
         let name = outcome_name(&outcome);
-        telemetry::count_attempt(&self.name, name, took);
+        self.figures.count(name, took);
         let code = failure_of(&outcome).and_then(|f| f.code);
         let why = failure_of(&outcome).map(|f| f.reason.as_str());
         tracing::info!(attempt = %claim.attempt, sender = %self.name, template = %claim.template, outcome = name, code, reason = why,
@@ -318,35 +322,16 @@ impl Dispatcher {
         if let Outcome::Accepted(acceptance) = &outcome {
             self.learn(&claim, acceptance).await;
         }
-        let next = notification::after(outcome, behind, &self.rules.retry, (self.chance)());
+        // The system is asked for randomness only if something is to be spread.
+        let chance = if matches!(outcome, Outcome::Accepted(_)) { 0.0 } else { (self.chance)() };
+        let next = notification::after(outcome, behind, &self.rules.retry, chance);
         Settlement { attempt: claim.attempt, outcome: name, next }
     }
 
     async fn post(&self, outgoing: &Outgoing) -> Outcome {
-        let request = match reqwest::Request::try_from(self.provider.encode(outgoing)) {
-            Ok(request) => request,
-            Err(_) => return not_sendable(reason::NOT_CONNECTED),
-        };
-        let answer = async {
-            let mut response = self.http.execute(request).await?;
-            crash::point("wired");
-            let mut answer = http::Response::new(());
-            *answer.status_mut() = response.status();
-            *answer.headers_mut() = std::mem::take(response.headers_mut());
-            let mut body = BytesMut::new();
-            while let Some(chunk) = response.chunk().await? {
-                body.extend_from_slice(&chunk[..chunk.len().min(ANSWER_LIMIT - body.len())]);
-                if body.len() == ANSWER_LIMIT {
-                    break;
-                }
-            }
-            Ok::<http::Response<Bytes>, reqwest::Error>(answer.map(|()| body.freeze()))
-        };
-        match answer.await {
+        match self.wire.ask(self.provider.encode(outgoing)).await {
             Ok(response) => meta::decode(&response),
-            Err(error) if error.is_connect() => unanswered(Silence::NotConnected),
-            Err(error) if error.is_timeout() => unanswered(Silence::TimedOut),
-            Err(_) => unanswered(Silence::Cut),
+            Err(silence) => unanswered(silence),
         }
     }
 

@@ -14,6 +14,7 @@ pub mod receipts;
 pub mod replies;
 pub mod settling;
 pub mod upkeep;
+pub mod wire;
 
 use std::{
     future::Future,

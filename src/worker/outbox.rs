@@ -1,9 +1,10 @@
 //! What became of notifications, told to producers over RabbitMQ: one publisher by lease, in order, each at least once.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
 use lapin::{
-    BasicProperties, Channel, Connection,
+    BasicProperties, Channel, Connection, PublisherConfirm,
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
 use serde_json::json;
@@ -74,10 +75,12 @@ impl Publisher {
     async fn publish(&self, pauses: &mut Pauses, life: &Lifecycle) -> Result<(), Interrupted> {
         let (connection, channel) = self.open().await?;
         self.connected.set(true);
+        let mut held_at = None;
         while !life.soft().is_cancelled() {
-            match self.step(&channel).await {
+            match self.step(&channel, &mut held_at).await {
                 Ok(progress) => {
                     pauses.reset();
+                    // What is told in larger batches costs less, and nobody waits for it.
                     if progress == Progress::Idle {
                         tokio::select! {
                             () = tokio::time::sleep(self.rules.poll) => {}
@@ -104,43 +107,51 @@ impl Publisher {
         Ok((connection, channel))
     }
 
-    async fn step(&self, channel: &Channel) -> Result<Progress, Interrupted> {
-        if !outbox::hold_lease(&self.pool, "outbox", self.worker, self.rules.lease).await? {
+    async fn step(&self, channel: &Channel, held_at: &mut Option<Instant>) -> Result<Progress, Interrupted> {
+        if !self.has_lease(held_at).await? {
             return Ok(Progress::Idle);
         }
         let rows = outbox::next(&self.pool, self.rules.batch).await?;
         if rows.is_empty() {
             return Ok(Progress::Idle);
         }
-        let mut confirms = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let (exchange, routing_key, id, body) = self.message(row);
-            let properties = BasicProperties::default()
-                .with_delivery_mode(2)
-                .with_content_type("application/cloudevents+json".into())
-                .with_message_id(id.as_str().into());
-            let confirm = channel
-                .basic_publish(
-                    exchange.into(),
-                    routing_key.as_str().into(),
-                    BasicPublishOptions::default(),
-                    body.as_bytes(),
-                    properties,
-                )
-                .await
-                .map_err(broker::Error::from)?;
-            confirms.push(confirm);
-        }
-        for confirm in confirms {
-            let confirmation =
-                tokio::time::timeout(self.rules.lease, confirm).await.map_err(|_| broker::Error::Timeout)?;
-            if confirmation.map_err(broker::Error::from)?.is_nack() {
-                return Err(broker::Error::Broker("the broker refused a status event".to_owned()).into());
-            }
-        }
+        // Well within the lease, so that nobody else begins while this goes on.
+        tokio::time::timeout(self.rules.lease / 3, self.tell(channel, &rows))
+            .await
+            .map_err(|_| broker::Error::Timeout)??;
         outbox::told(&self.pool, &rows.iter().map(|row| row.id).collect::<Vec<_>>()).await?;
         telemetry::count_published(rows.iter().map(|row| (row.kind.as_str(), row.reason.as_deref())));
-        Ok(Progress::Made)
+        Ok(if rows.len() as i64 == self.rules.batch { Progress::Made } else { Progress::Idle })
+    }
+
+    async fn tell(&self, channel: &Channel, rows: &[Told]) -> Result<(), broker::Error> {
+        // Handed over all at once, in order: each alone would wait until the connection has written the one before.
+        for confirm in try_join_all(rows.iter().map(|row| self.hand_over(channel, row))).await? {
+            if confirm.await?.is_nack() {
+                return Err(broker::Error::Broker("the broker refused a status event".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    async fn hand_over(&self, channel: &Channel, row: &Told) -> Result<PublisherConfirm, lapin::Error> {
+        let (exchange, routing_key, id, body) = self.message(row);
+        let properties = BasicProperties::default()
+            .with_delivery_mode(2)
+            .with_content_type("application/cloudevents+json".into())
+            .with_message_id(id.as_str().into());
+        let options = BasicPublishOptions::default();
+        channel.basic_publish(exchange.into(), routing_key.into(), options, body.as_bytes(), properties).await
+    }
+
+    /// The lease is renewed when a third of it is over, not at each step: that would be a commit each time.
+    async fn has_lease(&self, held_at: &mut Option<Instant>) -> Result<bool, db::Error> {
+        let now = Instant::now();
+        if held_at.is_none_or(|at| now.duration_since(at) > self.rules.lease / 3) {
+            let mine = outbox::hold_lease(&self.pool, "outbox", self.worker, self.rules.lease).await?;
+            *held_at = mine.then_some(now);
+        }
+        Ok(held_at.is_some())
     }
 
     fn message(&self, row: &Told) -> (&str, String, String, String) {

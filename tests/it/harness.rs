@@ -76,7 +76,6 @@ pub struct Fleet {
     broker: Connection,
     out: PathBuf,
     started: usize,
-    began: Instant,
 }
 
 /// An event that the broker has confirmed.
@@ -311,7 +310,6 @@ impl Fleet {
             broker,
             out,
             started: 0,
-            began: Instant::now(),
         };
         for template in catalogue.templates() {
             fleet.approve(template.name()).await;
@@ -528,27 +526,36 @@ impl Fleet {
             if known >= ids.len() as i64 && left == 0 {
                 return;
             }
-            let states = self.states().await;
-            assert!(
-                began.elapsed() < limit,
-                "it does not come to rest: {known} of {} events known, {states:?}",
-                ids.len()
-            );
+            if began.elapsed() > limit {
+                let (states, open) = (self.states().await, self.open().await);
+                panic!("it does not come to rest: {known} of {} events known, {states:?}; {open:#?}", ids.len());
+            }
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
     }
 
-    /// The same, doubts included, while a few more people are written to: without later messages silence means nothing. What a
-    /// process that was away may have missed has as long again to come, so all of it may take twice what it took so far.
+    /// What has not come to an end, with its lane, for somebody who has to find out why.
+    async fn open(&self) -> Vec<String> {
+        sqlx::query_scalar(
+            "select concat_ws(' ', n.id, n.state, n.waiting_on, 'due', n.due_at - now(), 'attempt', n.attempt, 'lane', to_jsonb(l))
+             from notifications n left join lanes l on l.contact_id = n.contact_id and l.sender = n.sender
+             where n.ended_at is null and n.state <> 'accepted' order by n.id limit 20",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .expect("what is open")
+    }
+
+    /// The same, doubts included, while a few more people are written to: without later messages silence means nothing.
     pub async fn settle(&mut self) {
-        let (began, limit) = (Instant::now(), PATIENCE + self.began.elapsed());
+        let began = Instant::now();
         self.quiet(PATIENCE, false).await;
         for round in 0.. {
             let doubts = self.count("select count(*) from notifications where state = 'in_doubt'").await;
             if doubts == 0 {
                 return;
             }
-            if began.elapsed() > limit {
+            if began.elapsed() > PATIENCE {
                 let unread = self.count("select count(*) from webhooks where applied_at is null").await;
                 let strays = self.count("select count(*) from stray_receipts").await;
                 let told = self.sim.world().counters().webhooks;

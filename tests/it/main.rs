@@ -8,6 +8,8 @@ mod broker;
 #[cfg(test)]
 mod check;
 #[cfg(test)]
+mod claim;
+#[cfg(test)]
 mod consents;
 #[cfg(test)]
 mod crash;

@@ -1,0 +1,121 @@
+//! One request to a provider and its answer. Nothing is repeated or redirected here; what an answer means is told elsewhere.
+//!
+//! hyper's own client, because the one that is built on it spends as much again on what a send must not have.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, Request, Response, Uri, header::USER_AGENT};
+use http_body_util::{BodyExt, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+};
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use crate::{lifecycle::crash, provider::Silence};
+
+/// What no answer of a provider's send endpoint needs more than.
+const ANSWER_LIMIT: usize = 64 * 1024;
+/// Shorter than what servers and the boxes between usually allow: a connection that they closed costs an attempt.
+const IDLE: Duration = Duration::from_secs(12);
+
+/// Connections to providers, kept open between requests. Clones share them.
+#[derive(Clone)]
+pub struct Wire {
+    client: Client<Patient, Full<Bytes>>,
+    send_timeout: Duration,
+}
+
+impl Wire {
+    /// `send_timeout` is for a whole request, `connect_timeout` for its connection with TLS; at most `idle` connections wait
+    /// for their next request.
+    ///
+    /// # Errors
+    /// If this system's certificates cannot be used.
+    pub fn new(send_timeout: Duration, connect_timeout: Duration, idle: usize) -> Result<Wire, rustls::Error> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        let tls = HttpsConnectorBuilder::new()
+            .try_with_platform_verifier()?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE)
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(idle)
+            .build(Patient { tls, most: connect_timeout });
+        Ok(Wire { client, send_timeout })
+    }
+
+    /// Sends one request.
+    ///
+    /// # Errors
+    /// How it went unanswered, from which follows whether the other side may have got it.
+    pub async fn ask(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Silence> {
+        let mut request = request.map(Full::new);
+        request
+            .headers_mut()
+            .insert(USER_AGENT, HeaderValue::from_static(concat!("recado/", env!("CARGO_PKG_VERSION"))));
+        match tokio::time::timeout(self.send_timeout, self.exchange(request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Silence::TimedOut),
+        }
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Silence> {
+        let unanswered = |error: hyper_util::client::legacy::Error| {
+            if error.is_connect() { Silence::NotConnected } else { Silence::Cut }
+        };
+        let (head, mut body) = self.client.request(request).await.map_err(unanswered)?.into_parts();
+        crash::point("wired");
+        let mut first = Bytes::new();
+        let mut all = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(mut data) = frame.map_err(|_| Silence::Cut)?.into_data() else { continue };
+            data.truncate(ANSWER_LIMIT - first.len() - all.len());
+            if first.is_empty() {
+                first = data;
+            } else {
+                all.extend_from_slice(&data);
+            }
+            if first.len() + all.len() == ANSWER_LIMIT {
+                break;
+            }
+        }
+        // Nearly always the answer came in one piece.
+        let answer = if all.is_empty() { first } else { [first, all.freeze()].concat().into() };
+        Ok(Response::from_parts(head, answer))
+    }
+}
+
+/// Connects with TLS, but does not wait for ever.
+#[derive(Clone)]
+struct Patient {
+    tls: HttpsConnector<HttpConnector>,
+    most: Duration,
+}
+
+impl Service<Uri> for Patient {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.tls.poll_ready(context)
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        let connected = tokio::time::timeout(self.most, self.tls.call(to));
+        Box::pin(async move { connected.await? })
+    }
+}
