@@ -90,10 +90,8 @@ pub fn connect(url: &str, sizes: Sizes, clock: &Clock) -> Result<Pools, Error> {
 fn without_tls_at_home(options: PgConnectOptions) -> PgConnectOptions {
     let host = options.get_host();
     let at_home = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    match options.get_ssl_mode() {
-        PgSslMode::Prefer if at_home => options.ssl_mode(PgSslMode::Disable),
-        _ => options,
-    }
+    let undecided = matches!(options.get_ssl_mode(), PgSslMode::Prefer);
+    if at_home && undecided { options.ssl_mode(PgSslMode::Disable) } else { options }
 }
 
 fn pool(options: PgConnectOptions, size: u32, acquire_timeout: Duration, clock: &Clock) -> PgPool {
