@@ -9,6 +9,7 @@
 pub mod meta;
 pub mod reason;
 pub mod twilio;
+mod verdict;
 
 use std::fmt;
 
@@ -36,6 +37,51 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
     /// Whether an approved template is asked for by an id of the provider's own, without which it cannot go out.
     fn wants_content_id(&self) -> bool;
+
+    /// What settles a doubt about one of its requests.
+    fn evidence(&self) -> Evidence;
+
+    /// The request that looks for a message at the provider, if it can be asked.
+    fn look(&self, sought: &Sought<'_>) -> Option<Request<Bytes>>;
+
+    /// What the answer to that says of the message.
+    fn seen(&self, sought: &Sought<'_>, answer: &Response<Bytes>) -> Sight;
+}
+
+/// What a provider has that settles a doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// What it reports by itself, with the attempt's id.
+    Reports,
+    /// That, and a list of messages that can be asked for.
+    ReportsAndList,
+}
+
+/// A message of which nothing is known but that it was tried, as it can be recognised at the provider.
+#[derive(Clone, Copy)]
+pub struct Sought<'a> {
+    /// `+` and digits.
+    pub to: &'a str,
+    /// When the provider can have made it: between these, both included.
+    pub from: Timestamp,
+    pub until: Timestamp,
+    /// What it says, in a template its body with the values.
+    pub text: &'a str,
+    /// Messages that are known to be others.
+    pub others: &'a [String],
+}
+
+/// What can be seen of a message at the provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sight {
+    /// It is there, and no other can be meant; with what it came to, if it failed.
+    Found { message_id: String, failed: Option<Outcome> },
+    /// Nothing at all went to this person then, apart from what is known; or it is not there yet.
+    Nothing,
+    /// Something went to them that may be it or not.
+    Unsure,
+    /// The provider has not said.
+    Unreadable,
 }
 
 /// How a provider writes what it posts to us.

@@ -69,6 +69,12 @@ impl Template {
         parts.join("\n\n")
     }
 
+    /// The body alone with its values. `None` if there is no such language.
+    #[must_use]
+    pub fn body_text(&self, language: &str, filled: &Filled) -> Option<String> {
+        Some(self.render_body(self.language(language)?, filled))
+    }
+
     fn render_body(&self, language: &Language, filled: &Filled) -> String {
         language.body.render(|name| {
             let position = language.parameters.iter().position(|(known, _)| known == name);

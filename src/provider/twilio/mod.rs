@@ -8,6 +8,7 @@ pub mod content;
 mod decode;
 mod encode;
 mod facts;
+mod list;
 mod signature;
 
 pub use decode::decode;
