@@ -124,13 +124,18 @@ fn the_built_in_files_example_of_a_sender_is_right() {
         .collect();
     assert!(example.contains("app_secret_file"), "{example}");
     let desk = Desk::new();
-    desk.write("recado.toml", &example.replace("/run/secrets/", "")).write("meta_app_secret", "app-secret\n");
+    let example = format!("{}\n[templates]\ndefault_sender = \"main\"\n", example.replace("/run/secrets/", ""));
+    desk.write("recado.toml", &example).write("meta_app_secret", "app-secret\n");
     let variables = [
         ("RECADO_META_TOKEN", "EAAG-token"),
         ("RECADO_META_VERIFY_TOKEN", "verify-me"),
         ("RECADO_TWILIO_AUTH_TOKEN", "12345"),
+        ("RECADO_TWILIO_API_KEY_SECRET", "key-secret"),
     ];
     let settings = desk.load(Needs { senders: true, ..Needs::NOTHING }, &variables).unwrap();
+    let twilio = settings.sender(Some("brand")).unwrap().twilio().unwrap();
+    assert_eq!(twilio.user().1.reveal(), Ok("key-secret"));
+    assert!(settings.sender(Some("sms")).unwrap().is_sms());
     let sender = settings.sender(Some("main")).unwrap();
     let meta = sender.meta().unwrap();
     assert_eq!(meta.token.reveal(), Ok("EAAG-token"));
@@ -412,7 +417,7 @@ kind = \"twilio\"
          recado.toml:5: senders.shop.content_base_url = \"http://content.twilio.com\": must begin with https://, like \
          https://content.twilio.com (http:// only for this machine)\n\
          templates.default_sender: is missing; there are several senders, name one of other, shop\n\
-         recado.toml:6: senders.shop.token_env: is no key of ours; did you mean `auth_token_env`?"
+         recado.toml:6: senders.shop.token_env: is no key of ours"
     );
 }
 

@@ -110,7 +110,18 @@ impl Dialect {
         }
     }
 
-    /// The facts in the stored body of a verified post. `received_at` is when it came, for what says no time itself.
+    /// What is kept of a verified post. At Twilio the query, which names what a form is about, stands before it.
+    #[must_use]
+    pub fn kept(self, query: Option<&str>, body: Bytes) -> Bytes {
+        match (self, query) {
+            (Dialect::Twilio, Some(query)) if !twilio::is_json(&body) => {
+                [query.as_bytes(), b"&", &body].concat().into()
+            }
+            (Dialect::Meta | Dialect::Twilio, _) => body,
+        }
+    }
+
+    /// The facts in what was kept of a post. `received_at` is when it came, for what says no time itself.
     #[must_use]
     pub fn facts(self, body: &[u8], received_at: Timestamp) -> Vec<Located> {
         match self {
@@ -155,6 +166,15 @@ fn bare(reason: Reason) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_post_says_what_it_is_about() {
+        let kept = |dialect: Dialect, query, body: &'static [u8]| dialect.kept(query, Bytes::from_static(body));
+        assert_eq!(kept(Dialect::Twilio, Some("attempt=1"), b"MessageSid=SM1"), "attempt=1&MessageSid=SM1");
+        assert_eq!(kept(Dialect::Twilio, Some("bodySHA256=0"), b"[{}]"), "[{}]");
+        assert_eq!(kept(Dialect::Twilio, None, b"MessageSid=SM1"), "MessageSid=SM1");
+        assert_eq!(kept(Dialect::Meta, Some("x=1"), b"{}"), "{}");
+    }
 
     #[test]
     fn only_a_connection_that_never_stood_proves_that_nothing_was_sent() {

@@ -39,9 +39,8 @@ pub fn decode(response: &Response<Bytes>) -> Outcome {
     let refusal = if body.len() > ANSWER_MAX { None } else { serde_json::from_slice::<Refusal>(body).ok() };
     let outcome = match refusal {
         // A server's error may come after the message was made, whatever code it names.
-        _ if status.is_server_error() => {
-            let code = refusal.map(|refusal| refusal.code);
-            Outcome::Unclear(Failure { code, ..bare(reason::PROVIDER_ERROR) })
+        Some(Refusal { code, .. }) if status.is_server_error() => {
+            Outcome::Unclear(Failure { code: Some(code), ..bare(reason::PROVIDER_ERROR) })
         }
         // Too many requests are refused before they are looked into, whatever code says so.
         Some(Refusal { code, .. }) if status == StatusCode::TOO_MANY_REQUESTS && codes::meaning(code).is_none() => {

@@ -17,13 +17,18 @@ use crate::{
 #[must_use]
 pub fn facts(body: &[u8], received_at: Timestamp) -> Vec<Located> {
     // News of Twilio's event streams comes as JSON; none of it is acted upon.
-    if matches!(body.first(), Some(b'{' | b'[')) {
+    if is_json(body) {
         let fact = Ok(Fact::Unknown { field: "json".to_owned() });
         return vec![Located { place: Place::default(), fact }];
     }
     let form = Form(form_urlencoded::parse(body).map(|(name, value)| (name.into(), storable(&value))).collect());
     let place = Place { account: form.field("AccountSid").map(str::to_owned), ..Place::default() };
     vec![Located { place, fact: read(&form, received_at) }]
+}
+
+/// Whether a post is no form.
+pub(in crate::provider) fn is_json(body: &[u8]) -> bool {
+    matches!(body.first(), Some(b'{' | b'['))
 }
 
 /// The fields of a post; a name's first value counts.
