@@ -189,16 +189,22 @@ impl Dispatcher {
         if !ready.is_empty() {
             crash::point("claimed");
         }
-        self.rate.put_back(tokens.saturating_sub(u32::try_from(ready.len()).unwrap_or(0)));
-        for one in ready {
-            let Some(slot) = slots.split(1) else { break };
-            let (dispatcher, results) = (Arc::clone(self), results.clone());
-            life.spawn(async move {
-                let settlement = dispatcher.send(one).await;
-                crash::point("answered");
-                // Nobody takes results any more only when the process ends hard: the lease will tell.
-                let _ = results.send(settling::Result { settlement, slot }).await;
-            });
+        let mut left = u32::try_from(ready.len()).unwrap_or(0);
+        self.rate.put_back(tokens.saturating_sub(left));
+        let mut ready = ready.into_iter();
+        while left > 0 {
+            let now = self.rate.let_out(left).await;
+            left -= now;
+            for one in ready.by_ref().take(now as usize) {
+                let Some(slot) = slots.split(1) else { break };
+                let (dispatcher, results) = (Arc::clone(self), results.clone());
+                life.spawn(async move {
+                    let settlement = dispatcher.send(one).await;
+                    crash::point("answered");
+                    // Nobody takes results any more only when the process ends hard: the lease will tell.
+                    let _ = results.send(settling::Result { settlement, slot }).await;
+                });
+            }
         }
         Ok(progress)
     }
