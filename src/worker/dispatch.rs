@@ -76,19 +76,22 @@ pub struct Cursor {
     scan: i64,
     /// Whether the last claim took all that it was permitted to: then there is more, and fuller claims cost less.
     backlog: bool,
-    rewound_at: std::time::Instant,
+    rewind_at: std::time::Instant,
 }
 
-/// How far behind the first due row a look begins, for rows that are committed late; and how often it begins at the beginning.
+/// How far behind the first due row a look begins, for rows that are committed late.
 const MARGIN: SignedDuration = SignedDuration::from_millis(100);
+/// How often it begins at the beginning; more rarely if that takes long, so that it costs a twentieth of the time at most: while
+/// somebody's snapshot is open, every index entry since then is read again.
 const REWIND: Duration = Duration::from_secs(10);
+const REWIND_SHARE: u32 = 20;
 /// How long a claim waits for more slots while there is a backlog.
 const FULLER: Duration = Duration::from_millis(5);
 
 impl Cursor {
     #[must_use]
     pub fn new(clock: &Clock) -> Cursor {
-        Cursor { due_from: [Timestamp::UNIX_EPOCH; 2], scan: 1, backlog: false, rewound_at: clock.instant() }
+        Cursor { due_from: [Timestamp::UNIX_EPOCH; 2], scan: 1, backlog: false, rewind_at: clock.instant() }
     }
 }
 
@@ -265,9 +268,9 @@ impl Dispatcher {
 
     async fn claim(&self, cursor: &mut Cursor, permits: u32) -> Result<(Vec<Ready>, Progress), db::Error> {
         let began = self.clock.instant();
-        if began.duration_since(cursor.rewound_at) > REWIND || self.clock.is_standing() {
+        let rewinds = began >= cursor.rewind_at || self.clock.is_standing();
+        if rewinds {
             cursor.due_from = [Timestamp::UNIX_EPOCH; 2];
-            cursor.rewound_at = began;
         }
         let permits = i64::from(permits);
         let terms = Terms {
@@ -281,7 +284,11 @@ impl Dispatcher {
             day_full: self.day.is_up(),
         };
         let claimed = claim(&self.pool, &terms).await?;
-        telemetry::time_claim(began.elapsed(), claimed.go.len() as u64);
+        let took = began.elapsed();
+        telemetry::time_claim(took, claimed.go.len() as u64);
+        if rewinds {
+            cursor.rewind_at = began + REWIND.max(took * REWIND_SHARE);
+        }
         for (from, first) in cursor.due_from.iter_mut().zip(claimed.first_due) {
             if let Some(first) = first {
                 *from = first.saturating_sub(MARGIN).unwrap_or(Timestamp::UNIX_EPOCH);
