@@ -35,7 +35,7 @@ use crate::{
     db::{self, Pools, pools},
     domain::template,
     telemetry,
-    worker::reading::Reader,
+    worker::{reading::Reader, versions::Versions},
 };
 
 /// Delivers a shop's order and shipping notifications on WhatsApp: with consent, at the right pace, and with proof.
@@ -220,28 +220,34 @@ pub fn catalogue(settings: &Settings) -> anyhow::Result<check::Checked> {
     let messages = files(&dir.join("messages"), "toml")?;
     let schemas = files(&dir.join("events"), "json")?;
     let sources = settings.sources.dir.as_deref().map_or_else(|| Ok(Vec::new()), |dir| files(dir, "toml"))?;
-    let default = settings.templates.default_sender.as_ref();
-    let others = settings.senders.keys().filter(|name| Some(*name) != default);
-    let of = template::Settings {
-        senders: default.into_iter().chain(others).cloned().collect(),
-        default_language: settings.templates.default_language.clone(),
-        default_zone: settings.templates.default_zone.clone(),
-        grace: settings.consent.grace,
-        pending: settings.consent.pending_limit,
-    };
-    check::check(&messages, &schemas, &sources, &of).map_err(|problems| {
+    check::check(&messages, &schemas, &sources, &template_settings(settings)).map_err(|problems| {
         let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("{} problem(s) in the templates, event types and sources:\n{}", lines.len(), lines.join("\n"))
     })
 }
 
-/// What reads events: the templates, the sources and the senders' keys.
+/// What templates need to know of the settings.
+#[must_use]
+pub fn template_settings(settings: &Settings) -> template::Settings {
+    let default = settings.templates.default_sender.as_ref();
+    let others = settings.senders.keys().filter(|name| Some(*name) != default);
+    template::Settings {
+        senders: default.into_iter().chain(others).cloned().collect(),
+        default_language: settings.templates.default_language.clone(),
+        default_zone: settings.templates.default_zone.clone(),
+        grace: settings.consent.grace,
+        pending: settings.consent.pending_limit,
+    }
+}
+
+/// What reads events: the templates, the sources and the senders' keys. The templates' versions are left to be found.
 ///
 /// # Errors
 /// As [`catalogue`].
 pub fn reader(settings: &Settings, senders: HashMap<String, i16>) -> anyhow::Result<Reader> {
     let check::Checked { catalogue, sources } = catalogue(settings)?;
-    Ok(Reader { catalogue, sources, senders, quiet_hours: settings.dispatch.quiet_hours })
+    let versions = Versions::default();
+    Ok(Reader { catalogue, sources, senders, versions, quiet_hours: settings.dispatch.quiet_hours })
 }
 
 /// All files of a folder with this ending, by name, with their text.

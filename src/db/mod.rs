@@ -5,6 +5,7 @@
 //! Whatever is read is parsed here: no text from a row means anything further up.
 
 pub mod anchors;
+pub mod approvals;
 pub mod checkup;
 pub mod consents;
 pub mod contacts;
@@ -35,6 +36,7 @@ pub mod settle;
 pub mod story;
 pub mod templates;
 pub mod upkeep;
+pub mod versions;
 pub mod webhooks;
 
 pub use jiff_sqlx::Timestamp as Time;

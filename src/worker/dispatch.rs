@@ -15,6 +15,7 @@ use super::{
     Flag, Nudge, Progress,
     rate::{Backing, SenderRate},
     settling,
+    versions::Versions,
     wire::Wire,
 };
 use crate::{
@@ -31,7 +32,7 @@ use crate::{
         phone::Phone,
     },
     lifecycle::{Lifecycle, crash},
-    provider::{Provider, unanswered},
+    provider::{Provider, reason as provider_reason, unanswered},
     telemetry::{self, Attempts},
 };
 
@@ -59,6 +60,8 @@ pub struct Dispatcher {
     pub provider: Arc<dyn Provider>,
     pub rules: Rules,
     pub rate: SenderRate,
+    /// What this process plans with.
+    pub versions: Versions,
     pool: PgPool,
     wire: Wire,
     figures: Attempts,
@@ -127,6 +130,7 @@ impl Dispatcher {
             provider,
             rules,
             rate,
+            versions: Versions::default(),
             pool,
             wire,
             figures,
@@ -323,6 +327,7 @@ impl Dispatcher {
             Ok(request) => self.post(request).await,
             Err(reason) => not_sendable(reason),
         };
+        let outcome = self.weighed(&claim, outcome).await;
         let took = began.elapsed();
         let name = outcome_name(&outcome);
         self.figures.count(name, took);
@@ -352,6 +357,15 @@ impl Dispatcher {
         }
     }
 
+    /// What an answer about the template means for this message, which may be older than the template. Unknown, it is taken at its word.
+    async fn weighed(&self, claim: &Claim, outcome: Outcome) -> Outcome {
+        if !matches!(outcome, Outcome::Busy { whose: Whose::Template, .. }) {
+            return outcome;
+        }
+        let template = (claim.template.as_str(), claim.language.as_str());
+        self.versions.weigh(&self.pool, claim.attempt, template, outcome.clone()).await.unwrap_or(outcome)
+    }
+
     /// An answer about the sender or the template concerns more than this message.
     async fn heed(&self, claim: &Claim, outcome: &Outcome) {
         let Outcome::Busy { whose, hold, failure, wait } = outcome else { return };
@@ -370,6 +384,15 @@ impl Dispatcher {
         }
     }
 
+    /// The provider has another template than we thought: it is to be read.
+    async fn look_again(&self, failure: &Failure) {
+        if failure.reason == provider_reason::TEMPLATE_DRIFTED
+            && let Err(error) = db::approvals::want(&self.pool, self.sender).await
+        {
+            tracing::debug!(%error, "templates.not_wanted: they are read on schedule");
+        }
+    }
+
     async fn hold(&self, scope: holds::Scope, failure: &Failure, wait: Option<Duration>) {
         let hold = holds::Hold {
             scope,
@@ -378,6 +401,7 @@ impl Dispatcher {
             lasts: wait,
             by: "provider".to_owned(),
         };
+        self.look_again(failure).await;
         match holds::place(&self.pool, &hold).await {
             Ok(true) => tracing::error!(sender = %self.name, reason = %hold.reason, code = failure.code, "hold.placed"),
             Ok(false) => {}

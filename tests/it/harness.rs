@@ -313,6 +313,9 @@ impl Fleet {
             out,
             started: 0,
         };
+        // The templates are read only when something makes it necessary, unless a test sets templates.sync_every.
+        let read = "insert into template_syncs (sender, synced_at) values ($1, now())";
+        sqlx::query(read).bind(fleet.sender).execute(&fleet.pool).await.expect("a sync");
         for template in catalogue.templates() {
             fleet.approve(template.name()).await;
         }
@@ -702,6 +705,7 @@ fn usual_settings(name: &str) -> BTreeMap<String, String> {
         ("outbox.poll", "100ms"),
         ("outbox.lease", "2s"),
         ("upkeep.every", "100ms"),
+        ("templates.sync_every", "1h"),
         ("shutdown.grace", "10s"),
         ("log.level", "info"),
     ];
