@@ -165,6 +165,6 @@ impl Lookout {
     /// What the message says, if its template still says it.
     fn text(&self, lost: &Lost) -> Option<String> {
         let filled = serde_json::from_str(&lost.filled).ok()?;
-        self.reader.catalogue.template(&lost.template)?.body_text(&lost.language, &filled)
+        Some(self.reader.catalogue.template(&lost.template)?.reading(&lost.language, &filled)?.body)
     }
 }

@@ -15,7 +15,9 @@ pub mod receipts;
 pub mod replies;
 pub mod settling;
 mod stops;
+pub mod templates;
 pub mod upkeep;
+pub mod versions;
 pub mod wire;
 
 use std::{

@@ -175,6 +175,7 @@ fn reader(house: &House) -> Arc<Reader> {
         catalogue: catalogue(),
         sources: Sources::default(),
         senders: [("main".to_owned(), house.sender)].into(),
+        versions: recado::worker::versions::Versions::default(),
         quiet_hours: true,
     })
 }
@@ -203,7 +204,7 @@ async fn lost(house: &House) -> (AttemptId, String) {
     let claim = house.sending().await;
     house.lose_answer(claim.attempt).await;
     let filled = serde_json::from_str(&claim.filled).unwrap();
-    (claim.attempt, catalogue().template("order_confirmed").unwrap().body_text("es", &filled).unwrap())
+    (claim.attempt, catalogue().template("order_confirmed").unwrap().reading("es", &filled).unwrap().body)
 }
 
 #[tokio::test]

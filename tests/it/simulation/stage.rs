@@ -39,6 +39,7 @@ use recado::{
         receipts::{self, Known, Receipts},
         settling,
         upkeep::{self, Upkeep},
+        versions::Versions,
         wire::Wire,
     },
 };
@@ -150,6 +151,7 @@ impl Stage {
             catalogue,
             sources: Sources::default(),
             senders: [("main".to_owned(), sender)].into(),
+            versions: Versions::default(),
             quiet_hours: true,
         });
         let lookout = Lookout::new(
