@@ -343,7 +343,7 @@ fn check_approvals(found: &mut Findings, sender: &str, known: Option<&SenderStan
     let Some(catalogue) = templates else { return };
     let what = format!("approvals of {sender}");
     let (mut approved, mut missing) = (0, Vec::new());
-    for template in catalogue.templates().iter().filter(|template| template.sender() == sender) {
+    for template in catalogue.templates().iter().filter(|template| template.senders().contains(&sender)) {
         for language in template.languages() {
             let standing = known.into_iter().flat_map(|known| &known.templates);
             let status = standing.clone().find(|t| t.template == template.name() && t.language == language);

@@ -215,9 +215,12 @@ pub fn catalogue(settings: &Settings) -> anyhow::Result<check::Checked> {
     let schemas = files(&dir.join("events"), "json")?;
     let sources = settings.sources.dir.as_deref().map_or_else(|| Ok(Vec::new()), |dir| files(dir, "toml"))?;
     let default = settings.templates.default_sender.as_ref();
-    let others = settings.senders.keys().filter(|name| Some(*name) != default);
+    let (able, unable): (Vec<_>, Vec<_>) = settings.senders.values().partition(|sender| sender.sends_templates());
+    let others = able.into_iter().map(|sender| &sender.name).filter(|name| Some(*name) != default);
     let of = template::Settings {
         senders: default.into_iter().chain(others).cloned().collect(),
+        other_senders: unable.into_iter().map(|sender| sender.name.clone()).collect(),
+        routing: settings.routing.clone(),
         default_language: settings.templates.default_language.clone(),
         default_zone: settings.templates.default_zone.clone(),
         grace: settings.consent.grace,

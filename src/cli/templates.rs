@@ -66,7 +66,7 @@ enum What {
     },
 }
 
-/// A template in one language, at the sender that sends it.
+/// A template in one language, at a sender that sends it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wanted {
     pub sender: String,
@@ -79,14 +79,18 @@ pub struct Wanted {
 /// Everything that the catalogue sends.
 #[must_use]
 pub fn wanted(catalogue: &Catalogue) -> Vec<Wanted> {
-    let of = |template: &Template, language: &str| Wanted {
-        sender: template.sender().to_owned(),
+    let of = |template: &Template, sender: &str, language: &str| Wanted {
+        sender: sender.to_owned(),
         template: template.name().to_owned(),
         language: language.to_owned(),
         category: template.category().as_str(),
     };
-    let all = catalogue.templates().iter();
-    let mut wanted: Vec<_> = all.flat_map(|t| t.languages().map(move |language| of(t, language))).collect();
+    let mut wanted = Vec::new();
+    for template in catalogue.templates() {
+        for sender in template.senders() {
+            wanted.extend(template.languages().map(|language| of(template, sender, language)));
+        }
+    }
     wanted.sort();
     wanted
 }

@@ -8,6 +8,7 @@
 mod layers;
 mod problem;
 mod reader;
+mod routing;
 mod secret;
 mod sections;
 mod senders;
@@ -19,13 +20,14 @@ use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 pub use problem::{Problem, Problems};
 pub use secret::{NotGiven, Secret};
 
-use crate::domain::{consent::Words, phone::Phone};
+use crate::domain::{consent::Words, phone::Phone, route::Rules};
 
 /// The built-in file: every key that has a default, with what it means.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -93,6 +95,8 @@ pub struct Settings {
     pub senders: BTreeMap<String, Sender>,
     pub http: Http,
     pub templates: Templates,
+    /// By which the sender is chosen of templates that name none, if there are rules. They name senders that exist.
+    pub routing: Option<Arc<Rules>>,
     /// What whole messages of people mean.
     pub words: Words,
     pub forms: Forms,
@@ -240,6 +244,15 @@ pub struct Sender {
 }
 
 impl Sender {
+    /// Whether it can send templates, and so notifications.
+    #[must_use]
+    pub const fn sends_templates(&self) -> bool {
+        match self.provider {
+            Provider::Meta(_) => true,
+            Provider::TwilioSms(_) => false,
+        }
+    }
+
     /// Its settings at Meta, if it is there.
     #[must_use]
     pub fn meta(&self) -> Option<&Meta> {
@@ -360,7 +373,7 @@ impl Network {
 pub struct Templates {
     /// Exists, if templates were needed.
     pub dir: PathBuf,
-    /// Names one of the senders. None only if there is no sender.
+    /// Names one of the senders. None if there is no sender, or if there are several and rules that choose among them.
     pub default_sender: Option<String>,
     /// For people whose language neither they nor a template says.
     pub default_language: String,

@@ -3,21 +3,21 @@ use std::fs;
 use super::*;
 
 /// A folder of its own, removed at the end.
-struct Desk(PathBuf);
+pub(super) struct Desk(PathBuf);
 
 impl Desk {
-    fn new() -> Desk {
+    pub(super) fn new() -> Desk {
         let folder = std::env::temp_dir().join(format!("recado-config-{}", uuid::Uuid::now_v7().simple()));
         fs::create_dir_all(folder.join("templates")).unwrap();
         Desk(folder)
     }
 
-    fn write(&self, name: &str, text: &str) -> &Desk {
+    pub(super) fn write(&self, name: &str, text: &str) -> &Desk {
         fs::write(self.0.join(name), text).unwrap();
         self
     }
 
-    fn load(&self, needs: Needs, variables: &[(&str, &str)]) -> Result<Settings, Problems> {
+    pub(super) fn load(&self, needs: Needs, variables: &[(&str, &str)]) -> Result<Settings, Problems> {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Settings::load(&Place::with(&self.0, variables), needs)
     }
@@ -38,14 +38,14 @@ kind = "meta"
 phone_number_id = "106540352242922"
 "#;
 
-const SECRETS: [(&str, &str); 3] = [
+pub(super) const SECRETS: [(&str, &str); 3] = [
     ("RECADO_SENDERS__MAIN__TOKEN", "EAAG-token"),
     ("RECADO_SENDERS__MAIN__APP_SECRET", "app-secret"),
     ("RECADO_SENDERS__MAIN__VERIFY_TOKEN", "verify-me"),
 ];
 
 /// What is wrong if this is all that was said, one line a mistake.
-fn mistakes(file: &str, variables: &[(&str, &str)]) -> String {
+pub(super) fn mistakes(file: &str, variables: &[(&str, &str)]) -> String {
     let desk = Desk::new();
     let problems = desk.write("recado.toml", file).load(Needs::NOTHING, variables).unwrap_err();
     problems.0.iter().map(|problem| format!("{problem}\n")).collect::<String>().trim_end().to_owned()

@@ -27,6 +27,8 @@ pub struct Story {
     #[serde(skip)]
     pub phone: Option<Phone>,
     pub sender: String,
+    /// The rule that chose the sender, if there was something to choose.
+    pub route: Option<String>,
     pub template: String,
     pub language: String,
     pub purpose: String,
@@ -185,10 +187,11 @@ impl Story {
         lines.push(line(
             self.created_at,
             format!(
-                "Planned: {} in {} from {}, purpose {}{}; it is of use until {}.",
+                "Planned: {} in {} from {}{}, purpose {}{}; it is of use until {}.",
                 self.template,
                 self.language,
                 self.sender,
+                self.route.as_deref().map(|rule| format!(", chosen by {rule}")).unwrap_or_default(),
                 self.purpose,
                 if self.urgent { ", urgent" } else { "" },
                 when(self.expires_at)

@@ -48,6 +48,8 @@ mod restored;
 #[cfg(test)]
 mod retention;
 #[cfg(test)]
+mod routing;
+#[cfg(test)]
 mod shutdown;
 #[cfg(test)]
 mod simulation;
