@@ -91,6 +91,8 @@ pub struct Settings {
     pub doubt: Doubt,
     pub pace: Pace,
     pub consent: Consent,
+    /// How often Meta is asked how its senders stand; never, if none.
+    pub health_every: Option<Duration>,
     /// By name. Not empty if senders were needed.
     pub senders: BTreeMap<String, Sender>,
     pub http: Http,
@@ -275,9 +277,10 @@ impl Sender {
 /// How many unique recipients in 24 hours a portfolio may write to, and at which share of it Recado holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Daily {
-    /// Senders that name the same portfolio count together. The sender's own name if none was given.
+    /// Senders that name the same portfolio count together; if none was given, those of the same account.
     pub portfolio: String,
-    pub limit: u32,
+    /// If it is set. What the provider says of the sender counts all the same, if it is less.
+    pub limit: Option<u32>,
     /// Above 0, up to 1.
     pub share: f64,
 }

@@ -32,6 +32,7 @@ pub(super) fn read(mut r: Reader, needs: Needs) -> Result<Settings, Problems> {
     let pace = pace(r_);
     let consent = consent(r_);
     let senders = senders::senders(r_, needs);
+    let health_every = health_every(r_);
     let http = http(r_);
     let templates = templates(r_, needs, &senders);
     let routing = routing::rules(r_, needs, &senders);
@@ -52,6 +53,7 @@ pub(super) fn read(mut r: Reader, needs: Needs) -> Result<Settings, Problems> {
         doubt,
         pace,
         consent,
+        health_every,
         senders,
         http,
         templates,
@@ -272,6 +274,15 @@ fn consent(r: &mut Reader) -> Consent {
         grace: r.duration("consent.grace", Duration::ZERO..=DAY),
         pending_limit: r.duration("consent.pending_limit", Duration::ZERO..=30 * DAY),
     }
+}
+
+fn health_every(r: &mut Reader) -> Option<Duration> {
+    const KEY: &str = "meta.health_every";
+    let every = r.duration(KEY, Duration::ZERO..=DAY);
+    if !every.is_zero() && every < MINUTE {
+        r.blame(KEY, "must be at least a minute, since Meta counts the questions; or \"0s\" to ask never");
+    }
+    (!every.is_zero()).then_some(every)
 }
 
 fn http(r: &mut Reader) -> Http {

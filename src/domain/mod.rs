@@ -8,6 +8,7 @@ pub mod event;
 pub mod expression;
 pub mod fact;
 pub mod form;
+pub mod health;
 pub mod ledger;
 pub mod locale;
 pub mod message;

@@ -10,6 +10,7 @@
 //! | `POST templates` | one template in Meta's JSON, or a list |
 //! | `POST templates/status` | `{"name","language","status"}`, and sends the news |
 //! | `POST senders/{id}` | changes a number (`{"mps":20}`, `{"trouble":190}`); makes it if there is none |
+//! | `POST access` · `GET` | changes the token, the app's webhook, the account (`{"token_expires_at":1}`, `{"subscribed":false}`) |
 //! | `POST people/{phone}` · `GET` | how a person behaves (`{"offline":true}`); the person |
 //! | `POST people/{phone}/reply` | `{"text"}`; the answer has the inbound message's id |
 //! | `POST people/{phone}/press` | `{"wamid","payload"?}` |
@@ -75,6 +76,7 @@ pub(super) fn router<S>(house: House) -> Router<S> {
         .route("/templates", post(add_templates))
         .route("/templates/status", post(set_template_status))
         .route("/senders/{id}", post(change_sender))
+        .route("/access", get(access).post(change_access))
         .route("/people/{phone}", get(person).post(change_person))
         .route("/people/{phone}/{act}", post(act))
         .route("/webhooks", get(rules).post(change_rules))
@@ -180,6 +182,24 @@ async fn change_sender(State(house): State<House>, Path(id): Path<String>, body:
     }
     sender.phone_number_id = id;
     world.add_sender(sender);
+    done()
+}
+
+async fn access(State(house): State<House>) -> Json<Value> {
+    let state = house.world.state();
+    let mut access = json!(state.access);
+    super::webhooks::put(&mut access, "subscribed", state.subscribed.into());
+    Json(access)
+}
+
+async fn change_access(State(house): State<House>, body: Bytes) -> Answer {
+    let mut change: Value = read(&body)?;
+    let subscribed = change.as_object_mut().and_then(|change| change.remove("subscribed"));
+    let access = overlay(json!(house.world.state().access), change)?;
+    house.world.change_access(|known| *known = access);
+    if let Some(subscribed) = subscribed.and_then(|subscribed| subscribed.as_bool()) {
+        house.world.set_subscribed(subscribed);
+    }
     done()
 }
 

@@ -14,6 +14,7 @@
 //! | `faults`, `wire` | what goes wrong; the connections it goes wrong on |
 //! | `ledger`, `feed` | what was accepted, on disk; what happened, for a live view |
 //! | `graph`, `management`, `refusal` | Meta's addresses, answers and errors |
+//! | `access` | the token, the app, the account, and what stands in a number's way |
 //! | `texts` | Twilio's SMS: taken, reported, and what people write back |
 //! | `control` | the simulator's own addresses, under `/_sim` |
 //!
@@ -22,6 +23,7 @@
 //! indicators are refused as not simulated (131051). HTTP/2 is not spoken.
 
 mod accept;
+mod access;
 mod acts;
 mod chance;
 mod control;
@@ -58,6 +60,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+pub use access::{Access, Obstacle};
 pub use acts::Unable;
 pub use faults::{Fault, Garbage, On, Script};
 pub use feed::{Happening, What};

@@ -18,7 +18,7 @@ use crate::domain::message::{Button, ButtonValue, Filled, FreeText, Header, Outg
 #[derive(Debug, Clone)]
 pub struct Meta {
     address: Uri,
-    authorization: HeaderValue,
+    pub(super) authorization: HeaderValue,
 }
 
 /// Why a sender's settings make no request. Names the setting, never its value.

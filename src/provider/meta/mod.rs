@@ -7,11 +7,13 @@ mod codes;
 mod decode;
 mod encode;
 mod facts;
+pub mod inquiry;
 mod number;
 mod signature;
 
 pub use decode::decode;
 pub use encode::{BadSender, Meta};
 pub use facts::{UPDATES_MAX, facts, said};
-pub use number::{FIELDS, Number, number, subscribers};
+pub use inquiry::Inquiry;
+pub use number::{Number, number};
 pub use signature::verify;
