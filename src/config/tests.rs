@@ -354,7 +354,8 @@ phone_number_id = 12345678
          recado.toml:9: senders.second.version = \"25\": must be a version of Meta's Graph API, like \"v25.0\"\n\
          recado.toml:10: senders.second.daily_share = 0.5: means nothing without senders.second.daily_limit\n\
          recado.toml:7: senders.second.phone_number_id = \"106540352242922\": is the number of senders.main already\n\
-         templates.default_sender: is missing; there are several senders, name one of Third-One, main, second"
+         templates.default_sender: is missing; there are several senders, name one of Third-One, main, second, or say by [[routing]] when which of \
+         them is meant"
     );
 }
 
