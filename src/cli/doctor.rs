@@ -275,7 +275,10 @@ async fn check_number(
         Err(failure) => {
             let cure = match failure.reason.as_str() {
                 "token_invalid" | "permission_missing" => {
-                    format!("give {key}.token a token of a system user that may send; recado doctor --sender {} goes step by step", sender.name)
+                    format!(
+                        "give {key}.token a token of a system user that may send; recado doctor --sender {} goes step by step",
+                        sender.name
+                    )
                 }
                 _ if failure.code.is_some() => format!("are {key}.phone_number_id and version right?"),
                 _ => format!("is {key}.base_url right ({}), and does this machine reach it?", of.base_url),
@@ -285,7 +288,10 @@ async fn check_number(
         }
     };
     if let Standing::Unable { reason, detail } = health.standing() {
-        let cure = format!("see the number in Meta's WhatsApp Manager; recado doctor --sender {} goes step by step", sender.name);
+        let cure = format!(
+            "see the number in Meta's WhatsApp Manager; recado doctor --sender {} goes step by step",
+            sender.name
+        );
         found.wrong(what, format!("it cannot send ({reason}): {detail}"), cure);
         return;
     }
@@ -293,10 +299,18 @@ async fn check_number(
     let said = format!("its token is valid and its number connected, quality {quality}");
     let worries = health.worries();
     if !worries.is_empty() {
-        found.warn(what, format!("{said}; {}", worries.join("; ")), "send less, or only what people expect; Meta's WhatsApp Manager says more");
+        found.warn(
+            what,
+            format!("{said}; {}", worries.join("; ")),
+            "send less, or only what people expect; Meta's WhatsApp Manager says more",
+        );
     } else if let Some(most) = health.per_second().filter(|most| *most < sender.rate_per_second) {
         let cure = format!("set {key}.rate_per_second to {most}, or let Meta raise the number's throughput");
-        found.warn(what, format!("{said}; it is set to {} a second, Meta takes {most} and no more are sent", sender.rate_per_second), cure);
+        found.warn(
+            what,
+            format!("{said}; it is set to {} a second, Meta takes {most} and no more are sent", sender.rate_per_second),
+            cure,
+        );
     } else {
         found.ok(what, said);
     }

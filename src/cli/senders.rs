@@ -58,7 +58,11 @@ fn line(sender: &Sender, shown: Option<&Shown>, now: Timestamp) -> String {
         return format!("{}its provider tells nothing of it", held(one));
     }
     let Some(answered_at) = one.known.answered_at else {
-        let why = one.known.trouble.as_deref().map_or("recado run asks".to_owned(), |why| format!("the last answer was {why}"));
+        let why = one
+            .known
+            .trouble
+            .as_deref()
+            .map_or("recado run asks".to_owned(), |why| format!("the last answer was {why}"));
         return format!("{}its provider has not said how it stands: {why}", held(one));
     };
     let of = &one.known.health;

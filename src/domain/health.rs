@@ -145,7 +145,8 @@ mod tests {
             assert_eq!(reason, why, "{status} {can_send}");
             assert!(REASONS.contains(&reason));
         }
-        let blocked = Health { obstacles: Some("There is no payment method.".into()), ..health("CONNECTED", "BLOCKED") };
+        let blocked =
+            Health { obstacles: Some("There is no payment method.".into()), ..health("CONNECTED", "BLOCKED") };
         assert_eq!(
             blocked.standing(),
             Standing::Unable { reason: BLOCKED, detail: "There is no payment method.".into() }

@@ -77,7 +77,8 @@ impl Default for Obstacle {
 
 /// What a token is: `debug_token`. Meta tells it to whoever has a token of the same app.
 pub(super) fn token(world: &World, ask: &Ask<'_>) -> Result<Value, Refusal> {
-    let given = ask.param("input_token").ok_or_else(|| Refusal::new(100, "(#100) The parameter input_token is required"))?;
+    let given =
+        ask.param("input_token").ok_or_else(|| Refusal::new(100, "(#100) The parameter input_token is required"))?;
     let state = world.state();
     let access = &state.access;
     let known = state.senders.values().any(|line| line.sender.token == given);
@@ -105,9 +106,9 @@ pub(super) fn subscriptions(world: &World, ask: &Ask<'_>) -> Result<Value, Refus
     }
     let fields: Vec<Value> =
         access.webhook_fields.iter().map(|field| json!({"name": field, "version": ask.version})).collect();
-    let ours = rules.url.map(|url| {
-        json!({"object": "whatsapp_business_account", "callback_url": url, "active": true, "fields": fields})
-    });
+    let ours = rules.url.map(
+        |url| json!({"object": "whatsapp_business_account", "callback_url": url, "active": true, "fields": fields}),
+    );
     Ok(json!({"data": ours.into_iter().collect::<Vec<_>>()}))
 }
 

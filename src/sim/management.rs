@@ -4,8 +4,8 @@
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::access;
 use super::accept::{bearer, invalid_token, unknown_object};
+use super::access;
 use super::refusal::Refusal;
 use super::templates::Approval;
 use super::world::{Accepted, Sender, World};
@@ -32,9 +32,7 @@ pub(super) fn answer(world: &World, ask: &Ask<'_>) -> Result<Value, Refusal> {
         ("", Some(sender), true) => number(world, &sender, ask.param("fields").as_deref(), ask.major()),
         ("", None, true) if ask.node == "debug_token" => access::token(world, ask),
         ("message_history", Some(_), true) => history(world, ask),
-        ("", None, true) if ask.node == world.waba_id => {
-            Ok(access::account(world, ask.param("fields").as_deref()))
-        }
+        ("", None, true) if ask.node == world.waba_id => Ok(access::account(world, ask.param("fields").as_deref())),
         ("", None, true) => one_template(world, ask),
         ("events", None, true) => events(world, ask),
         ("message_templates", None, true) => list_templates(world, ask),
@@ -42,8 +40,10 @@ pub(super) fn answer(world: &World, ask: &Ask<'_>) -> Result<Value, Refusal> {
         ("message_templates", None, false) if *ask.method == Method::DELETE => delete_template(world, ask),
         ("phone_numbers", None, true) => {
             let senders: Vec<Sender> = world.state().senders.values().map(|line| line.sender.clone()).collect();
-            let data: Result<Vec<Value>, Refusal> =
-                senders.iter().map(|sender| number(world, sender, ask.param("fields").as_deref(), ask.major())).collect();
+            let data: Result<Vec<Value>, Refusal> = senders
+                .iter()
+                .map(|sender| number(world, sender, ask.param("fields").as_deref(), ask.major()))
+                .collect();
             Ok(json!({"data": data?}))
         }
         ("subscribed_apps", None, true) => {

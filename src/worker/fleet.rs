@@ -45,7 +45,8 @@ impl Portfolio {
     /// How many people count as the limit, the share already taken off: the least that is set or that the provider says of one of the
     /// senders. None if nobody says so.
     fn limit(&self, known: &[Known]) -> Option<i64> {
-        let tiers = known.iter().filter(|known| self.senders.contains(&known.id)).map(|known| known.health.people_a_day());
+        let tiers =
+            known.iter().filter(|known| self.senders.contains(&known.id)).map(|known| known.health.people_a_day());
         let least = tiers.flatten().chain(self.limit).min()?;
         Some((f64::from(least) * self.share) as i64)
     }

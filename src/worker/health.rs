@@ -151,8 +151,13 @@ impl Watch {
                 }
             }
             Standing::Unable { reason, detail } => {
-                let hold =
-                    Hold { scope: scope.clone(), reason: reason.to_owned(), detail: Some(detail), lasts: None, by: BY.to_owned() };
+                let hold = Hold {
+                    scope: scope.clone(),
+                    reason: reason.to_owned(),
+                    detail: Some(detail),
+                    lasts: None,
+                    by: BY.to_owned(),
+                };
                 if holds::place(&self.pool, &hold).await? {
                     tracing::error!(sender = %sender.name, reason, "hold.placed");
                 }

@@ -285,8 +285,18 @@ async fn a_sender_that_is_all_set_up_is_told_so_step_by_step() {
     let told = patient.steps();
     assert_eq!((told.code, told.wrong()), (0, vec![]), "{:#?}", told.findings);
     for step in [
-        "configuration", "templates", "token", "business", "number", "name", "sending", "callback", "subscription", "template",
-        "consent", "message",
+        "configuration",
+        "templates",
+        "token",
+        "business",
+        "number",
+        "name",
+        "sending",
+        "callback",
+        "subscription",
+        "template",
+        "consent",
+        "message",
     ] {
         assert_eq!(told.of(step).0, "ok", "{step}: {}", told.of(step).1);
     }
@@ -361,7 +371,11 @@ async fn each_step_that_is_missing_is_named_with_its_cure_and_its_section() {
         world.change_access(|access| *access = Access::default());
         world.set_subscribed(true);
         sender(world, |sender| {
-            *sender = Sender { token: "right-token".to_owned(), display_phone_number: "+15550001111".to_owned(), ..Sender::default() };
+            *sender = Sender {
+                token: "right-token".to_owned(),
+                display_phone_number: "+15550001111".to_owned(),
+                ..Sender::default()
+            };
         });
         let rules = sound.clone();
         world.set_webhooks(|known| *known = rules);
@@ -377,7 +391,11 @@ async fn what_only_we_know_is_a_step_too() {
     assert!(told.of("message").1.contains("no webhook ever came"));
     patient.set("RECADO_HTTP__PUBLIC_URL", "http://127.0.0.1:1");
     let told = patient.steps();
-    assert!(told.of("webhook").1.contains("nobody answers at http://127.0.0.1:1/webhooks/main"), "{}", told.of("webhook").1);
+    assert!(
+        told.of("webhook").1.contains("nobody answers at http://127.0.0.1:1/webhooks/main"),
+        "{}",
+        told.of("webhook").1
+    );
     patient.variables.retain(|(name, _)| name != "RECADO_HTTP__PUBLIC_URL");
     assert_eq!(patient.steps().of("webhook"), ("wrong", "it has no public address"));
     patient.set("RECADO_SENDERS__MAIN__TOKEN", "wrong-token");

@@ -240,7 +240,10 @@ async fn a_number_that_is_blocked_at_the_start_sends_nothing_until_it_is_not() {
         assert!(told.contains("The sender main is held, until somebody releases it: sending_blocked"), "{told}");
         assert!(fleet.ledger().is_empty());
         fleet.sim.world().change_sender(NUMBER_ID, |sender| sender.obstacle = None);
-        fleet.sim.world().news("business_capability_update", json!({"max_daily_conversations_per_business": "TIER_2K"}));
+        fleet
+            .sim
+            .world()
+            .news("business_capability_update", json!({"max_daily_conversations_per_business": "TIER_2K"}));
         fleet.reaches("one", "accepted").await;
     })
     .await;

@@ -96,7 +96,12 @@ pub(super) async fn check(found: &mut Findings, place: &Place, name: &str) {
     let Some(sender) = settings.senders.get(name) else {
         let known: Vec<&str> = settings.senders.keys().map(String::as_str).collect();
         let said = format!("there is no sender {name}; there are {}", known.join(", "));
-        Steps { found }.wrong("settings", see::SETTINGS, said, format!("write a section [senders.{name}], or another name"));
+        Steps { found }.wrong(
+            "settings",
+            see::SETTINGS,
+            said,
+            format!("write a section [senders.{name}], or another name"),
+        );
         return;
     };
     let Some(wire) = super::wire(found) else { return };
@@ -126,7 +131,12 @@ impl Visit<'_> {
     async fn meta(&mut self, steps: &mut Steps<'_>, of: &Meta) {
         let (key, inquiry) = (format!("senders.{}", self.sender.name), inquiry(of));
         let Some(inquiry) = inquiry else {
-            steps.wrong("settings", see::SETTINGS, "its token is missing", format!("give {key}.token the system user's token"));
+            steps.wrong(
+                "settings",
+                see::SETTINGS,
+                "its token is missing",
+                format!("give {key}.token the system user's token"),
+            );
             return;
         };
         if of.waba_id.is_none() {
@@ -162,10 +172,16 @@ impl Visit<'_> {
                 return None;
             }
         };
-        let missing: Vec<&str> = SCOPES.into_iter().filter(|scope| !token.scopes.iter().any(|it| it == scope)).collect();
+        let missing: Vec<&str> =
+            SCOPES.into_iter().filter(|scope| !token.scopes.iter().any(|it| it == scope)).collect();
         let ends = token.expires_at();
         if !token.is_valid {
-            steps.wrong(WHAT, see::TOKEN, "Meta says that it is not valid any more", format!("make a new one and put it into {key}"));
+            steps.wrong(
+                WHAT,
+                see::TOKEN,
+                "Meta says that it is not valid any more",
+                format!("make a new one and put it into {key}"),
+            );
         } else if !missing.is_empty() {
             let cure = format!("make a new one with {} for the app, and put it into {key}", missing.join(" and "));
             steps.wrong(WHAT, see::TOKEN, format!("it lacks the permission {}", missing.join(" and ")), cure);
@@ -217,7 +233,9 @@ impl Visit<'_> {
         let number = match self.ask(inquiry.number()).await.and_then(|answer| meta::number(&answer)) {
             Ok(number) => number,
             Err(failure) => {
-                let cure = format!("is {key}.phone_number_id right, and does the token's system user have the number's account?");
+                let cure = format!(
+                    "is {key}.phone_number_id right, and does the token's system user have the number's account?"
+                );
                 steps.wrong(WHAT, see::NUMBER, refusal(&failure), cure);
                 return None;
             }
@@ -247,7 +265,10 @@ impl Visit<'_> {
             }
             (_, Some("PENDING" | "DISCONNECTED")) => {
                 let status = health.status.as_deref().unwrap_or_default();
-                let cure = format!("register it with a PIN: POST {}/{}/{}/register", of.base_url, of.version, of.phone_number_id);
+                let cure = format!(
+                    "register it with a PIN: POST {}/{}/{}/register",
+                    of.base_url, of.version, of.phone_number_id
+                );
                 steps.wrong(WHAT, see::NUMBER, format!("it is not registered with the Cloud API ({status})"), cure);
             }
             (_, Some("CONNECTED" | "FLAGGED") | None) => steps.ok(WHAT, see::NUMBER, "it is yours and connected"),
@@ -258,7 +279,8 @@ impl Visit<'_> {
         }
         match health.name_status.as_deref() {
             Some(status) if !health::is_name_good(status) => {
-                let cure = "choose a name that Meta takes, in WhatsApp Manager: it must be that of the business or brand";
+                let cure =
+                    "choose a name that Meta takes, in WhatsApp Manager: it must be that of the business or brand";
                 let said = format!("the display name is {status}");
                 if matches!(status, "DECLINED" | "EXPIRED") {
                     steps.wrong("name", see::NAME, said, cure);
@@ -291,7 +313,12 @@ impl Visit<'_> {
             }
             (_, Some("LIMITED")) => {
                 let why = health.obstacles.unwrap_or_else(|| "Meta does not say why".to_owned());
-                steps.warn("sending", see::LIMITS, format!("within limits ({limits}): {why}"), "do what Meta says there");
+                steps.warn(
+                    "sending",
+                    see::LIMITS,
+                    format!("within limits ({limits}): {why}"),
+                    "do what Meta says there",
+                );
             }
             (Standing::Unable { .. }, _) => steps.open("sending", see::PAYMENT, "the number is connected"),
             (_, _) => steps.ok("sending", see::LIMITS, format!("nothing stands in the way; {limits}")),
@@ -315,22 +342,35 @@ impl Visit<'_> {
         *question.uri_mut() = format!("{address}?{query}").parse().unwrap_or_else(|_| Uri::default());
         match self.ask(question).await {
             Err(failure) => {
-                let cure = "is recado run running, and does the proxy in front of it lead there? (Asked from this machine.)";
-                steps.wrong(WHAT, see::WEBHOOK, format!("nobody answers at {address} ({})", failure.reason.as_str()), cure);
+                let cure =
+                    "is recado run running, and does the proxy in front of it lead there? (Asked from this machine.)";
+                steps.wrong(
+                    WHAT,
+                    see::WEBHOOK,
+                    format!("nobody answers at {address} ({})", failure.reason.as_str()),
+                    cure,
+                );
             }
             Ok(answer) if answer.status().is_success() && answer.body().as_ref() == CHALLENGE.as_bytes() => {
                 if address.starts_with("https://") {
                     steps.ok(WHAT, see::WEBHOOK, format!("{address} answers as Meta wants it"));
                 } else {
                     let said = format!("{address} answers, but Meta posts to https:// only");
-                    steps.warn(WHAT, see::WEBHOOK, said, "all right with the simulator; else set http.public_url to an https:// address");
+                    steps.warn(
+                        WHAT,
+                        see::WEBHOOK,
+                        said,
+                        "all right with the simulator; else set http.public_url to an https:// address",
+                    );
                 }
             }
             Ok(answer) => {
                 let status = answer.status().as_u16();
                 let cure = match status {
                     403 => format!("restart the service: it has another senders.{name}.verify_token than this command"),
-                    404 => format!("restart the service: it does not know the sender {name}; or http.public_url leads elsewhere"),
+                    404 => format!(
+                        "restart the service: it does not know the sender {name}; or http.public_url leads elsewhere"
+                    ),
                     _ => "http.public_url must lead to recado's http.listen".to_owned(),
                 };
                 steps.wrong(WHAT, see::WEBHOOK, format!("{address} does not answer as it must (HTTP {status})"), cure);
@@ -355,23 +395,34 @@ impl Visit<'_> {
         let callback = match answer.and_then(|answer| inquiry::callback(&answer)) {
             Ok(callback) => callback,
             Err(failure) if failure.reason.as_str() == "token_invalid" => {
-                let cure = format!("{key}.app_secret is under App settings > Basic; with a wrong one every webhook is refused");
+                let cure = format!(
+                    "{key}.app_secret is under App settings > Basic; with a wrong one every webhook is refused"
+                );
                 steps.wrong(WHAT, see::WEBHOOK, format!("the app secret is not that of the token's app {app}"), cure);
                 return;
             }
             Err(failure) => {
-                steps.warn(WHAT, see::WEBHOOK, refusal(&failure), "Meta's app shows its webhook under WhatsApp > Configuration");
+                steps.warn(
+                    WHAT,
+                    see::WEBHOOK,
+                    refusal(&failure),
+                    "Meta's app shows its webhook under WhatsApp > Configuration",
+                );
                 return;
             }
         };
         let address = self.address().unwrap_or_else(|| format!("{{http.public_url}}/webhooks/{name}"));
         let Some(callback) = callback.filter(|callback| callback.active) else {
-            let cure = format!("in the app, WhatsApp > Configuration: callback URL {address}, the verify token, the field {MESSAGES}");
+            let cure = format!(
+                "in the app, WhatsApp > Configuration: callback URL {address}, the verify token, the field {MESSAGES}"
+            );
             steps.wrong(WHAT, see::WEBHOOK, format!("the app {app} has no webhook for WhatsApp"), cure);
             return;
         };
         // An app has one address; it may be that of another sender here, since each update names its number.
-        let of_ours = |sender: &String| callback.url == address.replace(&format!("/webhooks/{name}"), &format!("/webhooks/{sender}"));
+        let of_ours = |sender: &String| {
+            callback.url == address.replace(&format!("/webhooks/{name}"), &format!("/webhooks/{sender}"))
+        };
         let lacks = |field: &&str| !callback.fields.iter().any(|it| it == field);
         let missing: Vec<&str> = NEWS.into_iter().filter(lacks).collect();
         if !self.settings.senders.keys().any(of_ours) {
@@ -415,9 +466,13 @@ impl Visit<'_> {
         let ours = catalogue.templates().iter().filter(|template| template.senders().contains(&name));
         let wanted: Vec<(&str, &str)> =
             ours.flat_map(|template| template.languages().map(|language| (template.name(), language))).collect();
-        let is_approved = |(template, language): &(&str, &str)| approved.iter().any(|(t, l)| t == template && l == language);
-        let mut missing: Vec<String> =
-            wanted.iter().filter(|one| !is_approved(one)).map(|(template, language)| format!("{template} {language}")).collect();
+        let is_approved =
+            |(template, language): &(&str, &str)| approved.iter().any(|(t, l)| t == template && l == language);
+        let mut missing: Vec<String> = wanted
+            .iter()
+            .filter(|one| !is_approved(one))
+            .map(|(template, language)| format!("{template} {language}"))
+            .collect();
         let good = wanted.len() - missing.len();
         let more = missing.len().saturating_sub(SHOWN);
         missing.truncate(SHOWN);
@@ -426,8 +481,14 @@ impl Visit<'_> {
             let cure = "name it in a template's sender or [[route]], or in [[routing]]";
             steps.warn(WHAT, see::TEMPLATE, "no template of the catalogue goes from this sender", cure);
         } else if good == 0 {
-            let said = format!("Meta has approved none of the catalogue's {}: {}{more}", wanted.len(), missing.join(", "));
-            steps.wrong(WHAT, see::TEMPLATE, said, "make the first one at Meta, with the same name, language and texts");
+            let said =
+                format!("Meta has approved none of the catalogue's {}: {}{more}", wanted.len(), missing.join(", "));
+            steps.wrong(
+                WHAT,
+                see::TEMPLATE,
+                said,
+                "make the first one at Meta, with the same name, language and texts",
+            );
         } else if missing.is_empty() {
             steps.ok(WHAT, see::TEMPLATE, format!("all {good} are approved"));
         } else {
@@ -472,7 +533,11 @@ impl Visit<'_> {
                 steps.wrong("message", see::MESSAGE, "one was taken, and no webhook ever came", cure);
             }
             (true, Some(at)) => {
-                steps.ok("message", see::MESSAGE, format!("one was taken, and the last webhook came {} ago", ago(at, now)));
+                steps.ok(
+                    "message",
+                    see::MESSAGE,
+                    format!("one was taken, and the last webhook came {} ago", ago(at, now)),
+                );
             }
         }
     }

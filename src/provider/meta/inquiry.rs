@@ -249,7 +249,8 @@ mod tests {
 
     fn inquiry() -> Inquiry {
         let token = SecretString::from("EAAG|secret");
-        Inquiry::new("https://graph.facebook.com/", "v25.0", "106540352242922", Some("102290129340398"), &token).unwrap()
+        Inquiry::new("https://graph.facebook.com/", "v25.0", "106540352242922", Some("102290129340398"), &token)
+            .unwrap()
     }
 
     #[test]
@@ -257,7 +258,10 @@ mod tests {
         let ask = inquiry();
         let address = |request: &Request<Bytes>| request.uri().to_string();
         let number = ask.number();
-        assert!(address(&number).starts_with("https://graph.facebook.com/v25.0/106540352242922?fields=display_phone_number,"));
+        assert!(
+            address(&number)
+                .starts_with("https://graph.facebook.com/v25.0/106540352242922?fields=display_phone_number,")
+        );
         assert_eq!(number.headers()[AUTHORIZATION], "Bearer EAAG|secret");
         assert_eq!(address(&ask.token()), "https://graph.facebook.com/v25.0/debug_token?input_token=EAAG%7Csecret");
         let subscribers = ask.subscribers().unwrap();
@@ -275,7 +279,10 @@ mod tests {
             "scopes":["whatsapp_business_messaging"],"user_id":"7"}}"#;
         let told = token(&response(body)).unwrap();
         assert!(told.is_valid && told.expires_at().is_none());
-        assert_eq!((told.app_id.as_deref(), told.scopes), (Some("500"), vec!["whatsapp_business_messaging".to_owned()]));
+        assert_eq!(
+            (told.app_id.as_deref(), told.scopes),
+            (Some("500"), vec!["whatsapp_business_messaging".to_owned()])
+        );
         let ends = token(&response(r#"{"data":{"is_valid":false,"expires_at":1795377600}}"#)).unwrap();
         assert_eq!(ends.expires_at().unwrap().to_string(), "2026-11-22T20:00:00Z");
     }

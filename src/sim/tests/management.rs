@@ -49,9 +49,13 @@ async fn the_token_the_account_and_the_apps_webhook_can_be_asked() {
     let shop = Shop::open().await;
     let (_, told) = shop.get("/v25.0/debug_token?input_token=sim-token").await;
     let data = &told["data"];
-    assert_eq!((&data["is_valid"], &data["expires_at"], &data["type"]), (&json!(true), &json!(0), &json!("SYSTEM_USER")));
+    assert_eq!(
+        (&data["is_valid"], &data["expires_at"], &data["type"]),
+        (&json!(true), &json!(0), &json!("SYSTEM_USER"))
+    );
     assert_eq!(shop.get("/v25.0/debug_token?input_token=other").await.1["data"]["is_valid"], false);
-    let (_, account) = shop.get(&format!("/v25.0/{WABA}?fields=account_review_status,business_verification_status")).await;
+    let (_, account) =
+        shop.get(&format!("/v25.0/{WABA}?fields=account_review_status,business_verification_status")).await;
     assert_eq!(account["business_verification_status"], "verified");
 
     // An app's own matters are told to who has its secret.
