@@ -36,6 +36,8 @@ pub enum Standing {
     Unknown,
 }
 
+/// Who places such holds and releases them.
+pub const HOLDER: &str = "health";
 /// Why a sender is held whose provider says that it may not send.
 pub const BLOCKED: &str = "sending_blocked";
 /// Why a sender is held whose number is not connected.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
+    health::HOLDER,
     notification::{Best, State, Wait},
     phone::Phone,
 };
@@ -281,8 +282,11 @@ impl Story {
             return format!("Its time was over at {expires}; it is about to end as expired.");
         }
         if let Some(hold) = self.holds.first() {
-            let until =
-                hold.until.map_or("until somebody releases it".to_owned(), |until| format!("until {}", when(until)));
+            let until = match hold.until {
+                Some(until) => format!("until {}", when(until)),
+                None if hold.placed_by == HOLDER => "until its provider lets it send again".to_owned(),
+                None => "until somebody releases it".to_owned(),
+            };
             return format!(
                 "{} is held, {until}: {}. To release it: recado release {}. If it is not sent by {expires}, it expires.",
                 hold.on, hold.reason, hold.id

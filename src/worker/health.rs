@@ -15,7 +15,7 @@ use crate::{
         holds::{self, Hold, Scope},
         outbox,
     },
-    domain::health::{Health, REASONS, Standing},
+    domain::health::{HOLDER, Health, REASONS, Standing},
     lifecycle::Lifecycle,
     provider::{
         meta::{self, Inquiry},
@@ -54,8 +54,6 @@ pub struct Watch {
     pub dispatch: Nudge,
 }
 
-/// Who is held for what the provider said.
-const BY: &str = "health";
 /// Meta answers 200 questions of an app about an account in an hour. Half of them are left to others: templates, operators.
 const SHARE: Duration = Duration::from_secs(36);
 
@@ -91,7 +89,7 @@ impl Watch {
     /// # Errors
     /// If the database cannot be asked.
     pub async fn step(&self) -> Result<(), db::Error> {
-        if !outbox::hold_lease(&self.pool, BY, self.worker, self.rules.lease).await? {
+        if !outbox::hold_lease(&self.pool, HOLDER, self.worker, self.rules.lease).await? {
             return Ok(());
         }
         for known in health::all(&self.pool).await? {
@@ -143,7 +141,7 @@ impl Watch {
             Standing::Able => {
                 if is_held {
                     for reason in REASONS {
-                        if holds::release(&self.pool, &scope, Some(reason), BY).await? > 0 {
+                        if holds::release(&self.pool, &scope, Some(reason), HOLDER).await? > 0 {
                             tracing::info!(sender = %sender.name, reason, "hold.released: the provider lets it send again");
                         }
                     }
@@ -156,14 +154,14 @@ impl Watch {
                     reason: reason.to_owned(),
                     detail: Some(detail),
                     lasts: None,
-                    by: BY.to_owned(),
+                    by: HOLDER.to_owned(),
                 };
                 if holds::place(&self.pool, &hold).await? {
                     tracing::error!(sender = %sender.name, reason, "hold.placed");
                 }
                 // It may have stood in the way for another reason before.
                 for other in REASONS.into_iter().filter(|other| *other != reason) {
-                    holds::release(&self.pool, &scope, Some(other), BY).await?;
+                    holds::release(&self.pool, &scope, Some(other), HOLDER).await?;
                 }
             }
         }

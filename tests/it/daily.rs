@@ -23,7 +23,8 @@ const DORA: &str = "+34600111555";
 
 /// How many people the house may write to in a day, as a process counts them.
 fn counting(house: &House, limit: Option<u32>) -> (Fleet, Flag) {
-    let portfolio = Portfolio { senders: vec![house.sender], ..Portfolio::new("shop".to_owned(), limit, 1.0) };
+    let mut portfolio = Portfolio::new("shop".to_owned(), limit, 1.0);
+    portfolio.senders.push(house.sender);
     let full = portfolio.full.clone();
     let rules = Rules { every: Duration::from_secs(5), gone_after: Duration::from_secs(20) };
     let fleet = Fleet {

@@ -237,7 +237,10 @@ async fn a_number_that_is_blocked_at_the_start_sends_nothing_until_it_is_not() {
         fleet.becomes("one", "there", |standing| standing.state == "pending").await;
         let told = fleet.command(&["why", "one"]).await;
         let told = String::from_utf8_lossy(&told.stdout).into_owned();
-        assert!(told.contains("The sender main is held, until somebody releases it: sending_blocked"), "{told}");
+        assert!(
+            told.contains("The sender main is held, until its provider lets it send again: sending_blocked"),
+            "{told}"
+        );
         assert!(fleet.ledger().is_empty());
         fleet.sim.world().change_sender(NUMBER_ID, |sender| sender.obstacle = None);
         fleet

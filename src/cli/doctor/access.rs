@@ -107,7 +107,7 @@ pub(super) async fn check(found: &mut Findings, place: &Place, name: &str) {
     let Some(wire) = super::wire(found) else { return };
     let catalogue = super::check_templates(found, &settings);
     let mut steps = Steps { found };
-    let mut visit = Visit { settings: &settings, sender, wire: &wire, catalogue: catalogue.as_ref() };
+    let visit = Visit { settings: &settings, sender, wire: &wire, catalogue: catalogue.as_ref() };
     match &sender.provider {
         Provider::Meta(of) => visit.meta(&mut steps, of).await,
         Provider::TwilioSms(_) => visit.no_whatsapp(&mut steps),
@@ -128,7 +128,7 @@ struct Visit<'a> {
 }
 
 impl Visit<'_> {
-    async fn meta(&mut self, steps: &mut Steps<'_>, of: &Meta) {
+    async fn meta(&self, steps: &mut Steps<'_>, of: &Meta) {
         let (key, inquiry) = (format!("senders.{}", self.sender.name), inquiry(of));
         let Some(inquiry) = inquiry else {
             steps.wrong(

@@ -71,7 +71,7 @@ const OBSTACLES_MAX: usize = 600;
 pub(super) fn fields(version: &str) -> String {
     let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
     let limit = match major {
-        Some(..24) => "messaging_limit_tier",
+        Some(0..=23) => "messaging_limit_tier",
         Some(_) | None => "whatsapp_business_manager_messaging_limit",
     };
     format!(
