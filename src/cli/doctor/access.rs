@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use super::{Findings, Verdict, ask, refusal};
 use crate::{
     cli::{ago, database},
-    config::{Meta, Needs, Place, Provider, Sender, Settings},
+    config::{Meta, Place, Provider, Sender, Settings},
     db::checkup::{self, Started},
     domain::{
         health::{self, Health, Standing},
