@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::{
     figures::figures,
     harness::{Fleet, Plan, free_port, order},
-    house::{ACCOUNT, ANA, House, NUMBER_ID, body},
+    house::{ACCOUNT, House, NUMBER_ID, body},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
