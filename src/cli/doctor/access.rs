@@ -504,7 +504,7 @@ impl Visit<'_> {
             return;
         };
         let name = self.sender.name.as_str();
-        let ours = self.catalogue.into_iter().flat_map(|catalogue| catalogue.templates());
+        let ours = self.catalogue.into_iter().flat_map(Catalogue::templates);
         let purposes: Vec<String> = ours
             .filter(|template| template.senders().contains(&name))
             .map(|template| template.purpose().to_owned())
