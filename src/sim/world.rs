@@ -22,6 +22,7 @@ use super::outbox::{Outbox, Tally};
 use super::pace::{Pair, Second};
 use super::people::{Person, Ways, user_id, wa_id};
 use super::refusal::Refusal;
+use super::review::Desk;
 use super::templates::{Approval, Press, Template};
 use super::twilio::Exchange;
 use super::webhooks::{BATCH_MAX, Face, Rules, Update, Webhook, Who, render, sign};
@@ -159,6 +160,7 @@ pub(super) struct State {
     pub(super) faulted: BTreeMap<&'static str, u64>,
     pub(super) subscribed: bool,
     pub(super) access: Access,
+    pub(super) desk: Desk,
     pub(super) pair: Pair,
     pub(super) strangers: bool,
     pub(super) late: BTreeSet<u32>,
@@ -199,6 +201,7 @@ impl World {
                 faulted: BTreeMap::new(),
                 subscribed: true,
                 access: Access::default(),
+                desk: Desk::default(),
                 pair: options.pair,
                 strangers: options.strangers_on_whatsapp,
                 late: options.late,
@@ -297,6 +300,7 @@ impl World {
             return false;
         };
         let was = std::mem::replace(&mut template.status, status);
+        template.reviewed_at = None;
         let event = match (was, status) {
             (Approval::Paused, Approval::Approved) => json!("APPROVED"),
             _ => json!(status),

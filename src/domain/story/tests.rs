@@ -20,6 +20,7 @@ fn story(state: State) -> Story {
         route: None,
         template: "order_confirmed".to_owned(),
         language: "es_MX".to_owned(),
+        version: None,
         purpose: "orders".to_owned(),
         urgent: false,
         expires_at: at(3_600),

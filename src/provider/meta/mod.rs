@@ -10,6 +10,7 @@ mod facts;
 pub mod inquiry;
 mod number;
 mod signature;
+mod templates;
 
 pub use decode::decode;
 pub use encode::{BadSender, Meta};
@@ -17,3 +18,4 @@ pub use facts::{UPDATES_MAX, facts, said};
 pub use inquiry::Inquiry;
 pub use number::{Number, number};
 pub use signature::verify;
+pub use templates::{Templates, listed, written};
