@@ -52,6 +52,8 @@ pub struct Plan {
     pub people: usize,
     /// The processes reach the database over this port of this machine.
     pub database_through: Option<u16>,
+    /// What is run; the program as it was built for the tests, by default.
+    pub program: PathBuf,
 }
 
 impl Plan {
@@ -75,6 +77,7 @@ pub struct Fleet {
     pub settings: BTreeMap<String, String>,
     broker: Connection,
     out: PathBuf,
+    program: PathBuf,
     started: usize,
 }
 
@@ -159,7 +162,7 @@ pub fn templates_at_meta(catalogue: &Catalogue) -> Vec<Value> {
     catalogue.templates().iter().filter_map(|template| catalogue.meta_template(template, "es")).collect()
 }
 
-fn variable(name: &str, usual: &str) -> String {
+pub fn variable(name: &str, usual: &str) -> String {
     std::env::var_os(name).and_then(|value| value.into_string().ok()).unwrap_or_else(|| usual.to_owned())
 }
 
@@ -268,8 +271,13 @@ impl Fleet {
         let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/out").join(&name);
         std::fs::create_dir_all(&out).expect("a folder for logs");
         let (port, catalogue) = (free_port(), catalogue());
-        let mut given =
-            Plan { settings: usual_settings(&name), sim: sim::Options::default(), people: 50, database_through: None };
+        let mut given = Plan {
+            settings: usual_settings(&name),
+            sim: sim::Options::default(),
+            people: 50,
+            database_through: None,
+            program: PathBuf::from(env!("CARGO_BIN_EXE_recado")),
+        };
         given.sim.templates = templates_at_meta(&catalogue);
         given.sim.ledger = Some(out.join("ledger.jsonl"));
         given.sim.pair = sim::Pair { period_ms: 10, burst: 45 };
@@ -309,6 +317,7 @@ impl Fleet {
             settings,
             broker,
             out,
+            program: given.program,
             started: 0,
         };
         for template in catalogue.templates() {
@@ -350,7 +359,7 @@ impl Fleet {
         self.started += 1;
         let log = self.out.join(format!("service-{:03}.log", self.started));
         let file = File::create(&log).expect("a log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_recado"));
+        let mut command = Command::new(&self.program);
         self.equip(command.arg("run").args(arguments));
         command.stdin(Stdio::null()).stdout(file.try_clone().expect("a log")).stderr(file);
         command.envs(more.iter().copied());
@@ -493,7 +502,7 @@ impl Fleet {
 
     /// Runs a command of the program with the fleet's settings.
     pub async fn command(&self, arguments: &[&str]) -> std::process::Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_recado"));
+        let mut command = Command::new(&self.program);
         self.equip(command.args(arguments).stdin(Stdio::null()));
         command.output().await.expect("the program runs")
     }

@@ -2,9 +2,11 @@
 //! the headers that keep a page to itself.
 
 use std::{
+    collections::HashMap,
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -26,6 +28,7 @@ pub(in crate::http) struct Peer(pub IpAddr);
 /// Who may come in, how often.
 pub(in crate::http) struct Gate {
     addresses: DefaultKeyedRateLimiter<IpAddr>,
+    pub(super) days: Days,
     trusted: Vec<Network>,
     /// How browsers name us.
     origin: String,
@@ -41,6 +44,7 @@ impl Gate {
         let origin = reqwest::Url::parse(&public.base_url).map(|url| url.origin().ascii_serialization());
         Gate {
             addresses: RateLimiter::keyed(Quota::per_hour(hourly)),
+            days: Days::default(),
             trusted: public.trusted_proxies.clone(),
             origin: origin.unwrap_or_default(),
             secure: public.base_url.starts_with("https://"),
@@ -96,7 +100,8 @@ impl Gate {
 
     pub(super) fn cookie(&self, secret: &str) -> String {
         let secure = if self.secure { "; Secure" } else { "" };
-        format!("{}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age=7200{secure}", self.cookie_name())
+        // Lax: whoever comes by a link from the shop a second time keeps the secret of the first tab, whose form stays good.
+        format!("{}={secret}; Path=/; HttpOnly; SameSite=Lax; Max-Age=7200{secure}", self.cookie_name())
     }
 
     /// The secret that the client's cookie holds.
@@ -107,9 +112,66 @@ impl Gate {
         (secret.len() == 43).then(|| secret.to_owned())
     }
 
-    /// Whether the form was made by us for this very browser.
+    /// Whether the form was made by us for this very browser: it holds the form's secret as a cookie, or keeps no cookies and says itself
+    /// that the form was a page of ours. No page can make a browser say that.
     pub(super) fn is_own_form(&self, headers: &HeaderMap, given: &str) -> bool {
-        self.held(headers).is_some_and(|held| held.as_bytes().ct_eq(given.as_bytes()).into())
+        let says = || headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin");
+        self.held(headers).is_some_and(|held| held.as_bytes().ct_eq(given.as_bytes()).into()) || says()
+    }
+}
+
+/// How many asked by each form in the last 24 hours: as counted last, and those who came to this process since.
+#[derive(Default)]
+pub(super) struct Days(Mutex<HashMap<String, Day>>);
+
+struct Day {
+    counted: Instant,
+    asks: i64,
+    /// Operators were told that it is full.
+    told: bool,
+}
+
+/// After this long it is counted anew: other processes take in people too.
+const COUNTED_FOR: Duration = Duration::from_secs(10);
+
+impl Days {
+    /// Whether it is this request's turn to count; nobody else's then.
+    pub(super) fn is_due(&self, form: &str, now: Instant) -> bool {
+        let mut days = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match days.get_mut(form) {
+            Some(day) if now.duration_since(day.counted) < COUNTED_FOR => false,
+            Some(day) => {
+                day.counted = now;
+                true
+            }
+            None => {
+                days.insert(form.to_owned(), Day { counted: now, asks: 0, told: false });
+                true
+            }
+        }
+    }
+
+    pub(super) fn counted(&self, form: &str, asks: i64) {
+        if let Some(day) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(form) {
+            day.asks = asks;
+        }
+    }
+
+    /// Whether operators are to hear that it is full; once, until it has room again.
+    pub(super) fn is_news(&self, form: &str, most: i64) -> bool {
+        let mut days = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(day) = days.get_mut(form) else { return false };
+        day.asks >= most && !std::mem::replace(&mut day.told, true)
+    }
+
+    /// Whether one more may ask, who counts then.
+    pub(super) fn admits(&self, form: &str, most: i64) -> bool {
+        let mut days = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(day) = days.get_mut(form) else { return true };
+        day.asks += 1;
+        let admitted = day.asks <= most;
+        day.told &= !admitted;
+        admitted
     }
 }
 

@@ -87,13 +87,40 @@ async fn the_code_is_good_for_ten_minutes_and_as_people_type_it() {
     street.house.advance(599);
     let spaced = format!(" {} {}", &code[..3], &code[3..]);
     let typed = street.post(&wait, &[("code", &spaced)], &[]).await;
-    assert_eq!(typed.status, StatusCode::SEE_OTHER, "{}", typed.text);
+    assert_eq!(typed.status, StatusCode::OK, "{}", typed.text);
+    assert!(
+        typed.text.contains("¡Listo!") && typed.text.contains("preferences"),
+        "the phone is theirs: {}",
+        typed.text
+    );
     assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("granted"));
     let (wait, _) = street.ask("+34600111333", "sms").await;
     street.deliver().await;
     let (_, code) = street.sms_to("+34600111333");
     street.house.advance(601);
     assert_eq!(street.post(&wait, &[("code", &code)], &[]).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn who_asks_twice_at_once_gets_one_sms_and_its_code_is_good_on_either_page() {
+    let street = Street::open().await;
+    let (first, _) = street.ask(ANA, "sms").await;
+    let (second, _) = street.ask(ANA, "sms").await;
+    street.deliver().await;
+    assert_eq!(street.sim.texts().of(ANA).len(), 1);
+    let (_, code) = street.sms_to(ANA);
+    let wrong = if code == "111111" { "222222" } else { "111111" };
+    let tried = street.post(&second, &[("code", wrong)], &[]).await;
+    assert!(tried.text.contains("Te quedan intentos: 4"), "{}", tried.text);
+    let typed = street.post(&second, &[("code", &code)], &[]).await;
+    assert_eq!(typed.status, StatusCode::OK, "{}", typed.text);
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("granted"));
+    assert_eq!(street.state(&second).await, "confirmed");
+    assert_eq!(street.post(&first, &[("code", &code)], &[]).await.status, StatusCode::OK, "and on the first as well");
+    let guessed = "select count(*) from opt_ins where tries > 0";
+    assert_eq!(street.house.count(guessed).await, 1, "who guesses on a page of their own uses up nobody else's tries");
+    let other = street.ask("+34600111333", "sms").await.0;
+    assert_eq!(street.post(&other, &[("code", &code)], &[]).await.status, StatusCode::UNPROCESSABLE_ENTITY);
 }
 
 #[tokio::test]
