@@ -24,6 +24,7 @@ use recado::{
         notification::{self, Acceptance, AttemptId, Behind, Failure, Outcome, Policy, Reason},
         phone::Phone,
     },
+    provider::Dialect,
     worker::{
         Nudge,
         receipts::{Known, Receipts, Rules},
@@ -191,6 +192,7 @@ impl House {
             pace: PACE,
             only_to: None,
             day_full,
+            content_ids: false,
         };
         db::dispatch::claim(&self.pools.dispatch, &terms).await.unwrap()
     }
@@ -238,6 +240,7 @@ impl House {
             name: "main".to_owned(),
             phone_number_id: NUMBER_ID.to_owned(),
             waba_id: Some(ACCOUNT.to_owned()),
+            dialect: Dialect::Meta,
             sms: false,
         };
         let (pool, clock) = (self.pools.receipts.clone(), self.clock.clone());

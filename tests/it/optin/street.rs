@@ -7,14 +7,18 @@ use recado::{
     config::{self, Network},
     db::{senders, webhooks},
     domain::{consent::Words, form::Forms, phone::Phone},
-    http::{self, Doors, Kind, Limits, Secrets, Standing, optin},
+    http::{self, Doors, Limits, Secrets, Standing, optin},
     lifecycle::Lifecycle,
-    provider::{meta::Meta, twilio::Twilio},
+    provider::{
+        Dialect, Provider,
+        meta::Meta,
+        twilio::{self, Twilio},
+    },
     sim::{self, Sim},
     worker::{
         Nudge, Progress,
         receipts::{Known, Receipts, Rules},
-        replies::{self, Carrier, Line, Replies},
+        replies::{self, Line, Replies},
     },
 };
 use reqwest::{Client, StatusCode, header::HeaderMap, redirect};
@@ -114,7 +118,7 @@ impl Street {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let sms = senders::register(&house.pools.ops, "sms").await.unwrap();
-        sim.texts().set_inbound_url(&format!("{address}/webhooks/sms"));
+        sim.world().set_inbound_url(sim.world().account().sms(), &format!("{address}/webhooks/sms"));
         let lines = optin::Lines { whatsapp: Some(Phone::parse(SHOP_NUMBER).unwrap()), sms: Some(sms) };
         let doors = Doors {
             pools: house.pools.clone(),
@@ -124,8 +128,8 @@ impl Street {
                 (
                     "sms".to_owned(),
                     Secrets {
-                        kind: Kind::Twilio,
-                        app: vec![SecretString::from(sim.texts().account().token)],
+                        dialect: Dialect::Twilio,
+                        app: vec![SecretString::from(sim.world().account().token)],
                         ..Secrets::default()
                     },
                 ),
@@ -220,7 +224,8 @@ impl Street {
 
     /// Somebody sends an SMS to the shop's number.
     pub async fn texts(&self, phone: &str, text: &str) {
-        self.sim.texts().write(phone, text);
+        let world = self.sim.world();
+        world.write_to(world.account().sms(), phone, text).unwrap();
         self.report().await;
     }
 
@@ -232,16 +237,31 @@ impl Street {
     }
 
     pub fn replies(&self) -> Replies {
-        let account = self.sim.texts().account();
+        let account = self.sim.world().account();
         let token = SecretString::from("sim-token");
         let meta = Meta::new(&self.sim.url(), "v25.0", NUMBER_ID, &token).unwrap();
-        let number = Phone::parse(&account.number).unwrap();
+        let number = Phone::parse(account.sms()).unwrap();
         let token = SecretString::from(account.token);
-        let twilio = Twilio::new(&self.sim.url(), &account.sid, None, Some(&number), &token).unwrap();
-        let line = |id, name: &str, carrier, daily| Line { id, name: name.to_owned(), carrier, rate: 10, daily };
+        let of = twilio::Account {
+            base_url: &self.sim.url(),
+            account_sid: &account.sid,
+            service_sid: None,
+            number: Some(&number),
+            user: &account.sid,
+            password: &token,
+            callback: &format!("{}/webhooks/sms", self.address),
+        };
+        let twilio = Twilio::new(twilio::Channel::Sms, of).unwrap();
+        let line = |id, name: &str, provider: Arc<dyn Provider>, daily| Line {
+            id,
+            name: name.to_owned(),
+            provider,
+            rate: 10,
+            daily,
+        };
         let lines = vec![
-            line(self.house.sender, "main", Carrier::Whatsapp(meta), None),
-            line(self.sms, "sms", Carrier::Sms(twilio), Some(self.texts_per_day)),
+            line(self.house.sender, "main", Arc::new(meta), None),
+            line(self.sms, "sms", Arc::new(twilio), Some(self.texts_per_day)),
         ];
         let rules = replies::Rules {
             poll: Duration::from_millis(10),
@@ -261,13 +281,15 @@ impl Street {
     pub fn heard(&self, phone: &str) -> Vec<String> {
         let wa_id = phone.trim_start_matches('+');
         let accepted = self.sim.world().accepted();
-        let texts = accepted.iter().filter(|message| message.wa_id == wa_id && message.template.is_none());
+        let texts = accepted.iter().filter(|message| {
+            message.phone_number_id == NUMBER_ID && message.wa_id == wa_id && message.template.is_none()
+        });
         texts.map(|message| message.text.clone()).collect()
     }
 
     /// The link and the code of the latest SMS to this person.
     pub fn sms_to(&self, phone: &str) -> (String, String) {
-        let text = self.sim.texts().of(phone).pop().expect("an SMS").body;
+        let text = self.sim.world().texts_to(phone).pop().expect("an SMS").text.clone();
         let link = text.split_whitespace().find(|word| word.starts_with("http")).expect("a link").to_owned();
         let code = text.split("Clave: ").nth(1).expect("a code")[..6].to_owned();
         (link, code)
@@ -278,7 +300,7 @@ impl Street {
         for webhook in self.sim.world().take_webhooks() {
             webhooks::store(&self.house.pools.receipts, "main", &webhook.body).await.unwrap();
         }
-        for post in self.sim.texts().take_posts() {
+        for post in self.sim.world().take_posts() {
             let request = self
                 .client
                 .post(&post.url)
@@ -296,10 +318,17 @@ impl Street {
             name: "main".to_owned(),
             phone_number_id: NUMBER_ID.to_owned(),
             waba_id: Some(ACCOUNT.to_owned()),
+            dialect: Dialect::Meta,
             sms: false,
         };
-        let sms =
-            Known { id: self.sms, name: "sms".to_owned(), phone_number_id: String::new(), waba_id: None, sms: true };
+        let sms = Known {
+            id: self.sms,
+            name: "sms".to_owned(),
+            phone_number_id: String::new(),
+            waba_id: None,
+            dialect: Dialect::Twilio,
+            sms: true,
+        };
         let rules = Rules { forms: self.forms.clone(), ..Rules::new(RETRY, PACE) };
         let house = &self.house;
         let (nudge, dispatch) = (Nudge::default(), Nudge::default());

@@ -17,12 +17,12 @@ use recado::{
     domain::{
         doubt::Patience,
         ledger::Act,
-        message::Outgoing,
+        message::{Content, Outgoing, Recipient},
         notification::{self, Acceptance, Behind, Outcome, Policy},
         phone::Phone,
         source::Sources,
     },
-    provider::meta::Meta,
+    provider::{Dialect, Provider, meta::Meta},
     sim::{self, Fault, Garbage, Script, Sim, Webhook},
     worker::{
         Flag, Nudge,
@@ -55,7 +55,7 @@ pub struct Stage {
     pub sim: Sim,
     name: String,
     sender: i16,
-    provider: Meta,
+    provider: Arc<dyn Provider>,
     http: reqwest::Client,
     intake: Intake,
     dispatcher: Dispatcher,
@@ -106,6 +106,7 @@ impl Stage {
         db::upkeep::make_partitions(&pools.ops).await.expect("partitions");
         let sender = db::senders::register(&pools.ops, "main").await.expect("a sender");
         let provider = Meta::new(&sim.url(), "v25.0", NUMBER, &"sim-token".to_owned().into()).expect("a provider");
+        let provider: Arc<dyn Provider> = Arc::new(provider);
         let nudge = Nudge::default();
         let reader = Reader {
             catalogue,
@@ -127,6 +128,7 @@ impl Stage {
             name: "main".to_owned(),
             phone_number_id: NUMBER.to_owned(),
             waba_id: Some("100000000000001".to_owned()),
+            dialect: Dialect::Meta,
             sms: false,
         };
         let dispatcher = Dispatcher::new(
@@ -318,19 +320,25 @@ impl Stage {
             pace: PACE,
             only_to: None,
             day_full: false,
+            content_ids: false,
         };
         let claimed = claim(&self.pools.dispatch, &terms).await.map_err(|error| error.to_string())?;
         for claim in claimed.go {
             let mut word = None;
             if send {
                 let outgoing = Outgoing {
-                    to: Phone::parse(&claim.phone).map_err(|error| error.to_string())?,
-                    template: claim.template.clone(),
-                    language: claim.language.clone(),
-                    filled: serde_json::from_str(&claim.filled).map_err(|error| error.to_string())?,
+                    to: Recipient::Number(claim.phone.clone()),
+                    content: Content::Template {
+                        name: claim.template.clone(),
+                        language: claim.language.clone(),
+                        content_id: claim.content_id.clone(),
+                        filled: serde_json::from_str(&claim.filled).map_err(|error| error.to_string())?,
+                    },
                     tag: claim.attempt,
+                    life: Duration::from_secs(3_600),
                 };
-                let request = reqwest::Request::try_from(self.provider.encode(&outgoing)).expect("a request");
+                let request = self.provider.encode(&outgoing).expect("a request");
+                let request = reqwest::Request::try_from(request).expect("a request");
                 if let Ok(answer) = self.http.execute(request).await
                     && let Ok(body) = answer.text().await
                     && let Ok(answer) = serde_json::from_str::<Value>(&body)
