@@ -1,6 +1,7 @@
 //! The doors through which people say yes: form, tap, and what happens if somebody is too late, somebody else, or twice.
 
 mod answers;
+mod backend;
 mod browser;
 mod driver;
 mod evidence;
@@ -195,6 +196,39 @@ async fn only_our_form_and_the_shops_pages_may_post() {
     let stolen: Vec<(&str, &str)> = stolen.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let without_cookie = street.post("/opt-in/pedidos", &stolen, &[("origin", "null")]).await;
     assert_eq!(without_cookie.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_shops_script_may_ask_and_hear_and_nobody_elses() {
+    let street = Street::open().await;
+    let before = street
+        .options("/opt-in/pedidos", &[("origin", "https://shop.example"), ("access-control-request-method", "POST")])
+        .await;
+    assert_eq!(before.status, StatusCode::NO_CONTENT);
+    assert_eq!(before.header("access-control-allow-origin"), Some("https://shop.example"));
+    assert_eq!(before.header("access-control-allow-methods"), Some("POST"));
+    let fields = [("phone", ANA), ("purpose", "orders"), ("way", "whatsapp")];
+    let shop = [("origin", "https://shop.example"), ("accept", "application/json")];
+    let told: Value = serde_json::from_str(&street.post("/opt-in/pedidos", &fields, &shop).await.text).unwrap();
+    let state = street.get_with(told["state_url"].as_str().unwrap(), &shop[..1]).await;
+    assert_eq!(state.header("access-control-allow-origin"), Some("https://shop.example"));
+    assert!(state.text.contains("pending"), "{}", state.text);
+    let wrong = street.post("/opt-in/pedidos", &[("phone", "12"), ("purpose", "orders")], &shop).await;
+    assert_eq!(
+        (wrong.status, wrong.header("access-control-allow-origin")),
+        (StatusCode::UNPROCESSABLE_ENTITY, shop[0].1.into())
+    );
+    assert!(wrong.text.contains("bad_phone"), "{}", wrong.text);
+    for origin in ["https://evil.example", "http://shop.example", "null"] {
+        let foreign = [("origin", origin)];
+        for page in [
+            street.options("/opt-in/pedidos", &foreign).await,
+            street.post("/opt-in/pedidos", &fields, &foreign).await,
+            street.get_with(told["state_url"].as_str().unwrap(), &foreign).await,
+        ] {
+            assert_eq!(page.header("access-control-allow-origin"), None, "{origin}");
+        }
+    }
 }
 
 #[tokio::test]

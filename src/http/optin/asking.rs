@@ -174,7 +174,7 @@ async fn heed(
         Origin::Ours | Origin::Unsaid | Origin::Stranger => return refuse(StatusCode::FORBIDDEN, "stale"),
     };
     let address = gate.address(headers, peer);
-    if !gate.admits(address) {
+    if !gate.admits(address, desk.doors.clock.instant()) {
         return refuse(StatusCode::TOO_MANY_REQUESTS, "too_often");
     }
     let ways = public.ways(form);

@@ -268,10 +268,10 @@ fn seen_done(desk: &Desk, form: &Form, opt_in: &OptIn) -> Response {
     pages.message(StatusCode::OK, key, &opt_in.locale, Some(form), values)
 }
 
-/// The link was used before: nothing happens, and nothing is wrong.
+/// The link was used before: nothing happens, and nothing is wrong. Much may have been said since.
 fn used(desk: &Desk, form: &Form, opt_in: &OptIn) -> Response {
     let values = context! { return_url => form.return_url.as_deref() };
-    desk.reception.pages.message(StatusCode::OK, "done", &opt_in.locale, Some(form), values)
+    desk.reception.pages.message(StatusCode::OK, "used", &opt_in.locale, Some(form), values)
 }
 
 fn over(desk: &Desk, form: &Form, language: &str) -> Response {

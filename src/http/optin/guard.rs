@@ -28,6 +28,8 @@ pub(in crate::http) struct Peer(pub IpAddr);
 /// Who may come in, how often.
 pub(in crate::http) struct Gate {
     addresses: DefaultKeyedRateLimiter<IpAddr>,
+    /// When the old ones were last forgotten.
+    tidied: Mutex<Option<Instant>>,
     pub(super) days: Days,
     trusted: Vec<Network>,
     /// How browsers name us.
@@ -37,6 +39,7 @@ pub(in crate::http) struct Gate {
 
 /// Above so many addresses the old ones are forgotten.
 const ADDRESSES_MAX: usize = 50_000;
+const TIDIED_EVERY: Duration = Duration::from_secs(10);
 
 impl Gate {
     pub(super) fn new(public: &Public) -> Gate {
@@ -44,6 +47,7 @@ impl Gate {
         let origin = reqwest::Url::parse(&public.base_url).map(|url| url.origin().ascii_serialization());
         Gate {
             addresses: RateLimiter::keyed(Quota::per_hour(hourly)),
+            tidied: Mutex::default(),
             days: Days::default(),
             trusted: public.trusted_proxies.clone(),
             origin: origin.unwrap_or_default(),
@@ -67,7 +71,7 @@ impl Gate {
     }
 
     /// Whether this client may ask once more. The households of one IPv6 network count together.
-    pub(super) fn admits(&self, address: Option<IpAddr>) -> bool {
+    pub(super) fn admits(&self, address: Option<IpAddr>, now: Instant) -> bool {
         let Some(address) = address else { return true };
         let key = match address {
             IpAddr::V4(_) => address,
@@ -76,10 +80,20 @@ impl Gate {
                 IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
             }
         };
-        if self.addresses.len() > ADDRESSES_MAX {
+        if self.addresses.len() > ADDRESSES_MAX && self.may_tidy(now) {
             self.addresses.retain_recent();
         }
         self.addresses.check_key(&key).is_ok()
+    }
+
+    /// Looking at every address takes a while: whoever has very many is not to make us do it with each.
+    fn may_tidy(&self, now: Instant) -> bool {
+        let mut tidied = self.tidied.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = tidied.is_none_or(|at| now.duration_since(at) > TIDIED_EVERY);
+        if due {
+            *tidied = Some(now);
+        }
+        due
     }
 
     /// From where a form was posted.
@@ -213,4 +227,62 @@ pub(super) async fn harden(State(desk): State<Arc<Desk>>, request: Request, next
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    fn gate(trusted: &[&str]) -> Gate {
+        let limits = config::Forms {
+            dir: None,
+            asks_per_address: 2,
+            asks_per_phone: 1,
+            asks_per_form: 1,
+            texts_per_phone: 1,
+            texts_per_day: 1,
+        };
+        let trusted_proxies = trusted.iter().map(|network| Network::parse(network).unwrap()).collect();
+        Gate::new(&Public { trusted_proxies, ..Public::closed(limits) })
+    }
+
+    fn address(gate: &Gate, peer: &str, named: &[&'static str]) -> String {
+        let headers: HeaderMap = named
+            .iter()
+            .map(|value| (HeaderName::from_static("x-forwarded-for"), HeaderValue::from_static(value)))
+            .collect();
+        gate.address(&headers, Some(Peer(peer.parse().unwrap()))).unwrap().to_string()
+    }
+
+    #[test]
+    fn an_address_is_believed_from_our_proxies_only() {
+        let gate = gate(&["10.0.0.0/8", "fd00::/8"]);
+        for (peer, named, is) in [
+            ("203.0.113.7", &["198.51.100.1"][..], "203.0.113.7"),
+            ("10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["1.1.1.1, 198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["1.1.1.1", "198.51.100.1, 10.0.0.2"], "198.51.100.1"),
+            ("10.0.0.1", &["10.9.9.9, 10.0.0.2"], "10.9.9.9"),
+            ("10.0.0.1", &["not an address"], "10.0.0.1"),
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("::ffff:10.0.0.1", &["2001:db8::7"], "2001:db8::7"),
+            ("fd00::1", &["::ffff:198.51.100.1"], "198.51.100.1"),
+        ] {
+            assert_eq!(address(&gate, peer, named), is, "{peer} says {named:?}");
+        }
+    }
+
+    #[test]
+    fn one_network_has_no_more_turns_than_one_address() {
+        let (gate, now) = (gate(&[]), Instant::now());
+        let admits = |text: &str| gate.admits(Some(text.parse().unwrap()), now);
+        assert!(admits("198.51.100.1") && admits("198.51.100.1") && !admits("198.51.100.1"));
+        assert!(admits("198.51.100.2"), "another address");
+        assert!(
+            admits("2001:db8::1") && admits("2001:db8::2") && !admits("2001:db8::3"),
+            "another house in the network"
+        );
+        assert!(admits("2001:db8:0:1::1"));
+    }
 }

@@ -184,6 +184,17 @@ impl Street {
         page(request).await
     }
 
+    pub async fn post_json(&self, path: &str, body: &serde_json::Value, headers: &[(&str, &str)]) -> Page {
+        let request = self.client.post(self.at(path)).header("content-type", "application/json").body(body.to_string());
+        page(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+    }
+
+    /// What a browser asks before a script of another page may post.
+    pub async fn options(&self, path: &str, headers: &[(&str, &str)]) -> Page {
+        let request = self.client.request(reqwest::Method::OPTIONS, self.at(path));
+        page(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+    }
+
     fn at(&self, path: &str) -> String {
         if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.address) }
     }

@@ -44,6 +44,7 @@ async fn a_link_is_used_once_also_by_two_tabs_at_once() {
     street.writes(ANA, "BAJA").await;
     let again = street.post(&link, &[], &[]).await;
     assert_eq!(again.status, StatusCode::OK);
+    assert!(again.text.contains("solo vale una vez") && !again.text.contains("Te avisaremos"), "{}", again.text);
     assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("revoked"), "a used link undoes no no");
 }
 
@@ -108,7 +109,7 @@ async fn who_asks_twice_at_once_gets_one_sms_and_its_code_is_good_on_either_page
     let (first, _) = street.ask(ANA, "sms").await;
     let (second, _) = street.ask(ANA, "sms").await;
     street.deliver().await;
-    assert_eq!(street.sim.texts().of(ANA).len(), 1);
+    assert_eq!(street.sim.world().texts_to(ANA).len(), 1);
     let (_, code) = street.sms_to(ANA);
     let wrong = if code == "111111" { "222222" } else { "111111" };
     let tried = street.post(&second, &[("code", wrong)], &[]).await;
@@ -203,6 +204,11 @@ async fn when_the_days_sms_are_used_up_the_sender_is_held_and_goes_on_later() {
     assert_eq!(street.house.count(held).await, 1);
     let (wait, _) = street.ask("+34600111555", "whatsapp").await;
     assert_eq!(street.state(&wait).await, "pending", "the page says nothing of it");
+    street.house.advance(24 * 3_600 + 1);
+    street.ask("+34600111666", "sms").await;
+    street.deliver().await;
+    assert_eq!(street.sim.world().texts_to("+34600111666").len(), 1, "the next day");
+    assert!(street.sim.world().texts_to("+34600111444").is_empty(), "what came too late is not sent any more");
 }
 
 #[tokio::test]
