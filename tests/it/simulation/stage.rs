@@ -34,6 +34,7 @@ use recado::{
         receipts::{self, Known, Receipts},
         settling,
         upkeep::{self, Upkeep},
+        versions::Versions,
     },
 };
 use serde_json::{Value, json};
@@ -112,6 +113,7 @@ impl Stage {
             catalogue,
             sources: Sources::default(),
             senders: [("main".to_owned(), sender)].into(),
+            versions: Versions::default(),
             quiet_hours: true,
         };
         let intake = Intake {
