@@ -56,7 +56,8 @@ fn read(body: &[u8]) -> Posted {
     posted
 }
 
-fn language<'a>(form: &'a Form, chosen: Option<&str>, headers: &HeaderMap) -> &'a str {
+/// The form's language that suits a person best: chosen, wished by the browser, or the form's own.
+pub(super) fn language<'a>(form: &'a Form, chosen: Option<&str>, headers: &HeaderMap) -> &'a str {
     let wishes = wishes(headers);
     form.language(chosen.into_iter().chain(wishes.iter().map(String::as_str)))
 }

@@ -13,7 +13,7 @@ use minijinja::context;
 use serde_json::json;
 
 use super::{
-    asking::{see_other, user_agent},
+    asking::{language, see_other, user_agent},
     guard::Peer,
     random, token_id,
 };
@@ -62,7 +62,9 @@ pub(super) async fn show(
     };
     let Some((contact, locale, standings)) = found else { return pages.unknown(&headers) };
     let form = form(&desk, contact).await;
-    let language = locale.unwrap_or_else(|| pages.spoken(&headers));
+    let language = locale.unwrap_or_else(|| {
+        form.map_or_else(|| pages.spoken(&headers), |form| language(form, None, &headers).to_owned())
+    });
     let wording = form.and_then(|form| form.wording(&language));
     let of_form = form.map(|form| form.purposes.clone()).unwrap_or_default();
     let others = standings.keys().filter(|purpose| *purpose != EVERYTHING && !of_form.contains(purpose)).cloned();
