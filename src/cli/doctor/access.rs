@@ -110,6 +110,10 @@ pub(super) async fn check(found: &mut Findings, place: &Place, name: &str) {
     let visit = Visit { settings: &settings, sender, wire: &wire, catalogue: catalogue.as_ref() };
     match &sender.provider {
         Provider::Meta(of) => visit.meta(&mut steps, of).await,
+        Provider::Twilio(of) => {
+            super::check_account(steps.found, &wire, &settings, sender, of).await;
+            visit.house(&mut steps).await;
+        }
         Provider::TwilioSms(_) => visit.no_whatsapp(&mut steps),
     }
 }
