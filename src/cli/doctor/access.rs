@@ -538,7 +538,7 @@ impl Visit<'_> {
                 "recado publish an event for yourself, then recado why",
             ),
             (true, None) => {
-                let cure = "Meta took a message and reported nothing: see webhook, callback and subscription above";
+                let cure = "see what is said of the webhook above: nothing is known of a message without it";
                 steps.wrong("message", see::MESSAGE, "one was taken, and no webhook ever came", cure);
             }
             (true, Some(at)) => {
