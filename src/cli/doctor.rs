@@ -243,53 +243,12 @@ async fn check_providers(found: &mut Findings, settings: &Settings) {
     let Some(wire) = wire(found) else { return };
     for sender in settings.senders.values() {
         if let Some(of) = sender.twilio() {
-            check_account(found, &wire, settings, sender, of).await;
+            access::check_account(found, &wire, settings, sender, of).await;
         }
         let Some(of) = sender.meta() else { continue };
         let Some(inquiry) = access::inquiry(of) else { continue };
         check_number(found, &wire, sender, of, &inquiry).await;
         check_subscription(found, &wire, sender, &inquiry).await;
-    }
-}
-
-/// Whether Twilio takes the account's credentials, and can reach us.
-async fn check_account(
-    found: &mut Findings,
-    wire: &Wire,
-    settings: &Settings,
-    sender: &config::Sender,
-    of: &config::Twilio,
-) {
-    let (what, key) = (format!("sender {}", sender.name), format!("senders.{}", sender.name));
-    if settings.http.public_url.is_none() {
-        found.wrong(
-            &what,
-            "http.public_url is not set, so Twilio can report nothing",
-            "set it to how the world reaches http.listen",
-        );
-    }
-    let Ok(twilio) = run::twilio(settings, sender, of) else { return };
-    let who = if of.api_key.is_some() { "api_key_sid and api_key_secret" } else { "account_sid and auth_token" };
-    let Some(inquiry) = twilio.inquiry() else { return };
-    match wire.ask(inquiry).await.map(|answer| answer.status().as_u16()) {
-        Ok(200) => found.ok(what, "Twilio takes its credentials"),
-        Ok(status @ (401 | 403)) => {
-            found.wrong(
-                what,
-                format!("Twilio refuses its credentials (HTTP {status})"),
-                format!("are {key}.{who} right?"),
-            );
-        }
-        Ok(404) => {
-            found.wrong(what, "Twilio does not know the account (HTTP 404)", format!("is {key}.account_sid right?"));
-        }
-        Ok(status) => {
-            found.warn(what, format!("Twilio answers with HTTP {status}"), "status.twilio.com says whether it is ill");
-        }
-        Err(_) => {
-            let cure = format!("is {key}.base_url right ({}), and does this machine reach it?", of.base_url);
-            found.wrong(what, "Twilio cannot be reached", cure);
-        }
     }
 }
 
@@ -324,7 +283,7 @@ async fn check_number(
                 _ if failure.code.is_some() => format!("are {key}.phone_number_id and version right?"),
                 _ => format!("is {key}.base_url right ({}), and does this machine reach it?", of.base_url),
             };
-            found.wrong(what, refusal(&failure), cure);
+            found.wrong(what, refusal("Meta", &failure), cure);
             return;
         }
     };
@@ -376,7 +335,7 @@ async fn check_subscription(found: &mut Findings, wire: &Wire, sender: &config::
         // Told of the number already.
         Err(Failure { code: None, .. }) => {}
         Err(failure) => {
-            found.warn(what, refusal(&failure), "the token needs whatsapp_business_management to look this up");
+            found.warn(what, refusal("Meta", &failure), "the token needs whatsapp_business_management to look this up");
         }
     }
 }
@@ -540,12 +499,12 @@ async fn ask(wire: &Wire, question: http::Request<Bytes>) -> Result<http::Respon
     wire.ask(question).await.map_err(unasked)
 }
 
-fn refusal(failure: &Failure) -> String {
+fn refusal(who: &str, failure: &Failure) -> String {
     let reason = failure.reason.as_str();
     let code = failure.code.map(|code| format!(" (code {code})")).unwrap_or_default();
     let why = explain(reason).map(|why| format!(": {}", why.trim_end_matches('.'))).unwrap_or_default();
     match failure.code {
-        Some(_) => format!("Meta refuses, {reason}{code}{why}"),
+        Some(_) => format!("{who} refuses, {reason}{code}{why}"),
         None => format!("no answer, {reason}{why}"),
     }
 }

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use jiff::Timestamp;
 use secrecy::SecretString;
+use serde::Deserialize;
 
 use crate::domain::{
     fact::Located,
@@ -167,6 +168,24 @@ pub fn unasked(silence: Silence) -> Failure {
         Silence::TimedOut => reason::ANSWER_TIMED_OUT,
         Silence::Cut => reason::CONNECTION_CUT,
     })
+}
+
+/// The answer to a question as what it should be, or what the provider refused with, as `decode` reads it.
+fn answered<T: for<'de> Deserialize<'de>>(
+    response: &Response<Bytes>,
+    decode: impl Fn(&Response<Bytes>) -> Outcome,
+) -> Result<T, Failure> {
+    let unreadable = || bare(reason::ANSWER_UNREADABLE);
+    if response.status().is_success() {
+        return serde_json::from_slice(response.body()).map_err(|_| unreadable());
+    }
+    match decode(response) {
+        Outcome::Rejected { failure, .. }
+        | Outcome::NotSent(failure)
+        | Outcome::Busy { failure, .. }
+        | Outcome::Unclear(failure) => Err(failure),
+        Outcome::Accepted(_) => Err(unreadable()),
+    }
 }
 
 /// A failure of which the provider said nothing.

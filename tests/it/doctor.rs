@@ -403,3 +403,40 @@ async fn what_only_we_know_is_a_step_too() {
     assert_eq!(told.wrong()[0], "token", "{:#?}", told.findings);
     assert_eq!(told.of("callback").0, "open");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_at_twilio_has_its_own_steps() {
+    let mut patient = Patient::all_set_up().await;
+    let url = patient.sim.url();
+    for (key, value) in [
+        ("KIND", "twilio"),
+        ("ACCOUNT_SID", "AC0123456789abcdef0123456789abcdef"),
+        ("NUMBER", "+34600000001"),
+        ("AUTH_TOKEN", "sim-auth-token"),
+        ("BASE_URL", &url),
+        ("CONTENT_BASE_URL", &url),
+    ] {
+        patient.set(&format!("RECADO_SENDERS__SECOND__{key}"), value);
+    }
+    patient.set("RECADO_TEMPLATES__DEFAULT_SENDER", "second");
+    let steps = |patient: &Patient| patient.told(&["doctor", "--sender", "second", "--json"]);
+    let told = steps(&patient);
+    assert_eq!(told.of("account"), ("ok", "it is active and takes its credentials"), "{:#?}", told.findings);
+    assert_eq!(told.of("webhook").0, "ok");
+    assert!(
+        told.of("template").1.starts_with("none of the catalogue's 33 is approved there"),
+        "{}",
+        told.of("template").1
+    );
+    assert_eq!(told.wrong(), ["template", "approval"]);
+    let content = serde_json::json!({"friendly_name": "order_confirmed", "language": "es",
+        "variables": {"1": "Ana"}, "types": {"twilio/text": {"body": "Hola {{1}}, tu pedido está confirmado."}},
+        "approval": {"name": "order_confirmed", "category": "UTILITY", "status": "approved"}});
+    patient.sim.world().add_content(&content).unwrap();
+    let told = steps(&patient);
+    assert!(told.of("template").1.starts_with("1 are approved, not: "), "{}", told.of("template").1);
+    patient.set("RECADO_SENDERS__SECOND__AUTH_TOKEN", "another");
+    let told = steps(&patient);
+    assert_eq!(told.wrong()[0], "account");
+    assert!(told.of("account").1.starts_with("Twilio refuses, token_invalid"), "{}", told.of("account").1);
+}

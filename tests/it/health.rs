@@ -251,3 +251,18 @@ async fn a_number_that_is_blocked_at_the_start_sends_nothing_until_it_is_not() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sender_about_whom_nobody_can_be_asked_sends_all_the_same() {
+    let plan = |plan: &mut Plan| {
+        plan.settings.remove("senders.main.waba_id");
+        plan.set("meta.health_every", "0s");
+    };
+    Fleet::run("unasked", plan, async |fleet| {
+        fleet.start().await;
+        fleet.publish(&[order("one", 0)]).await;
+        fleet.reaches("one", "accepted").await;
+        assert!(fleet.services_run());
+    })
+    .await;
+}

@@ -1,6 +1,8 @@
 //! `recado doctor --sender NAME`: the steps from nothing to a sender's first message, each asked of whoever knows, in the order in
 //! which they are taken. `docs/access.md` tells them; each step that is missing names its section there.
 
+mod twilio;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +22,8 @@ use crate::{
     provider::meta::{self, Inquiry, Number, inquiry},
     worker::wire::Wire,
 };
+
+pub(super) use twilio::check_account;
 
 /// The sections of the guide.
 mod see {
@@ -110,11 +114,7 @@ pub(super) async fn check(found: &mut Findings, place: &Place, name: &str) {
     let visit = Visit { settings: &settings, sender, wire: &wire, catalogue: catalogue.as_ref() };
     match &sender.provider {
         Provider::Meta(of) => visit.meta(&mut steps, of).await,
-        Provider::Twilio(of) => {
-            super::check_account(steps.found, &wire, &settings, sender, of).await;
-            visit.house(&mut steps).await;
-        }
-        Provider::TwilioSms(_) => visit.no_whatsapp(&mut steps),
+        Provider::Twilio(of) | Provider::TwilioSms(of) => visit.twilio(&mut steps, of).await,
     }
 }
 
@@ -172,7 +172,7 @@ impl Visit<'_> {
                     Some(_) => format!("make a system user's token for the app and put it into {key}"),
                     None => format!("is senders.{}.base_url right, and does this machine reach it?", self.sender.name),
                 };
-                steps.wrong(WHAT, see::TOKEN, refusal(&failure), cure);
+                steps.wrong(WHAT, see::TOKEN, refusal("Meta", &failure), cure);
                 return None;
             }
         };
@@ -213,7 +213,7 @@ impl Visit<'_> {
                     "is senders.{}.waba_id right, and is the account shared with the token's system user?",
                     self.sender.name
                 );
-                steps.wrong(WHAT, see::NUMBER, refusal(&failure), cure);
+                steps.wrong(WHAT, see::NUMBER, refusal("Meta", &failure), cure);
                 return;
             }
         };
@@ -240,7 +240,7 @@ impl Visit<'_> {
                 let cure = format!(
                     "is {key}.phone_number_id right, and does the token's system user have the number's account?"
                 );
-                steps.wrong(WHAT, see::NUMBER, refusal(&failure), cure);
+                steps.wrong(WHAT, see::NUMBER, refusal("Meta", &failure), cure);
                 return None;
             }
         };
@@ -407,7 +407,7 @@ impl Visit<'_> {
                 steps.warn(
                     WHAT,
                     see::WEBHOOK,
-                    refusal(&failure),
+                    refusal("Meta", &failure),
                     "Meta's app shows its webhook under WhatsApp > Configuration",
                 );
                 return;
@@ -459,11 +459,18 @@ impl Visit<'_> {
 
     async fn templates(&self, steps: &mut Steps<'_>, inquiry: &Inquiry) {
         const WHAT: &str = "template";
-        let (Some(question), Some(catalogue)) = (inquiry.approved(), self.catalogue) else { return };
+        let Some(question) = inquiry.approved() else { return };
         let approved = match self.ask(question).await.and_then(|answer| inquiry::approved(&answer)) {
             Ok(approved) => approved,
             Err(failure) => return self.unasked(steps, WHAT, see::TEMPLATE, &failure),
         };
+        self.compare(steps, &approved);
+    }
+
+    /// The catalogue against what the provider has approved: names and languages.
+    fn compare(&self, steps: &mut Steps<'_>, approved: &[(String, String)]) {
+        const WHAT: &str = "template";
+        let Some(catalogue) = self.catalogue else { return };
         let name = self.sender.name.as_str();
         let ours = catalogue.templates().iter().filter(|template| template.senders().contains(&name));
         let wanted: Vec<(&str, &str)> =
@@ -531,7 +538,7 @@ impl Visit<'_> {
                 "recado publish an event for yourself, then recado why",
             ),
             (true, None) => {
-                let cure = "Meta took a message and reported nothing: see webhook, callback and subscription above";
+                let cure = "see what is said of the webhook above: nothing is known of a message without it";
                 steps.wrong("message", see::MESSAGE, "one was taken, and no webhook ever came", cure);
             }
             (true, Some(at)) => {
@@ -544,13 +551,8 @@ impl Visit<'_> {
         }
     }
 
-    fn no_whatsapp(&self, steps: &mut Steps<'_>) {
-        let said = "it sends SMS, of opt-ins; there are no steps at WhatsApp to look at";
-        steps.warn("settings", see::TWILIO, said, "recado doctor --sender with a sender at WhatsApp");
-    }
-
     fn unasked(&self, steps: &mut Steps<'_>, what: &str, see: &'static str, failure: &Failure) {
-        steps.warn(what, see, refusal(failure), "the token needs whatsapp_business_management to look this up");
+        steps.warn(what, see, refusal("Meta", failure), "the token needs whatsapp_business_management to look this up");
     }
 
     async fn ask(&self, question: Request<Bytes>) -> Result<http::Response<Bytes>, Failure> {

@@ -6,11 +6,8 @@ use serde::Deserialize;
 
 use super::decode;
 use crate::{
-    domain::{
-        health::Health,
-        notification::{Failure, Outcome},
-    },
-    provider::{bare, reason, verdict::shortened},
+    domain::{health::Health, notification::Failure},
+    provider::{answered, verdict::shortened},
 };
 
 /// A number as Meta sees it. What Meta does not say is none.
@@ -132,22 +129,13 @@ pub fn number(response: &Response<Bytes>) -> Result<Number, Failure> {
 
 /// An answer of Meta's as what it should be.
 pub(super) fn answer<T: for<'de> Deserialize<'de>>(response: &Response<Bytes>) -> Result<T, Failure> {
-    let unreadable = || bare(reason::ANSWER_UNREADABLE);
-    if response.status().is_success() {
-        return serde_json::from_slice(response.body()).map_err(|_| unreadable());
-    }
-    match decode(response) {
-        Outcome::Rejected { failure, .. }
-        | Outcome::NotSent(failure)
-        | Outcome::Busy { failure, .. }
-        | Outcome::Unclear(failure) => Err(failure),
-        Outcome::Accepted(_) => Err(unreadable()),
-    }
+    answered(response, decode)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::reason;
 
     fn response(status: u16, body: &'static str) -> Response<Bytes> {
         Response::builder().status(status).body(Bytes::from_static(body.as_bytes())).unwrap()

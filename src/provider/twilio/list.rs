@@ -66,12 +66,6 @@ impl Twilio {
         self.get(&query.finish())
     }
 
-    /// Asks for any message: whether Twilio takes the account and its credentials.
-    #[must_use]
-    pub fn inquiry(&self) -> Option<Request<Bytes>> {
-        self.get("PageSize=1")
-    }
-
     fn get(&self, query: &str) -> Option<Request<Bytes>> {
         let address = format!("{}?{query}", self.address).parse::<Uri>().ok()?;
         let mut request = Request::new(Bytes::new());

@@ -8,6 +8,7 @@ pub mod content;
 mod decode;
 mod encode;
 mod facts;
+pub mod inquiry;
 mod list;
 mod signature;
 
@@ -15,4 +16,5 @@ pub use decode::decode;
 pub use encode::{Account, BadSender, Channel, Twilio};
 pub(super) use facts::is_json;
 pub use facts::{answered_itself, facts, said};
+pub use inquiry::Inquiry;
 pub use signature::verify;
