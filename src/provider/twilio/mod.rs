@@ -9,6 +9,7 @@ mod decode;
 mod encode;
 mod facts;
 mod signature;
+pub mod templates;
 
 pub use decode::decode;
 pub use encode::{Account, BadSender, Channel, Twilio};
