@@ -166,10 +166,7 @@ pub fn settings(place: &Place, needs: Needs) -> anyhow::Result<Settings> {
 /// If it cannot be reached, or its schema is older or newer; the error says what to do.
 pub async fn database(settings: &Settings) -> anyhow::Result<Pools> {
     let pools = open(settings)?;
-    let schema = pools::schema(&pools.ops).await.map_err(|error| {
-        anyhow::anyhow!("database.url (DATABASE_URL): {error}. Is Postgres running there, and may this user log in?")
-    })?;
-    match schema {
+    match schema_of(&pools).await? {
         db::pools::Schema::Fits => Ok(pools),
         db::pools::Schema::Empty => anyhow::bail!("the database is empty. Make the tables: recado migrate"),
         db::pools::Schema::Older(missing) => {
@@ -183,6 +180,15 @@ pub async fn database(settings: &Settings) -> anyhow::Result<Pools> {
             "migration {version} was applied to the database with another text than this program has. Install the program that made the database"
         ),
     }
+}
+
+/// How the database's schema stands to this program's.
+///
+/// # Errors
+/// If the database cannot be asked: with what to do about it.
+pub async fn schema_of(pools: &Pools) -> anyhow::Result<db::pools::Schema> {
+    let asked = pools::schema(&pools.ops).await;
+    asked.map_err(|error| anyhow::anyhow!("database.url (DATABASE_URL): {error}. {}", error.cure()))
 }
 
 /// The database's pools, whatever its schema.

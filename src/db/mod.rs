@@ -56,6 +56,22 @@ pub enum Error {
     Inconsistent { table: &'static str, column: &'static str, row: String },
 }
 
+impl Error {
+    /// What to do about a database that does not let us in.
+    #[must_use]
+    pub fn cure(&self) -> &'static str {
+        let code = match self {
+            Error::Outage(error) => error.as_database_error().and_then(sqlx::error::DatabaseError::code),
+            Error::Data { .. } | Error::Inconsistent { .. } => None,
+        };
+        match code.as_deref() {
+            Some("3D000") => "Make the database that the address names: createdb",
+            Some("28000" | "28P01") => "Look at the address's user and password, and whether Postgres lets this user in from here",
+            _ => "Is Postgres running there?",
+        }
+    }
+}
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Error {
         match error.as_database_error().and_then(sqlx::error::DatabaseError::code) {

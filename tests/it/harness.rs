@@ -74,6 +74,7 @@ pub struct Fleet {
     pub services: Vec<Service>,
     pub settings: BTreeMap<String, String>,
     broker: Connection,
+    began: Instant,
     out: PathBuf,
     started: usize,
 }
@@ -307,6 +308,7 @@ impl Fleet {
             published: Vec::new(),
             services: Vec::new(),
             settings,
+            began: Instant::now(),
             broker,
             out,
             started: 0,
@@ -552,13 +554,15 @@ impl Fleet {
     /// The same, doubts included, while a few more people are written to: without later messages silence means nothing.
     pub async fn settle(&mut self) {
         let began = Instant::now();
+        // A report that came while nobody was there has as long again to come: a life full of crashes ends later.
+        let patience = PATIENCE + self.began.elapsed();
         self.quiet(PATIENCE, false).await;
         for round in 0.. {
             let doubts = self.count("select count(*) from notifications where state = 'in_doubt'").await;
             if doubts == 0 {
                 return;
             }
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > patience {
                 let unread = self.count("select count(*) from webhooks where applied_at is null").await;
                 let strays = self.count("select count(*) from stray_receipts").await;
                 let told = self.sim.world().counters().webhooks;
