@@ -358,7 +358,7 @@ fn templates(r: &mut Reader, needs: Needs, senders: &BTreeMap<String, Sender>) -
     }
     let mut default_sender = r.has(DEFAULT).then(|| r.text(DEFAULT));
     let names: Vec<&str> =
-        senders.iter().filter(|(_, sender)| sender.meta().is_some()).map(|(name, _)| name.as_str()).collect();
+        senders.iter().filter(|(_, sender)| !sender.is_sms()).map(|(name, _)| name.as_str()).collect();
     match (&default_sender, names.as_slice()) {
         (Some(named), known) => {
             if !known.contains(&named.as_str()) && !named.is_empty() && needs.senders {

@@ -66,7 +66,9 @@ impl Error {
         };
         match code.as_deref() {
             Some("3D000") => "Make the database that the address names: createdb",
-            Some("28000" | "28P01") => "Look at the address's user and password, and whether Postgres lets this user in from here",
+            Some("28000" | "28P01") => {
+                "Look at the address's user and password, and whether Postgres lets this user in from here"
+            }
             _ => "Is Postgres running there?",
         }
     }

@@ -56,4 +56,6 @@ mod templates;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod twilio;
+#[cfg(test)]
 mod why;

@@ -24,6 +24,7 @@ use crate::{
     provider::{
         reason,
         templates::{Listed, Page, Refused, Written},
+        verdict::shortened,
     },
 };
 
@@ -197,7 +198,7 @@ fn answer(response: &Response<Bytes>) -> Result<Value, Refused> {
     Err(Refused::Said {
         status: response.status().as_u16(),
         code: told.get("code").and_then(Value::as_i64),
-        said: text(&told, "message").map(|said| said.chars().take(300).collect()),
+        said: text(&told, "message").and_then(|said| shortened(&said, 300)),
     })
 }
 
