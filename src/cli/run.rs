@@ -1,6 +1,6 @@
 //! `recado run`: the service, as roles under one roof.
 
-use std::{collections::HashMap, net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::ValueEnum;
 use secrecy::SecretString;
@@ -17,8 +17,8 @@ use crate::{
     lifecycle::{Lifecycle, Vigil},
     provider::{
         Dialect, Provider,
-        meta::Meta,
-        twilio::{self, Twilio},
+        meta::{Inquiry, Meta},
+        twilio::{Account, Channel, Twilio},
     },
     telemetry::Figures,
     worker::{
@@ -28,6 +28,7 @@ use crate::{
         door::Door,
         doubt::{self, Lookout},
         fleet::{self, Fleet, Portfolio},
+        health::{self, Watch, Watched},
         intake::{self, Intake, Queue},
         outbox::{self, Publisher},
         rate::{Backing, SenderRate},
@@ -75,10 +76,10 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
     life.heed_signals()?;
     let roles = if args.roles.is_empty() { Role::value_variants() } else { &args.roles };
     start(&settings, &pools, &life, roles).await?;
-    Ok(watch(vigil).await)
+    Ok(end(vigil).await)
 }
 
-async fn watch(vigil: Vigil) -> ExitCode {
+async fn end(vigil: Vigil) -> ExitCode {
     let ending = vigil.watch().await;
     tracing::info!(?ending, "recado.ended");
     ending.exit_code()
@@ -123,6 +124,9 @@ pub async fn start(
         life.role("upkeep", upkeep.run(life.clone()));
         if let Some(lookout) = lookout {
             life.role("doubt", lookout.run(life.clone()));
+        }
+        if let Some(watch) = watch(settings, pools, &nudge, &ids, worker)? {
+            life.role("health", watch.run(life.clone()));
         }
         let templates = Templates {
             worker,
@@ -327,7 +331,7 @@ fn fleet(
         dispatchers.push(Arc::new(dispatcher));
     }
     let rules = fleet::Rules { every: settings.dispatch.heartbeat, gone_after: settings.dispatch.gone_after };
-    Ok(Fleet { worker, pool: pools.ops.clone(), rules, dispatchers, portfolios })
+    Ok(Fleet { worker, pool: pools.ops.clone(), clock: clock.clone(), rules, dispatchers, portfolios })
 }
 
 fn known_senders(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<receipts::Known> {
@@ -339,7 +343,7 @@ fn known_senders(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<receipt
             phone_number_id: meta.map(|meta| meta.phone_number_id.clone()).unwrap_or_default(),
             waba_id: meta.and_then(|meta| meta.waba_id.clone()),
             dialect: if meta.is_some() { Dialect::Meta } else { Dialect::Twilio },
-            sms: sender.is_sms(),
+            sms: !sender.sends_templates(),
         })
     });
     known.collect()
@@ -399,21 +403,27 @@ pub fn provider(settings: &Settings, sender: &config::Sender) -> anyhow::Result<
             let token = SecretString::from(of.token.reveal()?);
             Arc::new(Meta::new(&of.base_url, &of.version, &of.phone_number_id, &token)?)
         }
-        config::Provider::Twilio(of) | config::Provider::TwilioSms(of) => {
-            let channel = if sender.is_sms() { twilio::Channel::Sms } else { twilio::Channel::Whatsapp };
-            let (user, password) = of.user();
-            let account = twilio::Account {
-                base_url: &of.base_url,
-                account_sid: &of.account_sid,
-                service_sid: of.service_sid.as_deref(),
-                number: sender.number.as_ref(),
-                user,
-                password: &SecretString::from(password.reveal()?),
-                callback: &format!("{}/webhooks/{}", super::forms::base_url(settings), sender.name),
-            };
-            Arc::new(Twilio::new(channel, account)?)
-        }
+        config::Provider::Twilio(of) | config::Provider::TwilioSms(of) => Arc::new(twilio(settings, sender, of)?),
     })
+}
+
+/// What speaks to Twilio for one of its senders.
+///
+/// # Errors
+/// As [`provider`].
+pub fn twilio(settings: &Settings, sender: &config::Sender, of: &config::Twilio) -> anyhow::Result<Twilio> {
+    let channel = if sender.sends_templates() { Channel::Whatsapp } else { Channel::Sms };
+    let (user, password) = of.user();
+    let account = Account {
+        base_url: &of.base_url,
+        account_sid: &of.account_sid,
+        service_sid: of.service_sid.as_deref(),
+        number: sender.number.as_ref(),
+        user,
+        password: &SecretString::from(password.reveal()?),
+        callback: &format!("{}/webhooks/{}", super::forms::base_url(settings), sender.name),
+    };
+    Ok(Twilio::new(channel, account)?)
 }
 
 fn replies_rules(settings: &Settings) -> replies::Rules {
@@ -434,18 +444,44 @@ fn portfolios(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<Portfolio>
     let mut portfolios: Vec<Portfolio> = Vec::new();
     for sender in settings.senders.values() {
         let (Some(daily), Some(id)) = (&sender.daily, ids.get(&sender.name)) else { continue };
-        let limit = (f64::from(daily.limit) * daily.share) as i64;
-        match portfolios.iter_mut().find(|p| p.name == daily.portfolio) {
-            Some(portfolio) => portfolio.senders.push(*id),
-            None => portfolios.push(Portfolio {
-                name: daily.portfolio.clone(),
-                senders: vec![*id],
-                limit,
-                full: Flag::default(),
-            }),
+        let at = portfolios.iter().position(|portfolio| portfolio.name == daily.portfolio);
+        let at = at.unwrap_or_else(|| {
+            portfolios.push(Portfolio::new(daily.portfolio.clone(), None, daily.share));
+            portfolios.len() - 1
+        });
+        if let Some(portfolio) = portfolios.get_mut(at) {
+            portfolio.senders.push(*id);
+            portfolio.limit = portfolio.limit.into_iter().chain(daily.limit).min();
+            portfolio.share = portfolio.share.min(daily.share);
         }
     }
     portfolios
+}
+
+/// Who asks how the senders stand; none if nobody is to, or if no provider tells.
+fn watch(
+    settings: &Settings,
+    pools: &Pools,
+    nudge: &Nudge,
+    ids: &HashMap<String, i16>,
+    worker: Uuid,
+) -> anyhow::Result<Option<Watch>> {
+    const POLL: Duration = Duration::from_secs(5);
+    let Some(every) = settings.health_every else { return Ok(None) };
+    let mut watched = Vec::new();
+    for sender in settings.senders.values() {
+        // Twilio has no address that tells the like of a number.
+        let (Some(id), Some(of)) = (ids.get(&sender.name), sender.meta()) else { continue };
+        let token = SecretString::from(of.token.reveal()?);
+        let account = of.waba_id.as_deref();
+        let inquiry = Inquiry::new(&of.base_url, &of.version, &of.phone_number_id, account, &token)?;
+        watched.push(Watched { id: *id, name: sender.name.clone(), inquiry });
+    }
+    let of = &settings.dispatch;
+    let wire = Wire::new(of.send_timeout, of.connect_timeout, 1)?;
+    let rules = health::Rules { every, poll: POLL, lease: 6 * POLL };
+    let watch = Watch { worker, pool: pools.ops.clone(), rules, watched, wire, dispatch: nudge.clone() };
+    Ok((!watch.watched.is_empty()).then_some(watch))
 }
 
 /// How messages are sent, by these settings.

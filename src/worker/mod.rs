@@ -7,6 +7,7 @@ pub mod dispatch;
 pub mod door;
 pub mod doubt;
 pub mod fleet;
+pub mod health;
 pub mod intake;
 pub mod outbox;
 pub mod rate;

@@ -32,6 +32,8 @@ mod fleet;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod health;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod keys;
@@ -47,6 +49,8 @@ mod rejected;
 mod restored;
 #[cfg(test)]
 mod retention;
+#[cfg(test)]
+mod routing;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]

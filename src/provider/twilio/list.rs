@@ -63,7 +63,17 @@ impl Twilio {
             query.append_pair("From", from);
         }
         query.append_pair("PageSize", &PAGE.to_string());
-        let address = format!("{}?{}", self.address, query.finish()).parse::<Uri>().ok()?;
+        self.get(&query.finish())
+    }
+
+    /// Asks for any message: whether Twilio takes the account and its credentials.
+    #[must_use]
+    pub fn inquiry(&self) -> Option<Request<Bytes>> {
+        self.get("PageSize=1")
+    }
+
+    fn get(&self, query: &str) -> Option<Request<Bytes>> {
+        let address = format!("{}?{query}", self.address).parse::<Uri>().ok()?;
         let mut request = Request::new(Bytes::new());
         *request.method_mut() = Method::GET;
         *request.uri_mut() = address;
