@@ -212,7 +212,7 @@ pub fn accounts(settings: &Settings, ids: &HashMap<String, i16>, only: Option<&s
     let mut accounts = Vec::new();
     for sender in settings.senders.values().filter(|sender| only.is_none_or(|only| sender.name == only)) {
         let Some(id) = ids.get(&sender.name) else { continue };
-        let at = match (sender.meta(), sender.twilio().filter(|_| !sender.is_sms())) {
+        let at = match (sender.meta(), sender.twilio().filter(|_| sender.sends_templates())) {
             (Some(of), _) => {
                 let Some(account) = &of.waba_id else {
                     complain(&format!(
