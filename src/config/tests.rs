@@ -270,6 +270,11 @@ fn settings_that_contradict_each_other_are_named_where_the_user_wrote() {
         "recado.toml:2: upkeep.keep_identities = \"30d\": must not be less than upkeep.keep_notifications, or a repeated \
          event would be sent again"
     );
+    assert_eq!(
+        mistakes("[upkeep]\nkeep_inbound = \"2d\"\n", &[]),
+        "recado.toml:2: upkeep.keep_inbound = \"2d\": must not be less than upkeep.keep_webhooks, or a message that the \
+         provider repeats would be heard twice"
+    );
 }
 
 #[test]
@@ -446,7 +451,8 @@ kind = \"twilio\"
          digits, as Twilio's console shows it\n\
          recado.toml:5: senders.shop.content_base_url = \"http://content.twilio.com\": must begin with https://, like \
          https://content.twilio.com (http:// only for this machine)\n\
-         templates.default_sender: is missing; there are several senders, name one of other, shop\n\
+         templates.default_sender: is missing; there are several senders, name one of other, shop, or say by [[routing]] when which \
+         of them is meant\n\
          recado.toml:6: senders.shop.token_env: is no key of ours"
     );
 }
