@@ -551,7 +551,7 @@ fn upkeep_rules(settings: &Settings, listed: Vec<i16>) -> upkeep::Rules {
 
 fn templates_rules(settings: &Settings) -> worker_templates::Rules {
     let every = settings.templates.sync_every;
-    worker_templates::Rules { every, gap: every / 20, lease: std::time::Duration::from_secs(60) }
+    worker_templates::Rules { every, gap: every / 20, lease: std::time::Duration::from_secs(15) }
 }
 
 /// How long things are kept, by these settings.

@@ -23,9 +23,13 @@ use crate::{
         templates::{self, Key, News, Standing},
     },
     domain::fact::Approval,
-    provider::meta,
+    provider::{meta, twilio},
     worker::{
-        templates::{Account, Wanted, desk::Desk, wanted},
+        templates::{
+            Account, Wanted,
+            desk::{At, Desk},
+            wanted,
+        },
         versions::Versions,
     },
 };
@@ -82,14 +86,8 @@ enum What {
     },
     /// Makes or changes templates at the provider, as the files say. Shows what it will do and asks.
     Push {
-        /// Only this template.
-        name: Option<String>,
-        /// Only this language, like es_MX.
-        #[arg(long)]
-        language: Option<String>,
-        /// Only this sender's account.
-        #[arg(long)]
-        sender: Option<String>,
+        #[command(flatten)]
+        which: Which,
         /// Does not ask.
         #[arg(long)]
         yes: bool,
@@ -113,14 +111,8 @@ enum What {
     },
     /// In what the files and what the provider has differ. Asks the provider; ends with 1 if something differs.
     Diff {
-        /// Only this template.
-        name: Option<String>,
-        /// Only this language, like es_MX.
-        #[arg(long)]
-        language: Option<String>,
-        /// Only this sender's account.
-        #[arg(long)]
-        sender: Option<String>,
+        #[command(flatten)]
+        which: Which,
         /// The same as JSON, for programs.
         #[arg(long)]
         json: bool,
@@ -150,6 +142,19 @@ enum What {
     },
 }
 
+/// Which of the catalogue's templates are meant.
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// Only this template.
+    name: Option<String>,
+    /// Only this language, like es_MX.
+    #[arg(long)]
+    language: Option<String>,
+    /// Only this sender's account.
+    #[arg(long)]
+    sender: Option<String>,
+}
+
 /// 0 if it was done.
 pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
     match args.what {
@@ -158,16 +163,11 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
         What::Preview { name, language, event, html } => {
             preview::preview(place, &name, language.as_deref(), event.as_deref(), html.as_ref())
         }
-        What::Push { name, language, sender, yes, dry_run } => {
-            let which = push::Which { name: name.as_deref(), language: language.as_deref(), sender: sender.as_deref() };
-            push::push(place, &which, yes, dry_run).await
-        }
+        What::Push { which, yes, dry_run } => push::push(place, &which, yes, dry_run).await,
         What::Show { name, language, version, json } => {
             show::show(place, &name, language.as_deref(), version, json).await
         }
-        What::Diff { name, language, sender, json } => {
-            diff::diff(place, name.as_deref(), language.as_deref(), sender.as_deref(), json).await
-        }
+        What::Diff { which, json } => diff::diff(place, &which, json).await,
         What::Approve { name, language, sender, content_sid, all: _ } => {
             let settings = settings(place, Needs { templates: true, ..Needs::DATABASE })?;
             let wanted = wanted(&catalogue(&settings)?.catalogue, &Versions::default());
@@ -211,16 +211,26 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
 pub fn accounts(settings: &Settings, ids: &HashMap<String, i16>, only: Option<&str>) -> anyhow::Result<Vec<Account>> {
     let mut accounts = Vec::new();
     for sender in settings.senders.values().filter(|sender| only.is_none_or(|only| sender.name == only)) {
-        let (Some(of), Some(id)) = (sender.meta(), ids.get(&sender.name)) else { continue };
-        let Some(account) = &of.waba_id else {
-            complain(&format!(
-                "{}: senders.{}.waba_id is not set, so the provider cannot be asked about templates",
-                sender.name, sender.name
-            ));
-            continue;
+        let Some(id) = ids.get(&sender.name) else { continue };
+        let at = match (sender.meta(), sender.twilio().filter(|_| sender.sends_templates())) {
+            (Some(of), _) => {
+                let Some(account) = &of.waba_id else {
+                    complain(&format!(
+                        "{}: senders.{}.waba_id is not set, so the provider cannot be asked about templates",
+                        sender.name, sender.name
+                    ));
+                    continue;
+                };
+                let token = SecretString::from(of.token.reveal()?);
+                At::Meta(meta::Templates::new(&of.base_url, &of.version, account, &token)?)
+            }
+            (None, Some(of)) => {
+                let (user, password) = of.user();
+                let password = SecretString::from(password.reveal()?);
+                At::Twilio(twilio::templates::Contents::new(&of.content_base_url, user, &password)?)
+            }
+            (None, None) => continue,
         };
-        let token = SecretString::from(of.token.reveal()?);
-        let at = meta::Templates::new(&of.base_url, &of.version, account, &token)?;
         accounts.push(Account { sender: *id, name: sender.name.clone(), desk: Desk::new(at)? });
     }
     Ok(accounts)
@@ -404,7 +414,7 @@ fn line(one: &Listed<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::template::Definition;
+    use crate::domain::{message::Filled, template::Definition};
 
     fn one(template: &str, language: &str) -> Wanted {
         Wanted {
@@ -413,6 +423,7 @@ mod tests {
             language: language.into(),
             category: "UTILITY",
             definition: Definition::default(),
+            example: Filled { header: None, body: Vec::new(), buttons: Vec::new() },
             version: None,
         }
     }

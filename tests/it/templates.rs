@@ -9,7 +9,10 @@ use lapin::{
     options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions},
     types::FieldTable,
 };
-use recado::sim::Approval;
+use recado::{
+    provider::Dialect,
+    sim::{Approval, Stage},
+};
 use serde_json::{Value, json};
 
 use super::harness::{Fleet, PATIENCE, Plan, catalogue, catalogue_dir, event, order, phone, templates_at_meta, until};
@@ -488,4 +491,57 @@ fn a_preview_is_filled_from_an_event_or_the_example() {
     assert_eq!(other.status.code(), Some(1));
     assert!(text(&other.stderr).contains("of the type order.confirmed, and gate_opened is for gate.opened"));
     std::fs::remove_dir_all(folder).expect("the folder goes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn content_is_pushed_to_twilio_and_goes_out_by_its_own_id() {
+    let twilio = |plan: &mut Plan| {
+        plan.at(Dialect::Twilio);
+        often(plan);
+        plan.sim.contents.retain(|content| content["friendly_name"] != "order_confirmed");
+    };
+    Fleet::run("pushed_twilio", twilio, async |fleet| {
+        let world = std::sync::Arc::clone(fleet.sim.world());
+        fleet.settings.insert("senders.main.content_base_url".to_owned(), fleet.sim.url());
+        let no = fleet.start().await;
+        until("it is found missing", PATIENCE, async || {
+            status(fleet, "order_confirmed").await.as_deref() == Some("deleted")
+        })
+        .await;
+        assert_eq!(status(fleet, "gate_opened").await.as_deref(), Some("approved"));
+        fleet.publish(&[order("waiting", 0)]).await;
+        fleet.becomes("waiting", "waiting", |s| s.waiting_on.as_deref() == Some("template")).await;
+        let pushed = fleet.command(&["templates", "push", "--yes"]).await;
+        assert!(pushed.status.success(), "{}", text(&pushed.stderr));
+        let told = text(&pushed.stdout);
+        assert!(told.contains("order_confirmed in es at main: created, pending"), "{told}");
+        let known: String =
+            sqlx::query_scalar("select content_sid from template_states where template = 'order_confirmed'")
+                .fetch_one(&fleet.pool)
+                .await
+                .expect("an id");
+        assert!(world.contents().iter().any(|(sid, _, review)| *sid == known && review.is_some()));
+        // Nobody tells; it is read.
+        assert!(world.set_content_stage(&known, Stage::Approved));
+        fleet.reaches("waiting", "accepted").await;
+        assert!(fleet.command(&["templates", "diff"]).await.status.success());
+
+        // Another text is another content, under a name of its own.
+        let dir = edited(fleet, "Hola {{name}}, hemos recibido tu pedido {{order}} y lo preparamos.");
+        fleet.settings.insert("templates.dir".to_owned(), dir.display().to_string());
+        let diff = text(&fleet.command(&["templates", "diff", "order_confirmed"]).await.stdout);
+        assert!(diff.contains("- Hola {{1}}, tu pedido {{2}} está confirmado."), "{diff}");
+        assert!(diff.contains("+ Hola {{1}}, hemos recibido tu pedido {{2}} y lo preparamos."), "{diff}");
+        let pushed = fleet.command(&["templates", "push", "order_confirmed", "--yes"]).await;
+        assert!(pushed.status.success(), "{}", text(&pushed.stderr));
+        let later: String =
+            sqlx::query_scalar("select content_sid from template_states where template = 'order_confirmed'")
+                .fetch_one(&fleet.pool)
+                .await
+                .expect("an id");
+        assert_ne!(known, later);
+        fleet.stop(no).await;
+        std::fs::remove_dir_all(dir).expect("the folder goes");
+    })
+    .await;
 }

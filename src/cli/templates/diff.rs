@@ -5,13 +5,13 @@ use std::{collections::HashMap, io::IsTerminal, process::ExitCode};
 use anyhow::Context;
 use serde::Serialize;
 
-use super::{accounts, catalogue, chosen, complain, only, say, settings, sync::hint};
+use super::{Which, accounts, catalogue, chosen, complain, only, say, settings, sync::hint};
 use crate::{
     config::{Needs, Place},
     domain::template::{Difference, all_differences, lines},
     provider::templates::Listed,
     worker::{
-        templates::{Error, Wanted, wanted},
+        templates::{Error, Wanted, desk::Desk, wanted},
         versions::Versions,
     },
 };
@@ -27,28 +27,22 @@ struct Compared<'a> {
 }
 
 /// 0 if everything is the same, 1 if something differs or is missing there.
-pub(super) async fn diff(
-    place: &Place,
-    name: Option<&str>,
-    language: Option<&str>,
-    sender: Option<&str>,
-    json: bool,
-) -> anyhow::Result<ExitCode> {
+pub(super) async fn diff(place: &Place, which: &Which, json: bool) -> anyhow::Result<ExitCode> {
     let settings = settings(place, Needs { templates: true, senders: true, ..Needs::NOTHING })?;
-    only(&settings, sender)?;
+    only(&settings, which.sender.as_deref())?;
     let wanted = wanted(&catalogue(&settings)?.catalogue, &Versions::default());
-    let wanted = chosen(&wanted, name, language)?;
+    let wanted = chosen(&wanted, which.name.as_deref(), which.language.as_deref())?;
     // Nothing is written, so nobody need be known.
     let ids: HashMap<String, i16> = settings.senders.keys().map(|name| (name.clone(), 0)).collect();
     let mut all = Vec::new();
-    for account in accounts(&settings, &ids, sender)? {
+    for account in accounts(&settings, &ids, which.sender.as_deref())? {
         let mine: Vec<&Wanted> = wanted.iter().filter(|one| one.sender == account.name).collect();
         if mine.is_empty() {
             continue;
         }
         let listed = account.desk.list().await.map_err(Error::from).map_err(hint);
         let listed = listed.with_context(|| format!("sender {}", account.name))?;
-        all.extend(mine.into_iter().map(|one| compared(one, &listed)));
+        all.extend(mine.into_iter().map(|one| compared(&account.desk, one, &listed)));
     }
     let differ = all.iter().filter(|one| one.status.is_none() || !one.differences.is_empty()).count();
     if json {
@@ -64,9 +58,9 @@ pub(super) async fn diff(
     Ok(if differ == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn compared<'a>(one: &'a Wanted, listed: &[Listed]) -> Compared<'a> {
-    let there = there(one, listed);
-    let differences = there.map(|there| against(one, there)).unwrap_or_default();
+fn compared<'a>(desk: &Desk, one: &'a Wanted, listed: &[Listed]) -> Compared<'a> {
+    let there = desk.find(one, listed);
+    let differences = there.map(|there| against(desk, one, there)).unwrap_or_default();
     Compared {
         sender: &one.sender,
         template: &one.template,
@@ -76,14 +70,11 @@ fn compared<'a>(one: &'a Wanted, listed: &[Listed]) -> Compared<'a> {
     }
 }
 
-pub(super) fn there<'l>(one: &Wanted, listed: &'l [Listed]) -> Option<&'l Listed> {
-    listed.iter().find(|there| there.name == one.template && there.language == one.language)
-}
-
 /// In what a file and what is there differ.
-pub(super) fn against(one: &Wanted, there: &Listed) -> Vec<Difference> {
+pub(super) fn against(desk: &Desk, one: &Wanted, there: &Listed) -> Vec<Difference> {
     let theirs = there.definition.clone().unwrap_or_default();
-    all_differences((&one.definition, one.category), (&theirs, there.category.as_deref()))
+    let ours = desk.spoken(one).unwrap_or_else(|_| one.definition.clone());
+    all_differences((&ours, one.category), (&theirs, there.category.as_deref()))
 }
 
 fn told(one: &Compared<'_>, colours: bool) -> Vec<String> {

@@ -10,8 +10,8 @@ use serde_json::Value;
 use sqlx::PgPool;
 
 use super::{
-    accounts, catalogue, chosen, complain, database,
-    diff::{against, shown, there},
+    Which, accounts, catalogue, chosen, complain, database,
+    diff::{against, shown},
     only, say, settings,
     sync::hint,
 };
@@ -25,7 +25,7 @@ use crate::{
     },
     domain::{
         fact::Approval,
-        template::{Catalogue, Difference, Edits, Heading, Step, There, step},
+        template::{Catalogue, Difference, Edits, Heading, Manner, Step, There, step},
     },
     provider::templates::{Listed, Written},
     worker::{
@@ -43,22 +43,15 @@ struct Task<'a> {
     step: Step,
 }
 
-/// What is asked to be pushed.
-pub(super) struct Which<'a> {
-    pub name: Option<&'a str>,
-    pub language: Option<&'a str>,
-    pub sender: Option<&'a str>,
-}
-
 /// 0 if everything is, or is on its way to being, as the files say; 1 if something could not be pushed, or nobody said yes.
-pub(super) async fn push(place: &Place, which: &Which<'_>, yes: bool, dry_run: bool) -> anyhow::Result<ExitCode> {
+pub(super) async fn push(place: &Place, which: &Which, yes: bool, dry_run: bool) -> anyhow::Result<ExitCode> {
     let settings = settings(place, Needs { templates: true, senders: true, ..Needs::DATABASE })?;
-    only(&settings, which.sender)?;
+    only(&settings, which.sender.as_deref())?;
     let catalogue = catalogue(&settings)?.catalogue;
     let pools = database(&settings).await?;
     let versions = Versions::of(&pools.ops, &catalogue).await?;
-    let wanted = chosen(&wanted(&catalogue, &versions), which.name, which.language)?;
-    let accounts = accounts(&settings, &sender_ids(&settings, &pools).await?, which.sender)?;
+    let wanted = chosen(&wanted(&catalogue, &versions), which.name.as_deref(), which.language.as_deref())?;
+    let accounts = accounts(&settings, &sender_ids(&settings, &pools).await?, which.sender.as_deref())?;
     let mut tasks = Vec::new();
     for account in &accounts {
         tasks.extend(planned(&pools.ops, account, &wanted).await?);
@@ -107,23 +100,30 @@ async fn planned<'a>(pool: &PgPool, account: &'a Account, wanted: &'a [Wanted]) 
     let listed = listed.with_context(|| format!("sender {}", account.name))?;
     let mut tasks = Vec::new();
     for one in mine {
-        let there = there(one, &listed).cloned();
+        let desk = &account.desk;
+        let there = desk.find(one, &listed).cloned();
         let edits = approvals::edits(pool, key(account, one)).await?;
         let known = there.as_ref().map(|there| There {
             status: there.status,
             category: there.category.as_deref(),
             definition: there.definition.as_ref(),
         });
-        let step = step(&one.definition, one.category, known, &Edits { at: edits }, Clock::system().now());
+        let (ours, unsayable) = match desk.spoken(one) {
+            Ok(ours) => (ours, None),
+            Err(why) => (one.definition.clone(), Some(Step::Impossible(why.to_string()))),
+        };
+        let step = unsayable.unwrap_or_else(|| {
+            step(desk.manner(), (&ours, one.category), known, &Edits { at: edits }, Clock::system().now())
+        });
         let step = match (step, &one.definition.header) {
             (Step::Create | Step::Edit { .. }, Some(Heading::Media(kind))) if kind != "location" => {
                 Step::Impossible(format!(
-                    "its header is of the kind {kind}, for which Meta wants an uploaded example: make it in WhatsApp Manager"
+                    "its header is of the kind {kind}, for which the provider wants an uploaded example: make it there"
                 ))
             }
             (step, _) => step,
         };
-        let differences = there.as_ref().map(|there| against(one, there)).unwrap_or_default();
+        let differences = there.as_ref().map(|there| against(desk, one, there)).unwrap_or_default();
         tasks.push(Task { account, wanted: one, there, differences, step });
     }
     Ok(tasks)
@@ -184,7 +184,7 @@ async fn carry_out(pool: &PgPool, task: &Task<'_>, catalogue: &Catalogue) -> any
     let desk = &task.account.desk;
     let (act, written) = match (&task.step, &task.there) {
         (Step::Edit { category }, Some(there)) => ("edit", desk.edit(&there.id, &template, *category).await),
-        _ => ("create", desk.create(&template).await),
+        (_, there) => ("create", desk.create(one, &template, there.as_ref()).await),
     };
     note(pool, task, act, &written?)
         .await
@@ -214,6 +214,9 @@ async fn note(pool: &PgPool, task: &Task<'_>, act: &str, written: &Written) -> a
         category,
     };
     approvals::pushed(pool, key, &push).await?;
+    if let (Manner::Anew, Some(id)) = (task.account.desk.manner(), &written.id) {
+        templates::set_content(pool, key, id, &by).await?;
+    }
     let did = if act == "edit" { "edited" } else { "created" };
     let mut line = format!("{}: {did}, {status}", name(one));
     if let Some(category) = category {

@@ -78,6 +78,38 @@ impl Definition {
     }
 }
 
+impl Definition {
+    /// The same with other placeholders: numbers that somebody else gives to the header's, to the body's `n`-th (from 0, each counted where
+    /// it stands first) and to the button's at that place (from 0). What gets no number stays as it is.
+    #[must_use]
+    pub fn numbered(
+        &self,
+        header: Option<u16>,
+        body: impl Fn(usize) -> Option<u16>,
+        button: impl Fn(usize) -> Option<u16>,
+    ) -> Definition {
+        let placeholder = |number: u16| format!("{{{{{number}}}}}");
+        let mut numbered = self.clone();
+        if let (Some(Heading::Text(text)), Some(number)) = (&mut numbered.header, header) {
+            *text = Text::parse(text).unwrap_or_default().render(|_| placeholder(number));
+        }
+        let parsed = Text::parse(&self.body).unwrap_or_default();
+        let names = parsed.placeholders();
+        numbered.body = parsed.render(|name| {
+            let number = names.iter().position(|known| *known == name).and_then(&body);
+            number.map_or_else(|| format!("{{{{{name}}}}}"), placeholder)
+        });
+        for (place, pressable) in numbered.buttons.iter_mut().enumerate() {
+            if let (Some(target), Some(number)) = (&mut pressable.target, button(place))
+                && let Some(base) = target.strip_suffix("{{1}}")
+            {
+                *target = format!("{base}{}", placeholder(number));
+            }
+        }
+        numbered
+    }
+}
+
 impl Template {
     /// What it says in that language. `None` if it has no such language.
     #[must_use]

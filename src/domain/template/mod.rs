@@ -39,7 +39,7 @@ pub use bubble::bubble;
 pub use definition::{Definition, Heading, Pressable};
 pub use diff::{Difference, all_differences, differences, lines, places};
 pub use fill::{ReadButton, Reading};
-pub use push::{Edits, Step, There, step};
+pub use push::{Edits, Manner, Step, There, step};
 pub use shipped::{shipped_events, shipped_messages};
 
 /// What templates need to know of the configuration.

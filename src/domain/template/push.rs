@@ -21,6 +21,15 @@ pub struct Edits {
     pub at: Vec<Timestamp>,
 }
 
+/// How a provider lets templates change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// They are edited, within limits.
+    Edits,
+    /// They stay as they are, and another one is made.
+    Anew,
+}
+
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -39,15 +48,24 @@ pub enum Step {
 const A_DAY: usize = 1;
 const IN_30_DAYS: usize = 10;
 
-/// Decides what to do for a template whose file says `file` in `category`.
+/// Decides what to do for a template whose file says `file`, as the provider writes it, in `category`.
 #[must_use]
-pub fn step(file: &Definition, category: &str, there: Option<There<'_>>, edits: &Edits, now: Timestamp) -> Step {
+pub fn step(
+    manner: Manner,
+    (file, category): (&Definition, &str),
+    there: Option<There<'_>>,
+    edits: &Edits,
+    now: Timestamp,
+) -> Step {
     let Some(there) = there else { return Step::Create };
     let impossible = |why: &str| Step::Impossible(why.to_owned());
     let differences =
         there.definition.map(|definition| all_differences((file, category), (definition, there.category)));
     if differences.as_ref().is_some_and(Vec::is_empty) {
         return Step::Nothing;
+    }
+    if manner == Manner::Anew {
+        return Step::Create;
     }
     match there.status {
         Approval::Approved => {
@@ -111,7 +129,7 @@ mod tests {
         let there = says(body);
         let there = There { status, category: Some(category), definition: Some(&there) };
         let edits = Edits { at: edits.iter().map(|at_| at(*at_)).collect() };
-        step(&says("New."), "UTILITY", Some(there), &edits, at(NOW))
+        step(Manner::Edits, (&says("New."), "UTILITY"), Some(there), &edits, at(NOW))
     }
 
     fn why(step: Step) -> String {
@@ -123,7 +141,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_made_and_what_is_right_is_left_alone() {
-        assert_eq!(step(&says("New."), "UTILITY", None, &Edits::default(), at(NOW)), Step::Create);
+        assert_eq!(step(Manner::Edits, (&says("New."), "UTILITY"), None, &Edits::default(), at(NOW)), Step::Create);
         for status in [Approval::Approved, Approval::Pending, Approval::Paused, Approval::Disabled] {
             assert_eq!(decide(status, "UTILITY", "New.", &[]), Step::Nothing, "{status}");
         }
@@ -158,9 +176,17 @@ mod tests {
     }
 
     #[test]
+    fn where_nothing_is_edited_what_differs_is_made_anew() {
+        let there = says("Old.");
+        let there = There { status: Approval::Pending, category: Some("UTILITY"), definition: Some(&there) };
+        let decide = |file: &str| step(Manner::Anew, (&says(file), "UTILITY"), Some(there), &Edits::default(), at(NOW));
+        assert_eq!((decide("New."), decide("Old.")), (Step::Create, Step::Nothing));
+    }
+
+    #[test]
     fn what_cannot_be_read_there_is_taken_for_different() {
         let there = There { status: Approval::Approved, category: None, definition: None };
-        let step = step(&says("New."), "UTILITY", Some(there), &Edits::default(), at(NOW));
+        let step = step(Manner::Edits, (&says("New."), "UTILITY"), Some(there), &Edits::default(), at(NOW));
         assert_eq!(step, Step::Edit { category: false });
     }
 }

@@ -11,6 +11,7 @@ mod facts;
 pub mod inquiry;
 mod list;
 mod signature;
+pub mod templates;
 
 pub use decode::decode;
 pub use encode::{Account, BadSender, Channel, Twilio};

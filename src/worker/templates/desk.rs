@@ -6,9 +6,17 @@ use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use serde_json::Value;
 
-use crate::provider::{
-    meta,
-    templates::{Listed, Refused, Written},
+use super::Wanted;
+use crate::{
+    domain::{
+        notification::Reason,
+        template::{Definition, Manner},
+    },
+    provider::{
+        meta,
+        templates::{Listed, Refused, Written},
+        twilio::templates as twilio,
+    },
 };
 
 /// More pages than any account has.
@@ -19,7 +27,14 @@ const ANSWER_MAX: usize = 16 * 1_024 * 1_024;
 #[derive(Debug, Clone)]
 pub struct Desk {
     http: reqwest::Client,
-    at: meta::Templates,
+    at: At,
+}
+
+/// Whose desk it is.
+#[derive(Debug, Clone)]
+pub enum At {
+    Meta(meta::Templates),
+    Twilio(twilio::Contents),
 }
 
 /// Why a provider could not be asked, or did not do it.
@@ -33,6 +48,8 @@ pub enum Trouble {
     Endless,
     #[error(transparent)]
     Refused(#[from] Refused),
+    #[error("the provider has no such template: {}", .0.as_str())]
+    Unsayable(Reason),
 }
 
 impl From<reqwest::Error> for Trouble {
@@ -44,7 +61,7 @@ impl From<reqwest::Error> for Trouble {
 impl Desk {
     /// # Errors
     /// If this system's certificates cannot be used.
-    pub fn new(at: meta::Templates) -> Result<Desk, Trouble> {
+    pub fn new(at: At) -> Result<Desk, Trouble> {
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -56,6 +73,38 @@ impl Desk {
         Ok(Desk { http, at })
     }
 
+    /// How templates are changed here.
+    #[must_use]
+    pub fn manner(&self) -> Manner {
+        match self.at {
+            At::Meta(_) => Manner::Edits,
+            At::Twilio(_) => Manner::Anew,
+        }
+    }
+
+    /// What a template of ours says as this provider writes it.
+    ///
+    /// # Errors
+    /// If this provider has no such template.
+    pub fn spoken(&self, wanted: &Wanted) -> Result<Definition, Trouble> {
+        match self.at {
+            At::Meta(_) => Ok(wanted.definition.clone()),
+            At::Twilio(_) => twilio::spoken(&wanted.definition, &wanted.example).map_err(Trouble::Unsayable),
+        }
+    }
+
+    /// Which of the listed is a template of ours: of several versions the one that says the same, else one that is approved.
+    #[must_use]
+    pub fn find<'l>(&self, wanted: &Wanted, listed: &'l [Listed]) -> Option<&'l Listed> {
+        let ours = self.spoken(wanted).ok();
+        let versions =
+            || listed.iter().filter(|there| there.name == wanted.template && there.language == wanted.language);
+        versions()
+            .find(|there| ours.is_some() && there.definition == ours)
+            .or_else(|| versions().find(|there| there.status.is_approved()))
+            .or_else(|| versions().next())
+    }
+
     /// All templates of the account.
     ///
     /// # Errors
@@ -64,7 +113,10 @@ impl Desk {
         let mut listed = Vec::new();
         let mut after: Option<String> = None;
         for _ in 0..PAGES_MAX {
-            let page = meta::listed(&self.ask(self.at.list(after.as_deref())).await?)?;
+            let page = match &self.at {
+                At::Meta(at) => meta::listed(&self.ask(at.list(after.as_deref())).await?)?,
+                At::Twilio(at) => twilio::listed(&self.ask(at.list(after.as_deref())).await?)?,
+            };
             listed.extend(page.listed);
             match page.next {
                 Some(next) if Some(&next) != after.as_ref() => after = Some(next),
@@ -74,20 +126,33 @@ impl Desk {
         Err(Trouble::Endless)
     }
 
-    /// Makes a template, in Meta's words.
+    /// Makes a template, and asks for its approval. `meta` is what Meta takes of it; `there` is what stands in its place now.
     ///
     /// # Errors
     /// If the provider cannot be asked or refuses.
-    pub async fn create(&self, template: &Value) -> Result<Written, Trouble> {
-        Ok(meta::written(&self.ask(self.at.create(template)).await?)?)
+    pub async fn create(&self, wanted: &Wanted, meta: &Value, there: Option<&Listed>) -> Result<Written, Trouble> {
+        match &self.at {
+            At::Meta(at) => Ok(meta::written(&self.ask(at.create(meta)).await?)?),
+            At::Twilio(at) => {
+                let name = twilio::approval_name(&wanted.template, there.map(|_| &wanted.definition));
+                let content = twilio::content(&name, &wanted.language, &wanted.definition, &wanted.example);
+                let content = content.map_err(Trouble::Unsayable)?;
+                let sid = twilio::created(&self.ask(at.create(&content)).await?)?;
+                let asked = self.ask(at.submit(&sid, &name, wanted.category)).await?;
+                Ok(Written { id: Some(sid), ..twilio::submitted(&asked)? })
+            }
+        }
     }
 
     /// Replaces what the template with this id says; its category too, if that may be.
     ///
     /// # Errors
     /// If the provider cannot be asked or refuses.
-    pub async fn edit(&self, id: &str, template: &Value, category: bool) -> Result<Written, Trouble> {
-        Ok(meta::written(&self.ask(self.at.edit(id, template, category)).await?)?)
+    pub async fn edit(&self, id: &str, meta: &Value, category: bool) -> Result<Written, Trouble> {
+        match &self.at {
+            At::Meta(at) => Ok(meta::written(&self.ask(at.edit(id, meta, category)).await?)?),
+            At::Twilio(_) => Err(Trouble::Refused(Refused::Unreadable)),
+        }
     }
 
     async fn ask(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Trouble> {

@@ -22,7 +22,8 @@ use crate::{
     },
     domain::{
         fact::Approval,
-        template::{Catalogue, Definition, Difference, Template, differences, places},
+        message::Filled,
+        template::{Catalogue, Definition, Difference, Manner, Template, differences, places},
     },
     lifecycle::Lifecycle,
     provider::templates::Listed,
@@ -38,6 +39,8 @@ pub struct Wanted {
     pub category: &'static str,
     /// What the file says.
     pub definition: Definition,
+    /// Its example, filled in.
+    pub example: Filled,
     /// Its id, if the versions are known.
     pub version: Option<i32>,
 }
@@ -52,6 +55,7 @@ pub fn wanted(catalogue: &Catalogue, versions: &Versions) -> Vec<Wanted> {
             language: language.to_owned(),
             category: template.category().as_str(),
             definition: template.definition(language)?,
+            example: catalogue.fill_example(template, language)?,
             version: versions.current(template.name(), language),
         })
     };
@@ -117,24 +121,24 @@ struct Reading<'p> {
     pool: &'p PgPool,
     sender: i16,
     name: String,
+    desk: &'p Desk,
     begun: jiff::Timestamp,
     known: HashMap<(String, String), Standing>,
     holds: Vec<InForce>,
 }
 
 impl<'p> Reading<'p> {
-    async fn new(pool: &'p PgPool, account: &Account, begun: jiff::Timestamp) -> Result<Reading<'p>, db::Error> {
+    async fn new(pool: &'p PgPool, account: &'p Account, begun: jiff::Timestamp) -> Result<Reading<'p>, db::Error> {
         let (sender, name) = (account.sender, account.name.clone());
         let standings = templates::list(pool).await?.into_iter().filter(|standing| standing.sender_id == sender);
         let known = standings.map(|s| ((s.template.clone(), s.language.clone()), s)).collect();
-        Ok(Reading { pool, sender, name, begun, known, holds: holds::in_force(pool).await? })
+        Ok(Reading { pool, sender, name, desk: &account.desk, begun, known, holds: holds::in_force(pool).await? })
     }
 
     async fn note<'a>(&self, listed: &[Listed], wanted: &'a [Wanted]) -> Result<Vec<Found<'a>>, Error> {
         let mut found = Vec::new();
         for one in wanted.iter().filter(|one| one.sender == self.name) {
-            let there = listed.iter().find(|l| l.name == one.template && l.language == one.language);
-            found.push(self.one(one, there).await?);
+            found.push(self.one(one, self.desk.find(one, listed)).await?);
         }
         let of_ours = |l: &Listed| {
             wanted.iter().any(|one| one.sender == self.name && one.template == l.name && one.language == l.language)
@@ -158,8 +162,13 @@ impl<'p> Reading<'p> {
             found.released.push(templates::RECATEGORISED);
         }
         let Some(definition) = &there.definition else { return Ok(found) };
-        found.differences = differences(&wanted.definition, definition);
+        // What this provider cannot say differs from whatever it has.
+        let ours = self.desk.spoken(wanted).unwrap_or_else(|_| wanted.definition.clone());
+        found.differences = differences(&ours, definition);
         self.compare(&mut found, definition).await?;
+        if found.differences.is_empty() {
+            self.know_content(wanted, there).await?;
+        }
         Ok(found)
     }
 
@@ -193,6 +202,16 @@ impl<'p> Reading<'p> {
             templates::set_quality(self.pool, key, quality).await?;
         }
         Ok(held)
+    }
+
+    /// Where messages name a template by the provider's own id, that is the id of what says the same as the file.
+    async fn know_content(&self, wanted: &Wanted, there: &Listed) -> Result<(), Error> {
+        let known = self.known.get(&(wanted.template.clone(), wanted.language.clone()));
+        if self.desk.manner() == Manner::Anew && known.is_none_or(|k| k.content_sid.as_deref() != Some(&there.id)) {
+            let key = Key { sender: self.sender, template: &wanted.template, language: &wanted.language };
+            templates::set_content(self.pool, key, &there.id, "sync").await?;
+        }
+        Ok(())
     }
 
     /// Whether the provider's own answers had stopped this template.
