@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, header::CONTENT_TYPE};
+use jiff::Timestamp;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use recado::{
     domain::{
@@ -14,7 +15,7 @@ use recado::{
         phone::Phone,
         template::{Catalogue, Settings, shipped_events, shipped_messages},
     },
-    provider::{self, Provider, meta::Meta, twilio},
+    provider::{self, Provider, Sought, meta::Meta, twilio},
 };
 use secrecy::SecretString;
 use serde_json::json;
@@ -138,6 +139,11 @@ fn to_twilio() -> Vec<Request<Bytes>> {
         requests.push(whatsapp.encode(&outgoing(ana(), Content::Text("Hola".into()))).unwrap());
         let sms = twilio(twilio::Channel::Sms, by_service);
         requests.push(sms.encode(&outgoing(ana(), Content::Text("Hola".into()))).unwrap());
+        let now = Timestamp::UNIX_EPOCH;
+        let sought = Sought { to: "+34600111222", from: now, until: now, text: "Hola", others: &[] };
+        for sender in [&whatsapp, &sms] {
+            requests.extend([sender.look(&sought).unwrap(), sender.inquiry().unwrap()]);
+        }
     }
     requests
 }
