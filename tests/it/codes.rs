@@ -146,15 +146,15 @@ fn each_code_of_meta_has_one_meaning_whatever_the_status_and_where_it_comes_from
         assert!(allowed(&action).contains(&meaning), "{code} is {meaning:?}, to be {action}");
         assert_ne!(failure.reason, reason::UNKNOWN_CODE, "{code}");
         assert_eq!(failure.code, Some(code));
-        for status in [200, 401, 403, 404, 429, 500, 503] {
+        for status in [401, 403, 404, 429, 500, 503] {
             assert_eq!(from_meta(status, code, false), first, "{code} with {status}");
         }
         let report = reported_by_meta(code);
         let (told, same) = verdict(&report);
         assert_eq!((same.reason, same.code), (failure.reason, failure.code), "{code} in a webhook");
         // A report says that it did not arrive, so it leaves no doubt.
-        let expected = if meaning == Doubt { Later } else { meaning };
-        assert_eq!(told, expected, "{code} in a webhook");
+        let expected: &[Verdict] = if meaning == Doubt { &[Later, Never] } else { &[meaning] };
+        assert!(expected.contains(&told), "{code} in a webhook is {told:?}");
     }
 }
 
@@ -207,7 +207,8 @@ proptest! {
             (reported_by_twilio(code, "failed"), Never),
         ] {
             let (meaning, failure) = verdict(&outcome);
-            prop_assert_eq!((meaning, failure.reason), (expected, reason::UNKNOWN_CODE));
+            prop_assert_eq!(meaning, expected);
+            prop_assert!(meaning == Doubt || failure.reason == reason::UNKNOWN_CODE, "{:?}", failure);
         }
     }
 }
