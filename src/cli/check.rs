@@ -43,6 +43,7 @@ pub fn run(place: &Place, args: &Args) -> anyhow::Result<ExitCode> {
     }
     let Checked { catalogue, sources } = catalogue(&settings)?;
     let forms = super::forms::load(&settings)?;
+    super::rates::load(&settings)?;
     if !args.templates {
         super::forms::notes(&settings, &forms).iter().for_each(|note| super::complain(note));
     }

@@ -5,6 +5,7 @@
 pub mod broker;
 pub mod check;
 pub mod consent;
+pub mod costs;
 pub mod decide;
 pub mod demo;
 pub mod doctor;
@@ -12,6 +13,7 @@ pub mod forms;
 pub mod healthcheck;
 pub mod hold;
 pub mod keys;
+pub mod rates;
 pub mod rejected;
 pub mod run;
 pub mod schema;
@@ -73,6 +75,8 @@ enum Command {
     Consent(consent::Args),
     /// Shows how templates stand, approves them, or asks the provider.
     Templates(templates::Args),
+    /// Shows what messages cost: predicted, and as far as it is known.
+    Costs(costs::Args),
     /// Makes, lists and revokes the API's keys.
     Keys(keys::Args),
     /// Stops sending, with a reason.
@@ -137,6 +141,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Why(args) => why::run(&place, args).await,
         Command::Consent(args) => consent::run(&place, args).await,
         Command::Templates(args) => templates::run(&place, args).await,
+        Command::Costs(args) => costs::run(&place, args).await,
         Command::Keys(args) => keys::run(&place, args).await,
         Command::Hold(args) => hold::hold(&place, args).await,
         Command::Release(args) => hold::release(&place, args).await,

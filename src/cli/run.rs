@@ -10,9 +10,9 @@ use uuid::Uuid;
 use super::{database, settings};
 use crate::{
     clock::Clock,
-    config::{Needs, Place, Provider, Settings},
+    config::{self, Needs, Place, Provider, Settings},
     db::{Pools, dispatch::Pace, retention::Keep, senders},
-    domain::{doubt::Patience, notification::Policy},
+    domain::{cost::Prices, doubt::Patience, notification::Policy},
     http::{self, Doors},
     lifecycle::{Lifecycle, Vigil},
     provider::{meta::Meta, twilio::Twilio},
@@ -22,9 +22,10 @@ use crate::{
         broker::{Address, Topology},
         dispatch::{self, Dispatcher},
         door::Door,
-        fleet::{self, Fleet, Portfolio},
+        fleet::{self, Budget, Fleet, Portfolio},
         intake::{self, Intake, Queue},
         outbox::{self, Publisher},
+        purse::Purse,
         rate::{Backing, SenderRate},
         reading::Reader,
         receipts::{self, Receipts},
@@ -93,10 +94,11 @@ pub async fn start(
     let topology = topology(settings, &reader);
     let address = address(settings)?;
     let forms = super::forms::load(settings)?;
+    let prices = super::rates::prices(settings, super::rates::load(settings)?);
 
     let mut known = Known::default();
     if roles.contains(&Role::Dispatch) {
-        let fleet = fleet(settings, pools, &clock, &nudge, &ids, worker)?;
+        let fleet = fleet(settings, pools, &clock, &nudge, &ids, &prices, worker)?;
         let dispatchers = fleet.dispatchers.clone();
         fleet.join().await?;
         life.role("fleet", fleet.run(life.clone()));
@@ -106,14 +108,15 @@ pub async fn start(
         }
     }
     if roles.contains(&Role::Upkeep) {
-        let upkeep = Upkeep::new(pools.ops.clone(), upkeep_rules(settings), clock.clone(), nudge.clone());
+        let upkeep =
+            Upkeep::new(pools.ops.clone(), upkeep_rules(settings, &ids, &prices), clock.clone(), nudge.clone());
         life.role("upkeep", upkeep.run(life.clone()));
     }
     let stored = Nudge::default();
     if roles.contains(&Role::Receipts) {
         let mut rules = receipts::Rules::new(retry(settings), pace(settings));
         (rules.words, rules.forms) = (settings.words.clone(), forms.clone());
-        let known = known_senders(settings, &ids);
+        let known = known_senders(settings, &ids, &prices);
         let receipts =
             Receipts::new(pools.receipts.clone(), rules, known, clock.clone(), stored.clone(), nudge.clone());
         life.role("receipts", receipts.run(life.clone()));
@@ -284,9 +287,11 @@ fn fleet(
     clock: &Clock,
     nudge: &Nudge,
     ids: &HashMap<String, i16>,
+    prices: &HashMap<String, Prices>,
     worker: Uuid,
 ) -> anyhow::Result<Fleet> {
     let portfolios = portfolios(settings, ids);
+    let budgets = budgets(settings, ids);
     let mut dispatchers = Vec::new();
     for sender in settings.senders.values() {
         let Some(id) = ids.get(&sender.name).copied() else { continue };
@@ -295,6 +300,8 @@ fn fleet(
         let provider = Meta::new(&meta.base_url, &meta.version, &meta.phone_number_id, &token)?;
         let rate = SenderRate::new(sender.rate_per_second, settings.dispatch.headroom);
         let day = portfolios.iter().find(|p| p.senders.contains(&id)).map_or_else(Flag::default, |p| p.full.clone());
+        let prices = prices.get(&sender.name).cloned().unwrap_or_else(|| Prices::none(&sender.name));
+        let purse = budgets.iter().find(|b| b.sender == id).map_or_else(Purse::default, |b| b.purse.clone());
         let (pool, clock, nudge) = (pools.dispatch.clone(), clock.clone(), nudge.clone());
         let rules = dispatch_rules(settings);
         dispatchers.push(Arc::new(Dispatcher::new(
@@ -307,13 +314,19 @@ fn fleet(
             clock,
             nudge,
             day,
+            prices,
+            purse,
         )?));
     }
     let rules = fleet::Rules { every: settings.dispatch.heartbeat, gone_after: settings.dispatch.gone_after };
-    Ok(Fleet { worker, pool: pools.ops.clone(), rules, dispatchers, portfolios })
+    Ok(Fleet { worker, pool: pools.ops.clone(), rules, dispatchers, portfolios, budgets })
 }
 
-fn known_senders(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<receipts::Known> {
+fn known_senders(
+    settings: &Settings,
+    ids: &HashMap<String, i16>,
+    prices: &HashMap<String, Prices>,
+) -> Vec<receipts::Known> {
     let known = settings.senders.values().filter_map(|sender| {
         let meta = sender.meta();
         Some(receipts::Known {
@@ -322,6 +335,7 @@ fn known_senders(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<receipt
             phone_number_id: meta.map(|meta| meta.phone_number_id.clone()).unwrap_or_default(),
             waba_id: meta.and_then(|meta| meta.waba_id.clone()),
             sms: meta.is_none(),
+            prices: prices.get(&sender.name).cloned().unwrap_or_else(|| Prices::none(&sender.name)),
         })
     });
     known.collect()
@@ -383,6 +397,15 @@ fn portfolios(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<Portfolio>
     portfolios
 }
 
+fn budgets(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<Budget> {
+    let limited = settings.senders.values().filter(|sender| sender.budget.currency().is_some());
+    let budget = |sender: &config::Sender| {
+        let (name, config::Budget { daily, monthly }) = (sender.name.clone(), sender.budget);
+        Some(Budget { sender: *ids.get(&sender.name)?, name, daily, monthly, purse: Purse::default() })
+    };
+    limited.filter_map(budget).collect()
+}
+
 /// How messages are sent, by these settings.
 #[must_use]
 pub fn dispatch_rules(settings: &Settings) -> dispatch::Rules {
@@ -426,7 +449,7 @@ fn retry(settings: &Settings) -> Policy {
     }
 }
 
-fn upkeep_rules(settings: &Settings) -> upkeep::Rules {
+fn upkeep_rules(settings: &Settings, ids: &HashMap<String, i16>, prices: &HashMap<String, Prices>) -> upkeep::Rules {
     upkeep::Rules {
         every: settings.upkeep.every,
         tidy_every: settings.upkeep.tidy_every,
@@ -440,6 +463,7 @@ fn upkeep_rules(settings: &Settings) -> upkeep::Rules {
         retry: retry(settings),
         settling: settling_rules(settings),
         keep: keep(settings),
+        prices: ids.iter().filter_map(|(name, id)| Some((*id, prices.get(name)?.clone()))).collect(),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod anchors;
 pub mod checkup;
 pub mod consents;
 pub mod contacts;
+pub mod costs;
 pub mod decisions;
 pub mod dispatch;
 pub mod doors;

@@ -3,6 +3,7 @@
 //! Pure: no `async`, no clock, no socket, no randomness. Time and chance are arguments. Knows nobody.
 
 pub mod consent;
+pub mod cost;
 pub mod doubt;
 pub mod event;
 pub mod expression;
@@ -11,6 +12,7 @@ pub mod form;
 pub mod ledger;
 pub mod locale;
 pub mod message;
+pub mod money;
 pub mod notification;
 pub mod opt_in;
 pub mod person;
@@ -18,6 +20,7 @@ pub mod phone;
 pub mod plan;
 pub mod problem;
 pub mod quiet;
+pub mod rates;
 pub mod source;
 pub mod story;
 pub mod template;

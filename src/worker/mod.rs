@@ -8,6 +8,7 @@ pub mod door;
 pub mod fleet;
 pub mod intake;
 pub mod outbox;
+pub mod purse;
 pub mod rate;
 pub mod reading;
 pub mod receipts;

@@ -29,6 +29,7 @@ fn counting(house: &House, limit: i64) -> (Fleet, Flag) {
         rules,
         dispatchers: Vec::new(),
         portfolios: vec![portfolio],
+        budgets: Vec::new(),
     };
     (fleet, full)
 }

@@ -12,6 +12,8 @@ mod claim;
 #[cfg(test)]
 mod consents;
 #[cfg(test)]
+mod costs;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod daily;

@@ -157,6 +157,7 @@ fn upkeep(street: &Street, clock: &Clock) -> Upkeep {
             rejected: hour * 24 * 30,
             webhooks: hour * 24 * 8,
         },
+        prices: std::collections::HashMap::new(),
     };
     Upkeep::new(street.house.pools.ops.clone(), rules, clock.clone(), Nudge::default())
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use recado::{
     config::{self, Network},
     db::{senders, webhooks},
-    domain::{consent::Words, form::Forms, phone::Phone},
+    domain::{consent::Words, cost::Prices, form::Forms, phone::Phone},
     http::{self, Doors, Kind, Limits, Secrets, Standing, optin},
     lifecycle::Lifecycle,
     provider::{meta::Meta, twilio::Twilio},
@@ -293,9 +293,16 @@ impl Street {
             phone_number_id: NUMBER_ID.to_owned(),
             waba_id: Some(ACCOUNT.to_owned()),
             sms: false,
+            prices: Prices::none("main"),
         };
-        let sms =
-            Known { id: self.sms, name: "sms".to_owned(), phone_number_id: String::new(), waba_id: None, sms: true };
+        let sms = Known {
+            id: self.sms,
+            name: "sms".to_owned(),
+            phone_number_id: String::new(),
+            waba_id: None,
+            sms: true,
+            prices: Prices::none("sms"),
+        };
         let rules = Rules { forms: self.forms.clone(), ..Rules::new(RETRY, PACE) };
         let house = &self.house;
         let (nudge, dispatch) = (Nudge::default(), Nudge::default());

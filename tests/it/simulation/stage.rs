@@ -1,6 +1,10 @@
 //! The house on a stage: everything that runs in a process, called step by step, on one database and one world.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use recado::{
@@ -8,6 +12,7 @@ use recado::{
     db::{
         self, Pools,
         consents::{self, Who},
+        costs,
         dispatch::{Claim, Pace, Terms, claim},
         holds::{self, Scope},
         pools::Sizes,
@@ -15,6 +20,7 @@ use recado::{
         webhooks,
     },
     domain::{
+        cost::day,
         doubt::Patience,
         ledger::Act,
         message::Outgoing,
@@ -29,6 +35,7 @@ use recado::{
         broker::{Address, Topology},
         dispatch::{Cursor, Dispatcher, Rules},
         intake::{self, Arrived, Intake, Origin, Queue},
+        purse::Purse,
         rate::{Backing, SenderRate},
         reading::Reader,
         receipts::{self, Known, Receipts},
@@ -42,7 +49,10 @@ use super::{
     Op, PEOPLE, Trouble, What,
     laws::{Laws, Seen},
 };
-use crate::harness::{Chance, SOURCE, catalogue, drop_database, make_database, phone, templates_at_meta, unique};
+use crate::{
+    harness::{Chance, SOURCE, catalogue, drop_database, make_database, phone, templates_at_meta, unique},
+    house::prices,
+};
 
 pub const PACE: Pace = Pace { interval: Duration::from_secs(6), burst: 3 };
 const LEASE: Duration = Duration::from_secs(30);
@@ -128,6 +138,7 @@ impl Stage {
             phone_number_id: NUMBER.to_owned(),
             waba_id: Some("100000000000001".to_owned()),
             sms: false,
+            prices: prices(),
         };
         let dispatcher = Dispatcher::new(
             sender,
@@ -139,6 +150,8 @@ impl Stage {
             clock.clone(),
             nudge.clone(),
             Flag::default(),
+            prices(),
+            Purse::default(),
         );
         let receipt_rules = receipts::Rules::new(RETRY, PACE);
         Stage {
@@ -173,7 +186,7 @@ impl Stage {
     /// Empties the house for another life: templates are approved, half of the people have agreed.
     pub async fn empty(&mut self) {
         let empty = "truncate inbox, inbox_conflicts, rejected_events, notifications, attempts, receipts, timeline, lanes, contacts,
-             consent_entries, holds, webhooks, stray_receipts, inbound, outbox, template_states restart identity cascade";
+             consent_entries, holds, webhooks, stray_receipts, inbound, outbox, template_states, cost_changes, daily_costs restart identity cascade";
         sqlx::raw_sql(empty).execute(&self.pools.ops).await.expect("an empty house");
         sqlx::raw_sql("update senders set heard = '{}', throttled_until = null")
             .execute(&self.pools.ops)
@@ -263,7 +276,8 @@ impl Stage {
                 break;
             }
         }
-        self.laws.judge_rest(self)
+        self.laws.judge_rest(self)?;
+        self.costs_add_up().await.map_err(|error| error.to_string())?
     }
 
     async fn judge(&mut self) -> Result<(), String> {
@@ -297,6 +311,25 @@ impl Stage {
         Ok(())
     }
 
+    /// What the changes have come to is what the attempts say.
+    async fn costs_add_up(&self) -> Result<Result<(), String>, db::Error> {
+        let last = day(self.clock.now());
+        let first = last.checked_sub(jiff::Span::new().days(30)).expect("a day");
+        let by = costs::By { day: true, template: true, country: true, sender: true, category: true };
+        let sums = async || costs::sums(&self.pools.ops, first, last, by).await;
+        let written = sums().await?;
+        costs::fold(&self.pools.ops).await?;
+        let folded = sums().await?;
+        let mut on = first;
+        while on <= last {
+            costs::recompute(&self.pools.ops, on).await?;
+            on = on.tomorrow().expect("a day");
+        }
+        let counted = sums().await?;
+        let differs = written != folded || folded != counted;
+        Ok(if differs { Err(format!("costs: {written:?}, folded {folded:?}, counted {counted:?}")) } else { Ok(()) })
+    }
+
     fn known(&self, n: usize) -> Option<Value> {
         self.events.get(n % self.events.len().max(1)).cloned()
     }
@@ -318,6 +351,7 @@ impl Stage {
             pace: PACE,
             only_to: None,
             day_full: false,
+            budget_spent: None,
         };
         let claimed = claim(&self.pools.dispatch, &terms).await.map_err(|error| error.to_string())?;
         for claim in claimed.go {
@@ -348,7 +382,8 @@ impl Stage {
         let (claim, word) = self.dead.remove(at);
         let outcome = Outcome::Accepted(Acceptance { message_id: word.unwrap_or_default(), ..Acceptance::default() });
         let next = notification::after(outcome, Behind::default(), &RETRY, 0.5);
-        let settlements = [Settlement { attempt: claim.attempt, outcome: "accepted", next }];
+        let charge = prices().expect(&claim.template, &claim.phone, claim.category, self.clock.now());
+        let settlements = [Settlement { attempt: claim.attempt, outcome: "accepted", next, charge }];
         let settled = settle(&self.pools.dispatch, &settlements).await.map_err(|error| error.to_string())?;
         let adopted = adopt_late(&self.pools.dispatch, &settlements, &settled.overtaken).await;
         adopted.map_err(|error| error.to_string())?;
@@ -462,6 +497,7 @@ fn upkeep_rules() -> upkeep::Rules {
         retry: RETRY,
         settling: settling_rules(),
         keep: crate::house::KEEP,
+        prices: HashMap::new(),
     }
 }
 
