@@ -68,6 +68,7 @@ impl Prices {
     #[must_use]
     pub fn expect(&self, template: &str, phone: &str, category: Category, now: Timestamp) -> Charge {
         let digits = phone.trim_start_matches('+');
+        let category = if self.kind == "twilio_sms" { Category::Sms } else { category };
         let rate = self.book.rate(self.of(), category, digits, day(now));
         let country = Phone::country_of(digits);
         Charge { template: template.to_owned(), country, category, price: rate.map(|rate| rate.fee) }

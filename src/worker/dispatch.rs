@@ -5,6 +5,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use http::Request;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::PgPool;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -26,12 +28,12 @@ use crate::{
     },
     domain::{
         cost::{Charge, Prices},
-        message::{Filled, Outgoing},
+        message::{Content, Filled, Outgoing, Recipient},
         notification::{self, Behind, Failure, Outcome, Policy, Whose, reason},
         phone::Phone,
     },
     lifecycle::{Lifecycle, crash},
-    provider::{meta, unanswered},
+    provider::{Provider, unanswered},
     telemetry::{self, Attempts},
 };
 
@@ -56,7 +58,7 @@ pub struct Rules {
 pub struct Dispatcher {
     pub sender: i16,
     pub name: String,
-    pub provider: meta::Meta,
+    pub provider: Arc<dyn Provider>,
     pub rules: Rules,
     pub rate: SenderRate,
     pool: PgPool,
@@ -111,7 +113,7 @@ impl Dispatcher {
     pub fn new(
         sender: i16,
         name: String,
-        provider: meta::Meta,
+        provider: Arc<dyn Provider>,
         rules: Rules,
         rate: SenderRate,
         pool: PgPool,
@@ -295,6 +297,7 @@ impl Dispatcher {
             only_to: self.rules.only_to.as_deref(),
             day_full: self.day.is_up(),
             budget_spent,
+            content_ids: self.provider.wants_content_id(),
         };
         let claimed = claim(&self.pool, &terms).await?;
         telemetry::time_claim(began.elapsed(), claimed.go.len() as u64);
@@ -329,9 +332,10 @@ impl Dispatcher {
             let took = self.clock.now().duration_since(planned_at);
             telemetry::time_to_send(&self.name, Duration::try_from(took).unwrap_or_default());
         }
-        let outcome = match outgoing(&claim) {
+        let request = outgoing(&claim, self.clock.now()).and_then(|outgoing| self.provider.encode(&outgoing));
+        let outcome = match request {
             Ok(_) if self.clock.instant() > start_before => not_sent(reason::TOO_LATE_TO_SEND),
-            Ok(outgoing) => self.post(&outgoing).await,
+            Ok(request) => self.post(request).await,
             Err(reason) => not_sendable(reason),
         };
         let took = began.elapsed();
@@ -356,9 +360,9 @@ impl Dispatcher {
         (Settlement { attempt: claim.attempt, outcome: name, next, charge }, spending)
     }
 
-    async fn post(&self, outgoing: &Outgoing) -> Outcome {
-        match self.wire.ask(self.provider.encode(outgoing)).await {
-            Ok(response) => meta::decode(&response),
+    async fn post(&self, request: Request<Bytes>) -> Outcome {
+        match self.wire.ask(request).await {
+            Ok(response) => self.provider.decode(&response),
             Err(silence) => unanswered(silence),
         }
     }
@@ -413,11 +417,18 @@ impl Dispatcher {
     }
 }
 
-fn outgoing(claim: &Claim) -> Result<Outgoing, notification::Reason> {
+fn outgoing(claim: &Claim, now: Timestamp) -> Result<Outgoing, notification::Reason> {
     let to = Phone::parse(&claim.phone).map_err(|_| notification::Reason::new("phone_unreadable"))?;
     let filled: Filled =
         serde_json::from_str(&claim.filled).map_err(|_| notification::Reason::new("values_unreadable"))?;
-    Ok(Outgoing { to, template: claim.template.clone(), language: claim.language.clone(), filled, tag: claim.attempt })
+    let content = Content::Template {
+        name: claim.template.clone(),
+        language: claim.language.clone(),
+        content_id: claim.content_id.clone(),
+        filled,
+    };
+    let life = Duration::try_from(claim.expires_at.duration_since(now)).unwrap_or_default();
+    Ok(Outgoing { to: Recipient::Number(to.reveal().to_owned()), content, tag: claim.attempt, life })
 }
 
 fn not_sent(reason: notification::Reason) -> Outcome {

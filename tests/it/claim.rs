@@ -88,6 +88,7 @@ async fn median_claim(tens_of_thousands: usize) -> Duration {
             only_to: None,
             day_full: false,
             budget_spent: None,
+            content_ids: false,
         };
         let began = Instant::now();
         let claimed = claim(&house.pools.dispatch, &terms).await.unwrap();

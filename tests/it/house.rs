@@ -30,6 +30,7 @@ use recado::{
         phone::Phone,
         rates::{Book, Category},
     },
+    provider::Dialect,
     worker::{
         Nudge,
         receipts::{Known, Receipts, Rules},
@@ -202,6 +203,7 @@ impl House {
             only_to: None,
             day_full,
             budget_spent,
+            content_ids: false,
         };
         db::dispatch::claim(&self.pools.dispatch, &terms).await.unwrap()
     }
@@ -250,6 +252,7 @@ impl House {
             name: "main".to_owned(),
             phone_number_id: NUMBER_ID.to_owned(),
             waba_id: Some(ACCOUNT.to_owned()),
+            dialect: Dialect::Meta,
             sms: false,
             prices: prices(),
         };

@@ -23,12 +23,12 @@ use recado::{
         cost::day,
         doubt::Patience,
         ledger::Act,
-        message::Outgoing,
+        message::{Content, Outgoing, Recipient},
         notification::{self, Acceptance, Behind, Outcome, Policy},
         phone::Phone,
         source::Sources,
     },
-    provider::meta::Meta,
+    provider::{Dialect, Provider, meta::Meta},
     sim::{self, Fault, Garbage, Script, Sim, Webhook},
     worker::{
         Flag, Nudge,
@@ -65,7 +65,7 @@ pub struct Stage {
     pub sim: Sim,
     name: String,
     sender: i16,
-    provider: Meta,
+    provider: Arc<dyn Provider>,
     http: reqwest::Client,
     intake: Intake,
     dispatcher: Dispatcher,
@@ -116,6 +116,7 @@ impl Stage {
         db::upkeep::make_partitions(&pools.ops).await.expect("partitions");
         let sender = db::senders::register(&pools.ops, "main").await.expect("a sender");
         let provider = Meta::new(&sim.url(), "v25.0", NUMBER, &"sim-token".to_owned().into()).expect("a provider");
+        let provider: Arc<dyn Provider> = Arc::new(provider);
         let nudge = Nudge::default();
         let reader = Reader {
             catalogue,
@@ -137,6 +138,7 @@ impl Stage {
             name: "main".to_owned(),
             phone_number_id: NUMBER.to_owned(),
             waba_id: Some("100000000000001".to_owned()),
+            dialect: Dialect::Meta,
             sms: false,
             prices: prices(),
         };
@@ -352,19 +354,25 @@ impl Stage {
             only_to: None,
             day_full: false,
             budget_spent: None,
+            content_ids: false,
         };
         let claimed = claim(&self.pools.dispatch, &terms).await.map_err(|error| error.to_string())?;
         for claim in claimed.go {
             let mut word = None;
             if send {
                 let outgoing = Outgoing {
-                    to: Phone::parse(&claim.phone).map_err(|error| error.to_string())?,
-                    template: claim.template.clone(),
-                    language: claim.language.clone(),
-                    filled: serde_json::from_str(&claim.filled).map_err(|error| error.to_string())?,
+                    to: Recipient::Number(claim.phone.clone()),
+                    content: Content::Template {
+                        name: claim.template.clone(),
+                        language: claim.language.clone(),
+                        content_id: claim.content_id.clone(),
+                        filled: serde_json::from_str(&claim.filled).map_err(|error| error.to_string())?,
+                    },
                     tag: claim.attempt,
+                    life: Duration::from_secs(3_600),
                 };
-                let request = reqwest::Request::try_from(self.provider.encode(&outgoing)).expect("a request");
+                let request = self.provider.encode(&outgoing).expect("a request");
+                let request = reqwest::Request::try_from(request).expect("a request");
                 if let Ok(answer) = self.http.execute(request).await
                     && let Ok(body) = answer.text().await
                     && let Ok(answer) = serde_json::from_str::<Value>(&body)
