@@ -6,7 +6,7 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use sqlx::PgPool;
 
 use super::{Error, Time, alone, time};
-use crate::domain::money::Currency;
+use crate::domain::money::{Currency, Money};
 
 /// By what sums are told apart, besides their currency.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -141,6 +141,74 @@ pub async fn spent(pool: &PgPool, sender: i16, currency: Currency) -> Result<Spe
     })
 }
 
+/// What a provider took for a message, told by its list of messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Priced {
+    pub message_id: String,
+    pub price: Money,
+    /// What of the prediction this price stands for, if it is not all.
+    pub instead_of: Option<Money>,
+}
+
+/// Notes what a provider took for messages of a sender of which it is not known yet, or is known otherwise. If it `tells_all`, that
+/// is what they cost; else it is a part of it, and the rest is as it was predicted. An amount in another currency than the prediction is
+/// left; without a prediction only a price that tells all counts.
+///
+/// # Errors
+/// If the database does not take it; nothing is changed then.
+pub async fn bill(pool: &PgPool, sender: i16, priced: &[Priced], tells_all: bool) -> Result<u64, Error> {
+    let noted = sqlx::query_scalar!(
+        r#"
+        -- costs: bill
+        with told as materialized (
+          select * from unnest($2::text[], $3::int8[], $4::text[], $5::int8[]) as t(message_id, amount, currency, instead_of)
+        ), held as materialized (
+          select a.*, n.template, t.amount, t.currency as told_in, t.instead_of
+          from told t
+          join notifications n on n.message_id = t.message_id and n.sender = $1
+          join attempts a on a.notification_id = n.id and a.message_id = t.message_id
+          where a.counted_in is not null
+          order by a.notification_id, a.number
+          for no key update of a
+        ), cost as materialized (
+          select h.*, case when $6 then h.amount else h.predicted - coalesce(h.instead_of, 0) + h.amount end as becomes,
+            -- Its sums move with it to a currency that was not known before.
+            h.currency is null as moves
+          from held h
+          where h.receipt is distinct from 'failed' and (h.currency = h.told_in or h.currency is null and $6)
+        ), noted as (
+          update attempts a set actual = c.becomes, currency = c.told_in
+          from cost c
+          where a.notification_id = c.notification_id and a.number = c.number and c.becomes is distinct from c.actual and c.becomes is not null
+          returning a.notification_id, a.number
+        ), costs as (
+          insert into cost_changes (day, sender, template, country, category, currency, messages, unpriced, predicted, known, known_predicted,
+            actual)
+          select (c.claimed_at at time zone 'UTC')::date, c.sender, c.template, coalesce(c.country, ''), coalesce(c.category, ''), x.currency,
+            sum(x.messages), sum(x.messages), 0, sum(x.known), sum(x.known * coalesce(c.predicted, 0)), sum(x.actual)
+          from cost c join noted n on n.notification_id = c.notification_id and n.number = c.number
+          cross join lateral (values
+            ('', -c.moves::int, case when c.moves then -(c.actual is not null)::int else 0 end, case when c.moves then -coalesce(c.actual, 0) else 0 end),
+            (c.told_in, c.moves::int, 1 - (not c.moves and c.actual is not null)::int,
+              c.becomes - case when c.moves then 0 else coalesce(c.actual, 0) end)
+          ) as x(currency, messages, known, actual)
+          where x.currency <> '' or c.moves
+          group by 1, 2, 3, 4, 5, 6
+        )
+        select count(*) as "n!" from noted
+        "#,
+        sender,
+        &priced.iter().map(|p| p.message_id.as_str()).collect::<Vec<_>>() as _,
+        &priced.iter().map(|p| p.price.micros).collect::<Vec<_>>() as _,
+        &priced.iter().map(|p| p.price.currency.as_str()).collect::<Vec<_>>() as _,
+        &priced.iter().map(|p| p.instead_of.map(|money| money.micros)).collect::<Vec<_>>() as _,
+        tells_all,
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(noted.unsigned_abs())
+}
+
 /// Whoever folds the changes or makes sums anew keeps the others out by this lock.
 const LOCK: i64 = 7_262_736_304;
 
@@ -201,7 +269,6 @@ pub async fn recompute(pool: &PgPool, day: Date) -> Result<u64, Error> {
                     coalesce(sum(a.predicted) filter (where a.actual is not null), 0) as known_predicted, coalesce(sum(a.actual), 0) as actual
                   from day d
                   join attempts a on a.claimed_at >= d.begins and a.claimed_at < d.ends and a.counted_in is not null
-                    and a.notification_id < uuid_v7_floor(d.ends)
                   join notifications n on n.id = a.notification_id
                   group by 1, 2, 3, 4, 5, 6
                 ), made as (

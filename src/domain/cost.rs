@@ -74,6 +74,12 @@ impl Prices {
         Charge { template: template.to_owned(), country, category, price: rate.map(|rate| rate.fee) }
     }
 
+    /// What is added to every message of that day, as far as it does not depend on the number.
+    #[must_use]
+    pub fn added(&self, on: Date) -> Option<Money> {
+        self.book.added(self.of(), "", on)
+    }
+
     /// What a provider's word means. `digits` are the recipient's number, if the word came with it.
     #[must_use]
     pub fn bill(&self, billed: Billed, digits: Option<&str>, at: Timestamp) -> Bill {

@@ -2,6 +2,7 @@
 //!
 //! A loop takes no input but what Postgres holds; a [`Nudge`] wakes it early and tells it nothing.
 
+pub mod bills;
 pub mod broker;
 pub mod dispatch;
 pub mod door;

@@ -54,10 +54,10 @@ pub struct Account<'a> {
 /// An account and the number, or the service that chooses one. Prints without the password.
 #[derive(Debug, Clone)]
 pub struct Twilio {
-    channel: Channel,
-    address: Uri,
-    authorization: HeaderValue,
-    from: (&'static str, String),
+    pub(super) channel: Channel,
+    pub(super) address: Uri,
+    pub(super) authorization: HeaderValue,
+    pub(super) from: (&'static str, String),
     callback: String,
 }
 

@@ -8,9 +8,11 @@ pub mod content;
 mod decode;
 mod encode;
 mod facts;
+mod prices;
 mod signature;
 
 pub use decode::decode;
 pub use encode::{Account, BadSender, Channel, Twilio};
 pub use facts::{answered_itself, facts, said};
+pub use prices::Priced;
 pub use signature::verify;
