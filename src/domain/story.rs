@@ -29,6 +29,8 @@ pub struct Story {
     pub sender: String,
     pub template: String,
     pub language: String,
+    /// Which version of the template it was made from, counted from 1; `recado templates show` has its text.
+    pub version: Option<i32>,
     pub purpose: String,
     pub urgent: bool,
     pub expires_at: Timestamp,
@@ -198,8 +200,9 @@ impl Story {
         lines.push(line(
             self.created_at,
             format!(
-                "Planned: {} in {} from {}, purpose {}{}; it is of use until {}.",
+                "Planned: {}{} in {} from {}, purpose {}{}; it is of use until {}.",
                 self.template,
+                self.version.map(|version| format!(" (version {version})")).unwrap_or_default(),
                 self.language,
                 self.sender,
                 self.purpose,

@@ -9,6 +9,7 @@
 pub mod billing;
 pub mod meta;
 pub mod reason;
+pub mod templates;
 pub mod twilio;
 
 use std::fmt;

@@ -145,6 +145,7 @@ impl House {
             pending_ms: 7_200_000,
             quiet: None,
             doubt: "resend_once",
+            version: None,
             filled: "{}".to_owned(),
         };
         let arrival = Arrival {

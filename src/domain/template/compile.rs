@@ -32,7 +32,7 @@ pub(super) fn read(
     zone: &TimeZone,
     earlier: &[Template],
     report: &mut Report<'_>,
-) -> Option<Template> {
+) -> Option<(File, Template)> {
     let file: File = match toml::from_str(text) {
         Ok(file) => file,
         Err(error) => {
@@ -63,7 +63,7 @@ pub(super) fn read(
     let mut compiler = Compiler { judge, report };
     let template = compiler.template(&file, &example, settings, earlier)?;
     rules::check(&file, &template, zone, earlier, report);
-    Some(template)
+    Some((file, template))
 }
 
 struct Compiler<'a, 'r, 't> {

@@ -35,12 +35,12 @@ use recado::{
         broker::{Address, Topology},
         dispatch::{Cursor, Dispatcher, Rules},
         intake::{self, Arrived, Intake, Origin, Queue},
-        purse::Purse,
         rate::{Backing, SenderRate},
         reading::Reader,
         receipts::{self, Known, Receipts},
         settling,
         upkeep::{self, Upkeep},
+        versions::Versions,
     },
 };
 use serde_json::{Value, json};
@@ -122,6 +122,7 @@ impl Stage {
             catalogue,
             sources: Sources::default(),
             senders: [("main".to_owned(), sender)].into(),
+            versions: Versions::default(),
             quiet_hours: true,
         };
         let intake = Intake {
@@ -152,13 +153,13 @@ impl Stage {
             clock.clone(),
             nudge.clone(),
             Flag::default(),
-            prices(),
-            Purse::default(),
         );
+        let mut dispatcher = dispatcher.expect("a dispatcher");
+        dispatcher.prices = prices();
         let receipt_rules = receipts::Rules::new(RETRY, PACE);
         Stage {
             cursor: Cursor::new(&clock),
-            dispatcher: dispatcher.expect("a dispatcher"),
+            dispatcher,
             receipts: Receipts::new(
                 pools.receipts.clone(),
                 receipt_rules,
