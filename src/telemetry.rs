@@ -96,6 +96,8 @@ const SENDER_RATE: &str = "recado_sender_rate_per_second";
 const DAILY: &str = "recado_daily_recipients";
 const SPENT: &str = "recado_budget_spent";
 const BUDGET: &str = "recado_budget_limit";
+const DAILY_LIMIT: &str = "recado_daily_limit";
+const SENDER_ABLE: &str = "recado_sender_able";
 const WEBHOOKS: &str = "recado_webhooks_total";
 const RECEIPTS: &str = "recado_receipts_total";
 const WEBHOOK_LAG: &str = "recado_webhook_unapplied_age_seconds";
@@ -218,6 +220,17 @@ pub fn tell_budget(sender: &str, period: &'static str, currency: &str, spent: i6
     gauge!(BUDGET, &labels).set(limit as f64 / 1e6);
 }
 
+/// How many a portfolio may have of them before the others wait: the least of what is set and what the provider allows, less the share
+/// that is kept free.
+pub fn tell_daily_limit(portfolio: &str, recipients: u32) {
+    gauge!(DAILY_LIMIT, "portfolio" => portfolio.to_owned()).set(f64::from(recipients));
+}
+
+/// Whether a sender may send, as its provider last said: 1 or 0.
+pub fn tell_sender_able(sender: &str, able: bool) {
+    gauge!(SENDER_ABLE, "sender" => sender.to_owned()).set(f64::from(u8::from(able)));
+}
+
 /// A webhook was answered: `stored`, `bad_signature`, `too_large`, `unreadable`, `failed`.
 pub fn count_webhook(sender: &str, answer: &'static str) {
     counter!(WEBHOOKS, "sender" => sender.to_owned(), "answer" => answer).increment(1);
@@ -263,6 +276,8 @@ fn describe() {
     describe_gauge!(DAILY, "Unique recipients in 24 hours that count against a portfolio's limit.");
     describe_gauge!(SPENT, "What a sender has spent in this day or month (UTC), predicted where it is not known.");
     describe_gauge!(BUDGET, "What a sender may spend in a day or month before what is not urgent waits.");
+    describe_gauge!(DAILY_LIMIT, "Recipients of 24 hours at which a portfolio's other messages wait.");
+    describe_gauge!(SENDER_ABLE, "1 if the provider lets the sender send, 0 if not; absent if it has not said.");
     describe_counter!(WEBHOOKS, "Webhooks, by answer.");
     describe_counter!(RECEIPTS, "Receipts applied.");
     describe_gauge!(WEBHOOK_LAG, "Age of the oldest stored webhook that is not applied.");

@@ -74,6 +74,12 @@ impl Phone {
         mac.finalize().into_bytes().into()
     }
 
+    /// The country that the number is from, as ISO 3166-1 alpha-2, if one can tell.
+    #[must_use]
+    pub fn country(&self) -> Option<String> {
+        Phone::country_of(self.0.trim_start_matches('+')).map(str::to_owned)
+    }
+
     /// The country (ISO 3166-1 alpha-2) that gives out numbers beginning with these digits (E.164 without its `+`). Where several share
     /// a calling code it is the one whose numbers look like this, else the one that the code is named after.
     #[must_use]
@@ -120,6 +126,12 @@ impl fmt::Debug for Phone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Phone({self})")
     }
+}
+
+/// Whether this is a country as [`Phone::country`] names it.
+#[must_use]
+pub fn is_country(text: &str) -> bool {
+    text.parse::<phonenumber::country::Id>().is_ok()
 }
 
 fn parse_slowly(region: Option<phonenumber::country::Id>, text: &str) -> Result<Phone, BadPhone> {

@@ -99,6 +99,7 @@ impl Reader {
         Ok(Born {
             id: v7(now),
             sender,
+            route: planned.route,
             class: match planned.class {
                 Class::Urgent => 0,
                 Class::Normal => 1,

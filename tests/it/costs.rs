@@ -252,6 +252,7 @@ fn counting(house: &House, daily: Option<&str>, monthly: Option<&str>) -> (Fleet
     let fleet = Fleet {
         worker: Uuid::from_u128(1),
         pool: house.pools.ops.clone(),
+        clock: house.clock.clone(),
         rules,
         dispatchers: Vec::new(),
         portfolios: Vec::new(),

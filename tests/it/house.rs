@@ -133,6 +133,7 @@ impl House {
         let born = Born {
             id,
             sender: self.sender,
+            route: None,
             class: 1,
             phone: phone.to_owned(),
             locale: Some("es".to_owned()),

@@ -12,7 +12,7 @@ use super::{
     event_type::EventFile,
     file::{self, ButtonKind, File, HeaderKind},
     judge::{Judge, Kind},
-    rules,
+    routes, rules,
     text::Text,
 };
 use crate::domain::{
@@ -20,6 +20,7 @@ use crate::domain::{
     locale::Locale,
     problem::Report,
     quiet::QuietHours,
+    route::Route,
 };
 
 const MAX_EXPIRY: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -60,8 +61,9 @@ pub(super) fn read(
     for complaint in judge.schema.map(|schema| schema.complaints(&example)).unwrap_or_default() {
         report.add(file.example.span(), "example", format!("The example breaks {}: {complaint}.", judge.schema_path));
     }
+    let route = routes::read(&file, settings, &judge, report);
     let mut compiler = Compiler { judge, report };
-    let template = compiler.template(&file, &example, settings, earlier)?;
+    let template = compiler.template(&file, &example, route, settings, earlier)?;
     rules::check(&file, &template, zone, earlier, report);
     Some((file, template))
 }
@@ -76,6 +78,7 @@ impl Compiler<'_, '_, '_> {
         &mut self,
         file: &File,
         example: &Value,
+        route: Route,
         settings: &Settings,
         earlier: &[Template],
     ) -> Option<Template> {
@@ -87,7 +90,6 @@ impl Compiler<'_, '_, '_> {
                 format!("Another file already has the template {name:?}; rename one of them."),
             );
         }
-        let sender = self.sender(file, settings);
         let languages: Vec<Language> =
             file.languages.iter().filter_map(|(code, l)| self.language(file, code, l)).collect();
         let default = file.default_language.as_ref().map_or(&settings.default_language, |l| l.get_ref());
@@ -129,7 +131,7 @@ impl Compiler<'_, '_, '_> {
             category: file.category,
             purpose: file.purpose.get_ref().clone(),
             class: file.class,
-            sender,
+            route,
             expires_after,
             in_doubt: file.in_doubt,
             grace,
@@ -142,17 +144,6 @@ impl Compiler<'_, '_, '_> {
             default_language: default_language.unwrap_or(0),
             example: example.clone(),
         })
-    }
-
-    fn sender(&mut self, file: &File, settings: &Settings) -> String {
-        let first = settings.senders.first().cloned().unwrap_or_default();
-        let Some(sender) = &file.sender else { return first };
-        if !settings.senders.contains(sender.get_ref()) {
-            let known = settings.senders.join(", ");
-            let message = format!("There is no sender {:?}; the configuration has: {known}.", sender.get_ref());
-            self.report.add(sender.span(), "sender", message);
-        }
-        sender.get_ref().clone()
     }
 
     fn quiet(&mut self, quiet: &file::Quiet) -> Option<QuietHours> {

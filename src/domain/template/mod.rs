@@ -13,6 +13,7 @@ use super::{
     locale::Locale,
     problem::{Problem, Report},
     quiet::QuietHours,
+    route::{Route, Rules},
 };
 
 mod advice;
@@ -26,6 +27,7 @@ mod file;
 mod fill;
 mod judge;
 mod push;
+mod routes;
 mod rules;
 mod schema;
 mod shipped;
@@ -43,8 +45,12 @@ pub use shipped::{shipped_events, shipped_messages};
 /// What templates need to know of the configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Names of the senders that exist. The first one sends templates that name none.
+    /// Names of the senders that can send templates. Without `routing` the first one sends templates that name none.
     pub senders: Vec<String>,
+    /// Names of the senders that cannot.
+    pub other_senders: Vec<String>,
+    /// By which the sender of templates that name none is chosen, if somebody wrote rules. They name senders that exist.
+    pub routing: Option<Arc<Rules>>,
     /// For people whose language a template does not have, if the template names no default itself.
     pub default_language: String,
     /// IANA name of the zone for people of whom nothing better is known.
@@ -58,6 +64,8 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             senders: Vec::new(),
+            other_senders: Vec::new(),
+            routing: None,
             default_language: "en".to_owned(),
             default_zone: "UTC".to_owned(),
             grace: Duration::from_secs(120),
@@ -157,7 +165,7 @@ pub struct Template {
     pub(super) category: Category,
     pub(super) purpose: String,
     pub(super) class: Class,
-    pub(super) sender: String,
+    pub(super) route: Route,
     pub(super) expires_after: SignedDuration,
     pub(super) in_doubt: InDoubt,
     pub(super) grace: Duration,
@@ -257,6 +265,7 @@ impl Catalogue {
             problems.extend(report.into_problems());
             templates.extend(read);
         }
+        problems.extend(routes::check(settings, &templates, &files, &default_zone));
         let mut types = BTreeMap::new();
         for (name, file) in files {
             let mut report = Report::of(&file.path, &file.text);
@@ -323,9 +332,10 @@ impl Template {
         self.class
     }
 
+    /// All senders that it may go from, each once.
     #[must_use]
-    pub fn sender(&self) -> &str {
-        &self.sender
+    pub fn senders(&self) -> Vec<&str> {
+        self.route.senders()
     }
 
     #[must_use]
