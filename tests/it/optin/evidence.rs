@@ -147,6 +147,7 @@ fn upkeep(street: &Street, clock: &Clock) -> Upkeep {
         every: hour,
         tidy_every: hour,
         batch: 100,
+        listed: Vec::new(),
         gone_after: hour,
         patience: Patience { window: hour, later_attempts: 3, max: hour },
         retry: RETRY,
