@@ -584,5 +584,6 @@ pub fn keep(settings: &Settings) -> Keep {
         identities: of.keep_identities,
         rejected: of.keep_rejected,
         webhooks: of.keep_webhooks,
+        inbound: of.keep_inbound,
     }
 }

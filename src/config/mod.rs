@@ -490,6 +490,7 @@ pub struct Upkeep {
     pub keep_identities: Duration,
     pub keep_rejected: Duration,
     pub keep_webhooks: Duration,
+    pub keep_inbound: Duration,
 }
 
 #[derive(Debug, Clone)]

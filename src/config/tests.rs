@@ -270,6 +270,11 @@ fn settings_that_contradict_each_other_are_named_where_the_user_wrote() {
         "recado.toml:2: upkeep.keep_identities = \"30d\": must not be less than upkeep.keep_notifications, or a repeated \
          event would be sent again"
     );
+    assert_eq!(
+        mistakes("[upkeep]\nkeep_inbound = \"2d\"\n", &[]),
+        "recado.toml:2: upkeep.keep_inbound = \"2d\": must not be less than upkeep.keep_webhooks, or a message that the \
+         provider repeats would be heard twice"
+    );
 }
 
 #[test]

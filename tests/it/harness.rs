@@ -61,6 +61,8 @@ pub struct Plan {
     pub people: usize,
     /// The processes reach the database over this port of this machine.
     pub database_through: Option<u16>,
+    /// What is run; the program as it was built for the tests, by default.
+    pub program: PathBuf,
 }
 
 impl Plan {
@@ -102,6 +104,7 @@ pub struct Fleet {
     broker: Connection,
     began: Instant,
     out: PathBuf,
+    program: PathBuf,
     started: usize,
 }
 
@@ -222,7 +225,7 @@ fn named(filled: &Filled) -> Filled {
     filled
 }
 
-fn variable(name: &str, usual: &str) -> String {
+pub fn variable(name: &str, usual: &str) -> String {
     std::env::var_os(name).and_then(|value| value.into_string().ok()).unwrap_or_else(|| usual.to_owned())
 }
 
@@ -337,6 +340,7 @@ impl Fleet {
             dialect: Dialect::Meta,
             people: 50,
             database_through: None,
+            program: PathBuf::from(env!("CARGO_BIN_EXE_recado")),
         };
         given.sim.templates = templates_at_meta(&catalogue);
         given.sim.contents = contents_at_twilio(&catalogue);
@@ -381,6 +385,7 @@ impl Fleet {
             began: Instant::now(),
             broker,
             out,
+            program: given.program,
             started: 0,
         };
         // The templates are read only when something makes it necessary, unless a test sets templates.sync_every.
@@ -426,7 +431,7 @@ impl Fleet {
         self.started += 1;
         let log = self.out.join(format!("service-{:03}.log", self.started));
         let file = File::create(&log).expect("a log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_recado"));
+        let mut command = Command::new(&self.program);
         self.equip(command.arg("run").args(arguments));
         command.stdin(Stdio::null()).stdout(file.try_clone().expect("a log")).stderr(file);
         command.envs(more.iter().copied());
@@ -569,7 +574,7 @@ impl Fleet {
 
     /// Runs a command of the program with the fleet's settings.
     pub async fn command(&self, arguments: &[&str]) -> std::process::Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_recado"));
+        let mut command = Command::new(&self.program);
         self.equip(command.args(arguments).stdin(Stdio::null()));
         command.output().await.expect("the program runs")
     }

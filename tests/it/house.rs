@@ -56,6 +56,7 @@ pub const KEEP: Keep = Keep {
     identities: Duration::from_secs(500 * DAY),
     rejected: Duration::from_secs(30 * DAY),
     webhooks: Duration::from_secs(8 * DAY),
+    inbound: Duration::from_secs(30 * DAY),
 };
 
 pub struct House {

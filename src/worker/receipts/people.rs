@@ -59,6 +59,10 @@ impl Receipts {
             None => None,
         };
         let did = self.answer(sender, message, &contacts, &wanted).await?;
+        if matches!(wanted, Wanted::Code { .. }) {
+            // The code may have told whose other number this is.
+            contacts = inbound::find(&self.pool, &sought).await?;
+        }
         let told = json!({
             "sender": sender.name, "message_id": message.message_id, "at": message.at, "kind": kind, "contact": contacts.first(),
             "from": {"wa_id": message.from.wa_id, "user_id": message.from.user_id},
