@@ -2,14 +2,19 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::files;
+use uuid::Uuid;
+
+use super::{files, run};
 use crate::{
-    config::{Sender, Settings},
+    clock::Clock,
+    config::{Provider, Sender, Settings},
+    db::Pools,
     domain::{
         cost::Prices,
         money::Currency,
         rates::{Book, Of},
     },
+    worker::bills::{Account, Bills},
 };
 
 /// The price lists, checked.
@@ -70,6 +75,31 @@ pub fn prices(settings: &Settings, book: Book) -> HashMap<String, Prices> {
     let book = Arc::new(book);
     let of = |sender: &Sender| Prices::new(Arc::clone(&book), &sender.name, sender.kind());
     settings.senders.iter().map(|(name, sender)| (name.clone(), of(sender))).collect()
+}
+
+/// Who asks Twilio what it took; none if no sender is there.
+///
+/// # Errors
+/// If a sender's settings make no request.
+pub fn bills(
+    settings: &Settings,
+    pools: &Pools,
+    ids: &HashMap<String, i16>,
+    prices: &HashMap<String, Prices>,
+    (clock, worker): (&Clock, Uuid),
+) -> anyhow::Result<Option<Bills>> {
+    let mut accounts = Vec::new();
+    for sender in settings.senders.values() {
+        let (Provider::Twilio(of) | Provider::TwilioSms(of)) = &sender.provider else { continue };
+        let (Some(id), Some(prices)) = (ids.get(&sender.name), prices.get(&sender.name)) else { continue };
+        let (name, twilio) = (sender.name.clone(), run::twilio(settings, sender, of)?);
+        accounts.push(Account { sender: *id, name, twilio, prices: prices.clone() });
+    }
+    if accounts.is_empty() {
+        return Ok(None);
+    }
+    let (pool, clock, http) = (pools.ops.clone(), clock.clone(), Bills::client()?);
+    Ok(Some(Bills { worker, pool, clock, accounts, http }))
 }
 
 fn of(sender: &Sender) -> Of<'_> {

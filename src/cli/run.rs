@@ -124,6 +124,9 @@ pub async fn start(
         let rules = upkeep_rules(settings, listed, by_sender(&ids, &prices));
         let upkeep = Upkeep::new(pools.ops.clone(), rules, clock.clone(), nudge.clone());
         life.role("upkeep", upkeep.run(life.clone()));
+        if let Some(bills) = super::rates::bills(settings, pools, &ids, &prices, (&clock, worker))? {
+            life.role("bills", bills.run(life.clone()));
+        }
         if let Some(lookout) = lookout {
             life.role("doubt", lookout.run(life.clone()));
         }

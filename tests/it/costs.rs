@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{Timestamp, civil::Date};
 use recado::{
     db::{
-        costs::{self, By, Sum},
+        costs::{self, By, Priced, Sum},
         keys::Role,
         lanes,
     },
@@ -157,6 +157,24 @@ async fn whose_number_no_list_knows_is_counted_without_a_price() {
     unknown["entry"][0]["changes"][0]["value"]["statuses"][0]["recipient_id"] = "35699123456".into();
     house.hook(&unknown).await;
     assert_eq!(sum(&house).await, (1, 20_000, 1, 20_000, 20_000));
+}
+
+#[tokio::test]
+async fn what_twilio_took_stands_for_what_it_was_predicted_to_add() {
+    let house = House::start().await;
+    let attempt = house.sending().await.attempt;
+    house.accept(attempt, "SM1").await;
+    let usd = |text: &str| text.parse::<Money>().unwrap();
+    let priced =
+        |price: &str| Priced { message_id: "SM1".to_owned(), price: usd(price), instead_of: Some(usd("0.005 USD")) };
+    let bill = async |price, all| costs::bill(&house.pools.ops, house.sender, &[priced(price)], all).await.unwrap();
+    assert_eq!(bill("0.004 EUR", false).await, 0, "another currency cannot be compared");
+    assert_eq!(bill("0.004 USD", false).await, 1);
+    assert_eq!(sum(&house).await, (1, 20_000, 1, 20_000, 19_000));
+    assert_eq!(bill("0.004 USD", false).await, 0, "told again it changes nothing");
+    assert_eq!(bill("0.075 USD", true).await, 1, "of an SMS it is all");
+    assert_eq!(sum(&house).await, (1, 20_000, 1, 20_000, 75_000));
+    adds_up(&house).await;
 }
 
 /// A sum of a day, written as upkeep has it.
