@@ -34,6 +34,7 @@ COPY --from=build /src/target/release/recado /usr/local/bin/recado
 COPY templates /usr/share/recado/templates
 COPY config/sources /usr/share/recado/sources
 COPY config/forms /usr/share/recado/forms
+COPY config/rates /usr/share/recado/rates
 
 # A recado.toml that is mounted here is found by itself.
 WORKDIR /etc/recado

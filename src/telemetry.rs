@@ -94,6 +94,8 @@ const IN_DOUBT: &str = "recado_in_doubt";
 const HOLDS: &str = "recado_holds";
 const SENDER_RATE: &str = "recado_sender_rate_per_second";
 const DAILY: &str = "recado_daily_recipients";
+const SPENT: &str = "recado_budget_spent";
+const BUDGET: &str = "recado_budget_limit";
 const DAILY_LIMIT: &str = "recado_daily_limit";
 const SENDER_ABLE: &str = "recado_sender_able";
 const WEBHOOKS: &str = "recado_webhooks_total";
@@ -211,6 +213,13 @@ pub fn tell_daily_recipients(portfolio: &str, recipients: u32) {
     gauge!(DAILY, "portfolio" => portfolio.to_owned()).set(f64::from(recipients));
 }
 
+/// What a sender has spent in the present `day` or `month`, and what it may; both in millionths.
+pub fn tell_budget(sender: &str, period: &'static str, currency: &str, spent: i64, limit: i64) {
+    let labels = [("sender", sender.to_owned()), ("period", period.to_owned()), ("currency", currency.to_owned())];
+    gauge!(SPENT, &labels).set(spent as f64 / 1e6);
+    gauge!(BUDGET, &labels).set(limit as f64 / 1e6);
+}
+
 /// How many a portfolio may have of them before the others wait: the least of what is set and what the provider allows, less the share
 /// that is kept free.
 pub fn tell_daily_limit(portfolio: &str, recipients: u32) {
@@ -265,6 +274,8 @@ fn describe() {
     describe_gauge!(HOLDS, "Holds in force.");
     describe_gauge!(SENDER_RATE, "This process's share of a sender's rate.");
     describe_gauge!(DAILY, "Unique recipients in 24 hours that count against a portfolio's limit.");
+    describe_gauge!(SPENT, "What a sender has spent in this day or month (UTC), predicted where it is not known.");
+    describe_gauge!(BUDGET, "What a sender may spend in a day or month before what is not urgent waits.");
     describe_gauge!(DAILY_LIMIT, "Recipients of 24 hours at which a portfolio's other messages wait.");
     describe_gauge!(SENDER_ABLE, "1 if the provider lets the sender send, 0 if not; absent if it has not said.");
     describe_counter!(WEBHOOKS, "Webhooks, by answer.");

@@ -49,6 +49,7 @@ pub fn run(place: &Place, args: &Args) -> anyhow::Result<ExitCode> {
     }
     let Checked { catalogue, sources } = catalogue(&settings)?;
     let forms = super::forms::load(&settings)?;
+    super::rates::load(&settings)?;
     if !args.templates && settings.http.public_url.is_none() {
         for sender in settings.senders.values().filter(|sender| sender.twilio().is_some()) {
             complain(&format!(

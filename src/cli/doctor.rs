@@ -4,6 +4,8 @@
 
 mod access;
 
+mod costs;
+
 use std::{process::ExitCode, time::Duration};
 
 use bytes::Bytes;
@@ -104,10 +106,12 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
     } else if let Some(settings) = check_settings(&mut found, place) {
         let pools = check_database(&mut found, &settings).await;
         let templates = check_templates(&mut found, &settings);
+        costs::check_rates(&mut found, &settings);
         check_broker(&mut found, &settings).await;
         check_providers(&mut found, &settings).await;
         if let Some(pools) = pools {
             check_house(&mut found, &settings, &pools, templates.as_ref()).await;
+            costs::check_budgets(&mut found, &settings, &pools).await;
         }
     }
     let wrong = found.0.iter().filter(|finding| finding.verdict == Verdict::Wrong).count();

@@ -5,6 +5,7 @@
 pub mod broker;
 pub mod check;
 pub mod consent;
+pub mod costs;
 pub mod decide;
 pub mod demo;
 pub mod doctor;
@@ -12,6 +13,7 @@ pub mod forms;
 pub mod healthcheck;
 pub mod hold;
 pub mod keys;
+pub mod rates;
 pub mod rejected;
 pub mod run;
 pub mod schema;
@@ -75,6 +77,8 @@ enum Command {
     Consent(consent::Args),
     /// Shows how templates stand, approves them, or asks the provider.
     Templates(templates::Args),
+    /// Shows what messages cost: predicted, and as far as it is known.
+    Costs(costs::Args),
     /// Shows how the senders stand at their providers: status, quality, limits, holds.
     Senders(senders::Args),
     /// Makes, lists and revokes the API's keys.
@@ -141,6 +145,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Why(args) => why::run(&place, args).await,
         Command::Consent(args) => consent::run(&place, args).await,
         Command::Templates(args) => templates::run(&place, args).await,
+        Command::Costs(args) => costs::run(&place, args).await,
         Command::Senders(args) => senders::run(&place, args).await,
         Command::Keys(args) => keys::run(&place, args).await,
         Command::Hold(args) => hold::hold(&place, args).await,

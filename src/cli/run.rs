@@ -12,7 +12,7 @@ use crate::{
     clock::Clock,
     config::{self, Needs, Place, Settings},
     db::{Pools, dispatch::Pace, retention::Keep, senders},
-    domain::{doubt::Patience, notification::Policy},
+    domain::{cost::Prices, doubt::Patience, notification::Policy},
     http::{self, Doors},
     lifecycle::{Lifecycle, Vigil},
     provider::{
@@ -27,10 +27,11 @@ use crate::{
         dispatch::{self, Dispatcher},
         door::Door,
         doubt::{self, Lookout},
-        fleet::{self, Fleet, Portfolio},
+        fleet::{self, Budget, Fleet, Portfolio},
         health::{self, Watch, Watched},
         intake::{self, Intake, Queue},
         outbox::{self, Publisher},
+        purse::Purse,
         rate::{Backing, SenderRate},
         reading::Reader,
         receipts::{self, Receipts},
@@ -104,10 +105,11 @@ pub async fn start(
     let topology = topology(settings, &reader);
     let address = address(settings)?;
     let forms = super::forms::load(settings)?;
+    let prices = super::rates::prices(settings, super::rates::load(settings)?);
 
     let mut known = Known::default();
     if roles.contains(&Role::Dispatch) {
-        let fleet = fleet(settings, pools, &clock, &nudge, (&ids, &reader.versions), worker)?;
+        let fleet = fleet(settings, pools, &clock, &nudge, (&ids, &reader.versions, &prices), worker)?;
         let dispatchers = fleet.dispatchers.clone();
         fleet.join().await?;
         life.role("fleet", fleet.run(life.clone()));
@@ -119,9 +121,12 @@ pub async fn start(
     if roles.contains(&Role::Upkeep) {
         let lookout = lookout(settings, pools, &ids, &reader, (&clock, &nudge), worker)?;
         let listed = lookout.as_ref().map(Lookout::listed).unwrap_or_default();
-        let rules = upkeep_rules(settings, listed);
+        let rules = upkeep_rules(settings, listed, by_sender(&ids, &prices));
         let upkeep = Upkeep::new(pools.ops.clone(), rules, clock.clone(), nudge.clone());
         life.role("upkeep", upkeep.run(life.clone()));
+        if let Some(bills) = super::rates::bills(settings, pools, &ids, &prices, (&clock, worker))? {
+            life.role("bills", bills.run(life.clone()));
+        }
         if let Some(lookout) = lookout {
             life.role("doubt", lookout.run(life.clone()));
         }
@@ -146,7 +151,7 @@ pub async fn start(
     if roles.contains(&Role::Receipts) {
         let mut rules = receipts::Rules::new(retry(settings), pace(settings));
         (rules.words, rules.forms) = (settings.words.clone(), forms.clone());
-        let known = known_senders(settings, &ids);
+        let known = known_senders(settings, &ids, &prices);
         let mut receipts =
             Receipts::new(pools.receipts.clone(), rules, known, clock.clone(), stored.clone(), nudge.clone());
         receipts.versions = reader.versions.clone();
@@ -317,28 +322,36 @@ fn fleet(
     pools: &Pools,
     clock: &Clock,
     nudge: &Nudge,
-    (ids, versions): (&HashMap<String, i16>, &Versions),
+    (ids, versions, prices): (&HashMap<String, i16>, &Versions, &HashMap<String, Prices>),
     worker: Uuid,
 ) -> anyhow::Result<Fleet> {
     let portfolios = portfolios(settings, ids);
+    let budgets = budgets(settings, ids);
     let mut dispatchers = Vec::new();
     for sender in settings.senders.values() {
         let Some(id) = ids.get(&sender.name).copied() else { continue };
         let provider = provider(settings, sender)?;
         let rate = SenderRate::new(sender.rate_per_second, settings.dispatch.headroom);
         let day = portfolios.iter().find(|p| p.senders.contains(&id)).map_or_else(Flag::default, |p| p.full.clone());
+        let prices = prices.get(&sender.name).cloned().unwrap_or_else(|| Prices::none(&sender.name));
+        let purse = budgets.iter().find(|b| b.sender == id).map_or_else(Purse::default, |b| b.purse.clone());
         let (pool, clock, nudge) = (pools.dispatch.clone(), clock.clone(), nudge.clone());
         let rules = dispatch_rules(settings);
         let name = sender.name.clone();
         let mut dispatcher = Dispatcher::new(id, name, provider, rules, rate, pool, clock, nudge, day)?;
         dispatcher.versions = versions.clone();
+        (dispatcher.prices, dispatcher.purse) = (prices, purse);
         dispatchers.push(Arc::new(dispatcher));
     }
     let rules = fleet::Rules { every: settings.dispatch.heartbeat, gone_after: settings.dispatch.gone_after };
-    Ok(Fleet { worker, pool: pools.ops.clone(), clock: clock.clone(), rules, dispatchers, portfolios })
+    Ok(Fleet { worker, pool: pools.ops.clone(), clock: clock.clone(), rules, dispatchers, portfolios, budgets })
 }
 
-fn known_senders(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<receipts::Known> {
+fn known_senders(
+    settings: &Settings,
+    ids: &HashMap<String, i16>,
+    prices: &HashMap<String, Prices>,
+) -> Vec<receipts::Known> {
     let known = settings.senders.values().filter_map(|sender| {
         let meta = sender.meta();
         Some(receipts::Known {
@@ -348,6 +361,7 @@ fn known_senders(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<receipt
             waba_id: meta.and_then(|meta| meta.waba_id.clone()),
             dialect: if meta.is_some() { Dialect::Meta } else { Dialect::Twilio },
             sms: !sender.sends_templates(),
+            prices: prices.get(&sender.name).cloned().unwrap_or_else(|| Prices::none(&sender.name)),
         })
     });
     known.collect()
@@ -462,6 +476,15 @@ fn portfolios(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<Portfolio>
     portfolios
 }
 
+fn budgets(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<Budget> {
+    let limited = settings.senders.values().filter(|sender| sender.budget.currency().is_some());
+    let budget = |sender: &config::Sender| {
+        let (name, config::Budget { daily, monthly }) = (sender.name.clone(), sender.budget);
+        Some(Budget { sender: *ids.get(&sender.name)?, name, daily, monthly, purse: Purse::default() })
+    };
+    limited.filter_map(budget).collect()
+}
+
 /// Who asks how the senders stand; none if nobody is to, or if no provider tells.
 fn watch(
     settings: &Settings,
@@ -531,7 +554,11 @@ fn retry(settings: &Settings) -> Policy {
     }
 }
 
-fn upkeep_rules(settings: &Settings, listed: Vec<i16>) -> upkeep::Rules {
+fn by_sender(ids: &HashMap<String, i16>, prices: &HashMap<String, Prices>) -> HashMap<i16, Prices> {
+    ids.iter().filter_map(|(name, id)| Some((*id, prices.get(name)?.clone()))).collect()
+}
+
+fn upkeep_rules(settings: &Settings, listed: Vec<i16>, prices: HashMap<i16, Prices>) -> upkeep::Rules {
     upkeep::Rules {
         every: settings.upkeep.every,
         tidy_every: settings.upkeep.tidy_every,
@@ -546,6 +573,7 @@ fn upkeep_rules(settings: &Settings, listed: Vec<i16>) -> upkeep::Rules {
         retry: retry(settings),
         settling: settling_rules(settings),
         keep: keep(settings),
+        prices,
     }
 }
 

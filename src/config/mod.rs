@@ -27,7 +27,12 @@ use std::{
 pub use problem::{Problem, Problems};
 pub use secret::{NotGiven, Secret};
 
-use crate::domain::{consent::Words, phone::Phone, route::Rules};
+use crate::domain::{
+    consent::Words,
+    money::{Currency, Money},
+    phone::Phone,
+    route::Rules,
+};
 
 /// The built-in file: every key that has a default, with what it means.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -103,6 +108,7 @@ pub struct Settings {
     pub words: Words,
     pub forms: Forms,
     pub sources: Sources,
+    pub rates: Rates,
     pub outbox: Outbox,
     pub upkeep: Upkeep,
     pub log: Log,
@@ -242,10 +248,21 @@ pub struct Sender {
     /// Of the whole fleet.
     pub rate_per_second: u32,
     pub daily: Option<Daily>,
+    pub budget: Budget,
     pub provider: Provider,
 }
 
 impl Sender {
+    /// The kind of its provider, as the settings name it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match &self.provider {
+            Provider::Meta(_) => "meta",
+            Provider::Twilio(_) => "twilio",
+            Provider::TwilioSms(_) => "twilio_sms",
+        }
+    }
+
     /// Whether it can send templates, and so notifications.
     #[must_use]
     pub const fn sends_templates(&self) -> bool {
@@ -283,6 +300,23 @@ pub struct Daily {
     pub limit: Option<u32>,
     /// Above 0, up to 1.
     pub share: f64,
+}
+
+/// How much a sender may spend before what is not urgent waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Budget {
+    /// In a day of UTC.
+    pub daily: Option<Money>,
+    /// In a month of UTC. In the same currency.
+    pub monthly: Option<Money>,
+}
+
+impl Budget {
+    /// The currency of both.
+    #[must_use]
+    pub fn currency(&self) -> Option<Currency> {
+        self.daily.or(self.monthly).map(|money| money.currency)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -412,6 +446,13 @@ pub struct Templates {
 
 #[derive(Debug, Clone)]
 pub struct Sources {
+    /// Exists, if some.
+    pub dir: Option<PathBuf>,
+}
+
+/// Where the price lists are.
+#[derive(Debug, Clone)]
+pub struct Rates {
     /// Exists, if some.
     pub dir: Option<PathBuf>,
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{
     Broker, Consent, Database, Dispatch, Doubt, Forms, Http, Intake, Log, LogFormat, Needs, Network, Outbox, Pace,
-    Problems, Retry, Sender, Settings, Shutdown, Sources, Templates, Upkeep,
+    Problems, Rates, Retry, Sender, Settings, Shutdown, Sources, Templates, Upkeep,
     problem::did_you_mean,
     reader::{Reader, Scheme, SecretFrom, Span, check_url},
     routing, senders,
@@ -39,6 +39,7 @@ pub(super) fn read(mut r: Reader, needs: Needs) -> Result<Settings, Problems> {
     let words = words(r_);
     let forms = forms(r_);
     let sources = Sources { dir: r_.folder("sources.dir", &["/usr/share/recado/sources"]) };
+    let rates = Rates { dir: r_.folder("rates.dir", &["/usr/share/recado/rates"]) };
     let outbox = outbox(r_);
     let upkeep = upkeep(r_);
     let log = log(r_);
@@ -61,6 +62,7 @@ pub(super) fn read(mut r: Reader, needs: Needs) -> Result<Settings, Problems> {
         words,
         forms,
         sources,
+        rates,
         outbox,
         upkeep,
         log,

@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use super::{
-    ApiKey, Daily, Meta, Needs, Provider, Secret, Sender, Twilio,
+    ApiKey, Budget, Daily, Meta, Needs, Provider, Secret, Sender, Twilio,
     reader::{Reader, Scheme, SecretFrom},
     sections::is_printable,
 };
-use crate::domain::phone::Phone;
+use crate::domain::{money::Money, phone::Phone};
 
 /// All senders, by name.
 pub(super) fn senders(r: &mut Reader, needs: Needs) -> BTreeMap<String, Sender> {
@@ -105,18 +105,21 @@ fn sender(r: &mut Reader, name: &str, shared: &MetaShared, needs: Needs) -> Send
         Kind::Meta => {
             let rate_per_second = rate(r, shared.rate_per_second);
             let provider = Provider::Meta(meta(r, name, shared, needs));
-            Sender { name: name.to_owned(), number, rate_per_second, daily: daily(r, name), provider }
+            let (daily, budget) = (daily(r, name), budget(r, name));
+            Sender { name: name.to_owned(), number, rate_per_second, daily, budget, provider }
         }
         Kind::Twilio => {
             let rate_per_second = rate(r, 80);
             let provider = Provider::Twilio(twilio(r, name, number.as_ref(), needs));
-            Sender { name: name.to_owned(), number, rate_per_second, daily: daily(r, name), provider }
+            let (daily, budget) = (daily(r, name), budget(r, name));
+            Sender { name: name.to_owned(), number, rate_per_second, daily, budget, provider }
         }
         Kind::TwilioSms => {
             // What Twilio lets out of an ordinary number.
             let rate_per_second = rate(r, 1);
             let provider = Provider::TwilioSms(twilio(r, name, number.as_ref(), needs));
-            Sender { name: name.to_owned(), number, rate_per_second, daily: None, provider }
+            let budget = Budget::default();
+            Sender { name: name.to_owned(), number, rate_per_second, daily: None, budget, provider }
         }
     }
 }
@@ -204,6 +207,39 @@ fn daily(r: &mut Reader, name: &str) -> Option<Daily> {
     let portfolio = r.has(&key("portfolio")).then(|| r.text(&key("portfolio")));
     let share = r.has(&key("daily_share")).then(|| r.share(&key("daily_share"), 0.01..=1.0));
     Some(Daily { portfolio: portfolio.unwrap_or_else(|| name.to_owned()), limit, share: share.unwrap_or(0.95) })
+}
+
+fn budget(r: &mut Reader, name: &str) -> Budget {
+    let key = |last: &str| format!("senders.{name}.{last}");
+    let mut money = |last: &str| {
+        if !r.has(&key(last)) {
+            return None;
+        }
+        let text = r.text(&key(last));
+        match text.parse::<Money>() {
+            Ok(money) if money.micros > 0 => Some(money),
+            Ok(_) => {
+                r.blame(&key(last), "must be more than nothing; to stop a sender use recado hold");
+                None
+            }
+            Err(why) => {
+                if !text.is_empty() {
+                    r.blame(&key(last), &why.to_string());
+                }
+                None
+            }
+        }
+    };
+    let budget = Budget { daily: money("budget_daily"), monthly: money("budget_monthly") };
+    if let (Some(daily), Some(monthly)) = (budget.daily, budget.monthly) {
+        if daily.currency != monthly.currency {
+            let what = format!("must be in {}, as {} is", daily.currency, key("budget_daily"));
+            r.blame(&key("budget_monthly"), &what);
+        } else if daily.micros > monthly.micros {
+            r.blame(&key("budget_daily"), &format!("must not be more than {}", key("budget_monthly")));
+        }
+    }
+    budget
 }
 
 fn is_sender_name(name: &str) -> bool {

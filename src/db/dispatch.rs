@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{Error, Time, time};
-use crate::domain::notification::AttemptId;
+use crate::domain::{notification::AttemptId, rates::Category};
 
 /// What a claim may take, and by which rules.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct Terms<'a> {
     pub only_to: Option<&'a [String]>,
     /// The day's unique recipients are used up: only people already counted go.
     pub day_full: bool,
+    /// The sender's budget is used up until then: only what is urgent goes.
+    pub budget_spent: Option<Timestamp>,
     /// Templates go out by the provider's own id of their content: one that has none waits.
     pub content_ids: bool,
 }
@@ -55,6 +57,8 @@ pub struct Claim {
     pub phone: String,
     pub template: String,
     pub language: String,
+    /// The template's, as the provider told it last.
+    pub category: Category,
     /// The provider's own id of the template's content, where it has one.
     pub content_id: Option<String>,
     pub expires_at: Timestamp,
@@ -125,7 +129,7 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
           join lanes l on l.contact_id = d.contact_id and l.sender = $1
           for no key update of c, l skip locked
         ), judged as materialized (
-          select s.*, k.now,
+          select s.*, k.now, t.category,
             case
               when s.expires_at <= k.now then 'expired'
               when j.by is not null then 'superseded'
@@ -139,6 +143,7 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
               when s.consent is distinct from 'granted' then 'consent'
               when t.status is distinct from 'approved' or t.until > k.now or h.held or $11 and t.content_sid is null then 'template'
               when s.quiet @> k.now then 'quiet'
+              when $12::timestamptz is not null and s.class > 0 then 'budget'
               when $10 and s.sent_at < k.now - interval '24 h' and s.window_until < k.now then 'day_limit'
               when s.subject is not null and exists (select from notifications e where e.contact_id = s.contact_id
                 and e.subject = s.subject and e.id < s.id and e.state = 'pending') then 'subject'
@@ -148,7 +153,7 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
           from seen s cross join clock k
           -- One row by its whole key: a join would read all of the sender's.
           left join lateral (
-            select t.status, t.until, t.content_sid from template_states t
+            select t.status, t.until, t.category, t.content_sid from template_states t
             where t.sender = $1 and t.template = s.template and t.language = s.language limit 1
           ) t on true
           left join lateral (
@@ -218,12 +223,13 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
                 when 'template' then f.template_until
                 when 'quiet' then (select upper(r) from unnest(f.quiet) r where r @> f.now)
                 when 'day_limit' then f.now + interval '15 min'
+                when 'budget' then $12
               end)
             end
           from fated f
           where n.id = f.id and f.fate <> 'later'
           returning n.id, n.sender, n.attempt, n.tries, n.resends, n.statuses, n.filled, f.fate, f.why, f.stop, f.contact_id, f.phone, f.template,
-            f.language, f.content_sid, f.entry, f.now, f.class, f.due_at, f.expires_at, f.waiting, f.blocked, f.backoffs
+            f.language, f.content_sid, f.category, f.entry, f.now, f.class, f.due_at, f.expires_at, f.waiting, f.blocked, f.backoffs
         ), tried as (
           insert into attempts (notification_id, number, sender, claimed_at, resend, consent_entry)
           select id, attempt, sender, now, resends > 0, entry from moved where fate = 'go'
@@ -237,14 +243,15 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
         select m.id as "id!", m.fate as "fate!", m.attempt as "attempt!", m.contact_id as "contact_id!", m.phone as "phone!",
           m.template as "template!", m.language as "language!", m.content_sid, m.expires_at as "expires_at!: Time", case when m.fate = 'go' then m.filled::text end as filled,
           m.tries as "tries!", m.backoffs as "backoffs!", m.resends > 0 as "resend!", m.class as "class!",
-          m.due_at as "due_at!: Time", m.fate in ('end', 'wait') and (m.waiting or m.blocked) as "wake!"
+          m.due_at as "due_at!: Time", m.fate in ('end', 'wait') and (m.waiting or m.blocked) as "wake!",
+          m.category
         from moved m
         union all
-        select f.id, f.fate, 0::int2, f.contact_id, '', '', '', null, f.expires_at, null, 0::int2, 0::int2, false, f.class, f.due_at, false
+        select f.id, f.fate, 0::int2, f.contact_id, '', '', '', null, f.expires_at, null, 0::int2, 0::int2, false, f.class, f.due_at, false, null
         from fated f where f.fate = 'later'
         union all
         -- Where the due rows begin, those passed over included.
-        select '00000000-0000-0000-0000-000000000000', 'first', 0::int2, 0, '', '', '', null, min(d.expires_at), null, 0::int2, 0::int2, false, d.class, min(d.due_at), false
+        select '00000000-0000-0000-0000-000000000000', 'first', 0::int2, 0, '', '', '', null, min(d.expires_at), null, 0::int2, 0::int2, false, d.class, min(d.due_at), false, null
         from due d group by d.class
         "#,
         terms.sender,
@@ -258,6 +265,7 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
         terms.only_to as _,
         terms.day_full,
         terms.content_ids,
+        terms.budget_spent.map(time) as _,
     )
     .fetch_all(pool)
     .await?;
@@ -274,6 +282,8 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
                 phone: row.phone,
                 template: row.template,
                 language: row.language,
+                // Orders and shipments, if nobody said otherwise.
+                category: row.category.as_deref().and_then(Category::named).unwrap_or(Category::Utility),
                 content_id: row.content_sid,
                 expires_at: row.expires_at.to_jiff(),
                 filled,

@@ -121,6 +121,27 @@ pub async fn forgotten(pool: &PgPool, limit: i64) -> Result<Vec<(i64, i16)>, Err
     Ok(rows.into_iter().map(|row| (row.contact_id, row.sender)).collect())
 }
 
+/// Brings back some of what waits for a sender's budget, the earliest due first. Says how many; if it is `limit`, there may be more.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn wake_budget(pool: &PgPool, sender: i16, limit: i64) -> Result<u64, Error> {
+    let done = sqlx::query!(
+        r#"
+        -- fleet: wake what waits for a budget
+        update notifications n set waiting_on = null, due_at = least(n.expires_at, recado_now())
+        from (select id from notifications where waiting_on is not null and waiting_on = 'budget' and sender = $1
+              order by due_at limit $2 for no key update skip locked) w
+        where n.id = w.id
+        "#,
+        sender,
+        limit
+    )
+    .execute(pool)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// Brings back what has waited until its time (a grace, quiet hours, an expiry), at most `limit`: the claim decides
 /// what becomes of it. Says how many.
 ///

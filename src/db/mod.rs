@@ -9,6 +9,7 @@ pub mod approvals;
 pub mod checkup;
 pub mod consents;
 pub mod contacts;
+pub mod costs;
 pub mod decisions;
 pub mod dispatch;
 pub mod doors;

@@ -11,7 +11,12 @@ use serde_json::Value;
 use sqlx::PgPool;
 
 use super::{Error, Time, dispatch::millis, time};
-use crate::domain::notification::{AttemptId, Behind, Failure, Next};
+use crate::domain::{
+    cost::Bill,
+    money::Currency,
+    notification::{AttemptId, Behind, Failure, Next},
+    rates::Category,
+};
 
 /// A good receipt.
 #[derive(Debug, Clone)]
@@ -24,6 +29,8 @@ pub struct Good {
     pub wa_id: Option<String>,
     pub user_id: Option<String>,
     pub pricing: Option<Value>,
+    /// What `pricing` means, if it means anything.
+    pub bill: Option<Bill>,
 }
 
 /// What a batch of good receipts came to.
@@ -48,11 +55,12 @@ pub async fn apply(pool: &PgPool, receipts: &[Good]) -> Result<Applied, Error> {
         r#"
         -- receipts: apply
         with told as materialized (
-          select * from unnest($1::text[], $2::uuid[], $3::int2[], $4::text[], $5::timestamptz[], $6::jsonb[])
-            with ordinality as t(message_id, notification_id, number, kind, at, pricing, n)
+          select * from unnest($1::text[], $2::uuid[], $3::int2[], $4::text[], $5::timestamptz[], $6::jsonb[],
+                               $7::bool[], $8::int8[], $9::text[], $10::text[])
+            with ordinality as t(message_id, notification_id, number, kind, at, pricing, billed, amount, currency, category, n)
         ), matched as materialized (
           -- The echoed tag first: it was committed before the request, so even the earliest receipt finds it.
-          select t.n, t.message_id, t.kind::receipt as kind, t.at, t.pricing,
+          select t.n, t.message_id, t.kind::receipt as kind, t.at, t.pricing, t.billed, t.amount, t.currency, t.category,
             coalesce(a.notification_id, m.notification_id) as id, coalesce(a.number, m.number) as number
           from told t
           left join attempts a on a.notification_id = t.notification_id and a.number = t.number
@@ -66,7 +74,8 @@ pub async fn apply(pool: &PgPool, receipts: &[Good]) -> Result<Applied, Error> {
         ), held as materialized (
           -- Locked before they are read: what a settle or another receipt commits meanwhile is seen.
           select n.id, n.state, n.attempt, n.message_id, n.receipt, n.reason, n.contact_id, n.sender, n.duplicate,
-            a.number, a.receipt as heard, a.claimed_at, m.told, m.n
+            a.number, a.receipt as heard, a.claimed_at, m.told, m.n, n.template, a.outcome, a.country, a.category, a.currency, a.predicted,
+            a.actual, a.counted_in
           from (select id, number, min(message_id) as told, min(n) as n from matched group by id, number) m
           join notifications n on n.id = m.id
           join attempts a on a.notification_id = m.id and a.number = m.number
@@ -88,10 +97,38 @@ pub async fn apply(pool: &PgPool, receipts: &[Good]) -> Result<Applied, Error> {
           from held h
           join (select id, number, max(kind) as best, (array_agg(at order by kind desc))[1] as at from fresh group by id, number) f
             on f.id = h.id and f.number = h.number
+        ), cost as materialized (
+          -- What was billed is taken once a message, from whichever receipt brings it first; and again if it had failed. It counts from
+          -- when the attempt is settled: a receipt that is earlier than that leaves it on the attempt.
+          select h.id, h.number, h.sender, (h.claimed_at at time zone 'UTC')::date as day, h.template, coalesce(h.country, '') as country,
+            coalesce(h.category, '') as category, coalesce(h.currency, b.currency) as currency, h.predicted, h.actual as was, b.amount as becomes,
+            h.outcome is not null and h.counted_in is null as first, h.outcome is not null as counts
+          from held h
+          left join lateral (
+            select coalesce(m.amount, case when m.category = h.category then h.predicted end) as amount, m.currency
+            from matched m
+            where m.id = h.id and m.number = h.number and m.billed and (h.actual is null or h.heard = 'failed')
+              and (m.currency is null or m.currency = h.currency or h.currency is null and h.outcome is null)
+            order by m.n limit 1
+          ) b on true
         ), reported as (
           update attempts a set receipt = greatest(a.receipt, t.best), message_id = coalesce(a.message_id, t.told),
-            receipt_at = case when a.receipt is null or t.best > a.receipt then t.at else a.receipt_at end
-          from attempt t where a.notification_id = t.id and a.number = t.number
+            receipt_at = case when a.receipt is null or t.best > a.receipt then t.at else a.receipt_at end,
+            actual = coalesce(c.becomes, a.actual), currency = case when c.becomes is not null then c.currency else a.currency end,
+            counted_in = case when c.first then pg_current_xact_id() else a.counted_in end
+          from cost c left join attempt t on t.id = c.id and t.number = c.number
+          where a.notification_id = c.id and a.number = c.number and (t.id is not null or c.becomes is not null or c.first)
+        ), costs as (
+          insert into cost_changes (day, sender, template, country, category, currency, messages, unpriced, predicted, known, known_predicted,
+            actual)
+          select day, sender, template, country, category, coalesce(currency, ''), count(*) filter (where first),
+            count(*) filter (where first and predicted is null), coalesce(sum(predicted) filter (where first), 0),
+            sum(known), coalesce(sum(predicted * known), 0), coalesce(sum(coalesce(becomes, was) - case when first then 0 else coalesce(was, 0) end), 0)
+          from (
+            select *, (coalesce(becomes, was) is not null)::int - (not first and was is not null)::int as known from cost
+            where counts and (first or becomes is not null)
+          ) c
+          group by 1, 2, 3, 4, 5, 6
         ), change as materialized (
           select id, state, attempt, sender, contact_id, duplicate as was_duplicate, max(best) filter (where went) as best,
             (array_agg(told order by number) filter (where went))[1] as told, max(number) filter (where went) as number,
@@ -146,6 +183,10 @@ pub async fn apply(pool: &PgPool, receipts: &[Good]) -> Result<Applied, Error> {
         &receipts.iter().map(|r| r.kind).collect::<Vec<_>>() as _,
         &receipts.iter().map(|r| time(r.at)).collect::<Vec<Time>>() as _,
         &receipts.iter().map(|r| r.pricing.clone()).collect::<Vec<_>>() as _,
+        &receipts.iter().map(|r| r.bill.is_some()).collect::<Vec<_>>() as _,
+        &receipts.iter().map(|r| r.bill.and_then(|bill| bill.micros)).collect::<Vec<_>>() as _,
+        &receipts.iter().map(|r| r.bill.as_ref()?.currency.as_ref().map(Currency::as_str)).collect::<Vec<_>>() as _,
+        &receipts.iter().map(|r| r.bill?.category.map(Category::as_str)).collect::<Vec<_>>() as _,
     )
     .fetch_all(pool)
     .await?;
@@ -289,7 +330,8 @@ pub async fn fail(pool: &PgPool, attempt: AttemptId, bad: &Bad<'_>, next: &Next)
         r#"
         -- receipts: fail
         with held as materialized (
-          select n.id, n.state, n.attempt, n.message_id, n.sender, a.receipt, a.claimed_at
+          select n.id, n.state, n.attempt, n.message_id, n.sender, n.template, a.receipt, a.claimed_at, a.outcome, a.country, a.category,
+            a.currency, a.predicted, a.actual, a.counted_in
           from notifications n join attempts a on a.notification_id = n.id and a.number = $2
           where n.id = $1
           for no key update of n, a
@@ -300,8 +342,28 @@ pub async fn fail(pool: &PgPool, attempt: AttemptId, bad: &Bad<'_>, next: &Next)
           returning notification_id
         ), reported as (
           update attempts a set receipt = greatest(a.receipt, 'failed'), message_id = coalesce(a.message_id, $3),
-            receipt_at = case when a.receipt is null or a.receipt < 'failed' then $4 else a.receipt_at end
+            receipt_at = case when a.receipt is null or a.receipt < 'failed' then $4 else a.receipt_at end,
+            -- What does not arrive is not billed.
+            actual = case when a.receipt is null or a.receipt < 'failed' then 0 else a.actual end,
+            counted_in = coalesce(a.counted_in, case when a.outcome is not null then pg_current_xact_id() end)
           from fresh f where a.notification_id = f.notification_id and a.number = $2
+        ), costs as (
+          insert into cost_changes (day, sender, template, country, category, currency, messages, unpriced, predicted, known, known_predicted,
+            actual)
+          select day, sender, template, country, category, currency, first::int, (first and predicted is null)::int,
+            case when first then coalesce(predicted, 0) else 0 end, known, coalesce(predicted, 0) * known,
+            coalesce(becomes, 0) - case when first then 0 else coalesce(was, 0) end
+          from (
+            select *, (becomes is not null)::int - (not first and was is not null)::int as known
+            from (
+              select (h.claimed_at at time zone 'UTC')::date as day, h.sender, h.template, coalesce(h.country, '') as country,
+                coalesce(h.category, '') as category, coalesce(h.currency, '') as currency, h.predicted, h.actual as was,
+                case when h.receipt is null or h.receipt < 'failed' then 0 else h.actual end as becomes, h.counted_in is null as first
+              from held h join fresh f on f.notification_id = h.id
+              where h.outcome is not null
+            ) h
+          ) h
+          where first or becomes is distinct from was
         ), other as materialized (
           -- Another message of this notification may be good.
           select a.message_id, a.receipt from attempts a, fresh f

@@ -7,7 +7,10 @@ use std::{collections::HashSet, time::Duration};
 use sqlx::PgPool;
 
 use super::{Error, dispatch::millis};
-use crate::domain::notification::{AttemptId, Failure, Next};
+use crate::domain::{
+    cost::Charge,
+    notification::{AttemptId, Failure, Next},
+};
 
 /// An attempt and what follows it.
 #[derive(Debug, Clone)]
@@ -16,6 +19,7 @@ pub struct Settlement {
     /// A stable name for the attempts log: accepted, rejected, not_sent, busy, unclear.
     pub outcome: &'static str,
     pub next: Next,
+    pub charge: Charge,
 }
 
 /// What a settlement found.
@@ -62,8 +66,9 @@ pub async fn settle(pool: &PgPool, settlements: &[Settlement]) -> Result<Settled
           select recado_now() as now
         ), result as materialized (
           select * from unnest($1::uuid[], $2::int2[], $3::text[], $4::text[], $5::int8[], $6::bool[], $7::bool[], $8::text[], $9::int8[],
-                               $10::text[], $11::text[])
-            as r(id, number, outcome, next, delay_ms, counts, lane, reason, code, detail, message_id)
+                               $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::int8[])
+            as r(id, number, outcome, next, delay_ms, counts, lane, reason, code, detail, message_id, template, country, category, currency,
+                 predicted)
         ), moved as (
           -- A receipt that came before this answer has left its message id: it is evidence, and nothing is tried again.
           update notifications n set
@@ -94,9 +99,22 @@ pub async fn settle(pool: &PgPool, settlements: &[Settlement]) -> Result<Settled
           returning l.contact_id, l.sender, l.waiting or l.blocked as wake
         ), tried as (
           update attempts a set outcome = r.outcome, ended_at = k.now, reason = r.reason, code = r.code, detail = r.detail,
-            message_id = coalesce(r.message_id, a.message_id)
+            message_id = coalesce(r.message_id, a.message_id), country = coalesce(a.country, r.country),
+            category = coalesce(a.category, r.category),
+            -- A receipt that came before has brought what was billed, and in which currency. What is counted stays as it was.
+            currency = case when a.counted_in is null then coalesce(a.currency, r.currency) else a.currency end,
+            predicted = case when a.counted_in is null and coalesce(a.currency, r.currency) = r.currency then r.predicted else a.predicted end,
+            counted_in = coalesce(a.counted_in, case when r.outcome = 'accepted' or a.receipt is not null then pg_current_xact_id() end)
           from result r, clock k
           where a.notification_id = r.id and a.number = r.number and a.outcome is distinct from 'accepted'
+          returning a.sender, (a.claimed_at at time zone 'UTC')::date as day, r.template, a.country, a.category, a.currency, a.predicted, a.actual,
+            a.counted_in = pg_current_xact_id() as counts
+        ), costs as (
+          insert into cost_changes (day, sender, template, country, category, currency, messages, unpriced, predicted, known, known_predicted,
+            actual)
+          select day, sender, template, coalesce(country, ''), category, coalesce(currency, ''), count(*), count(*) filter (where predicted is null),
+            coalesce(sum(predicted), 0), count(actual), coalesce(sum(predicted) filter (where actual is not null), 0), coalesce(sum(actual), 0)
+          from tried where counts group by 1, 2, 3, 4, 5, 6
         ), told as (
           insert into outbox (notification_id, sequence, kind, reason, at)
           select id, statuses, state::text, coalesce(reason, case when state = 'in_doubt' then why end), now from moved where state <> 'pending'
@@ -116,6 +134,11 @@ pub async fn settle(pool: &PgPool, settlements: &[Settlement]) -> Result<Settled
         &columns.iter().map(|c| c.failure.and_then(|f| f.code)).collect::<Vec<_>>() as _,
         &columns.iter().map(|c| c.failure.and_then(|f| f.detail.as_deref())).collect::<Vec<_>>() as _,
         &columns.iter().map(|c| c.message_id).collect::<Vec<_>>() as _,
+        &settlements.iter().map(|s| s.charge.template.as_str()).collect::<Vec<_>>() as _,
+        &settlements.iter().map(|s| s.charge.country).collect::<Vec<_>>() as _,
+        &settlements.iter().map(|s| s.charge.category.as_str()).collect::<Vec<_>>() as _,
+        &settlements.iter().map(|s| s.charge.price.as_ref().map(|price| price.currency.as_str())).collect::<Vec<_>>() as _,
+        &settlements.iter().map(|s| s.charge.price.map(|price| price.micros)).collect::<Vec<_>>() as _,
     )
     .fetch_all(pool)
     .await?;
@@ -135,23 +158,48 @@ pub async fn settle(pool: &PgPool, settlements: &[Settlement]) -> Result<Settled
     Ok(settled)
 }
 
+/// An attempt whose lease ran out without an answer, with what its price is found by.
+#[derive(Debug, Clone)]
+pub struct Lapsed {
+    pub attempt: AttemptId,
+    pub sender: i16,
+    pub template: String,
+    /// The template's, in the provider's spelling; none if it was never told.
+    pub category: Option<String>,
+    /// E.164.
+    pub phone: Option<String>,
+}
+
 /// Attempts whose lease ran out without an answer, at most `limit`.
 ///
 /// # Errors
 /// If the database cannot be asked.
-pub async fn lapsed(pool: &PgPool, limit: i64) -> Result<Vec<AttemptId>, Error> {
+pub async fn lapsed(pool: &PgPool, limit: i64) -> Result<Vec<Lapsed>, Error> {
     let rows = sqlx::query!(
         r#"
         -- upkeep: lapsed leases
-        select id, attempt from notifications
-        where state = 'sending' and lease_until < recado_now()
-        order by lease_until limit $1
+        select n.id as "id!", n.attempt as "attempt!", n.sender as "sender!", n.template as "template!", t.category as "category?",
+          c.phone as "phone?"
+        from (
+          select id, attempt, sender, template, language, contact_id from notifications
+          where state = 'sending' and lease_until < recado_now()
+          order by lease_until limit $1
+        ) n
+        left join template_states t on t.sender = n.sender and t.template = n.template and t.language = n.language
+        left join contacts c on c.id = n.contact_id
         "#,
         limit
     )
     .fetch_all(pool)
     .await?;
-    Ok(rows.into_iter().map(|row| AttemptId { notification: row.id, number: row.attempt }).collect())
+    let lapsed = rows.into_iter().map(|row| Lapsed {
+        attempt: AttemptId { notification: row.id, number: row.attempt },
+        sender: row.sender,
+        template: row.template,
+        category: row.category,
+        phone: row.phone,
+    });
+    Ok(lapsed.collect())
 }
 
 /// Tells a notification what an attempt came to whose lease was lost: an acceptance is evidence, whatever came after. If
@@ -178,8 +226,18 @@ pub async fn adopt(pool: &PgPool, attempt: AttemptId, message_id: &str) -> Resul
         r#"
         -- settle: adopt evidence
         with known as (
-          update attempts set message_id = $3, outcome = 'accepted', ended_at = coalesce(ended_at, recado_now())
+          update attempts set message_id = $3, outcome = 'accepted', ended_at = coalesce(ended_at, recado_now()),
+            -- One that was never settled has no price, and is counted all the same.
+            counted_in = coalesce(counted_in, pg_current_xact_id())
           where notification_id = $1 and number = $2 and outcome is distinct from 'accepted'
+          returning sender, (claimed_at at time zone 'UTC')::date as day, coalesce(country, '') as country, coalesce(category, '') as category,
+            coalesce(currency, '') as currency, predicted, actual, counted_in = pg_current_xact_id() as counts
+        ), costs as (
+          insert into cost_changes (day, sender, template, country, category, currency, messages, unpriced, predicted, known, known_predicted,
+            actual)
+          select k.day, k.sender, n.template, k.country, k.category, k.currency, 1, (k.predicted is null)::int, coalesce(k.predicted, 0),
+            (k.actual is not null)::int, case when k.actual is not null then coalesce(k.predicted, 0) else 0 end, coalesce(k.actual, 0)
+          from known k join notifications n on n.id = $1 where k.counts
         ), before as materialized (
           select id, state, attempt, message_id from notifications
           where id = $1 and attempt >= $2

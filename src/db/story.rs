@@ -6,9 +6,10 @@ use uuid::Uuid;
 
 use super::{Error, Time};
 use crate::domain::{
+    money::decimal,
     notification::{AttemptId, Best, State, Wait},
     phone::Phone,
-    story::{Attempt, ConsentEntry, ConsentNow, Event, Hold, Note, Receipt, Rejected, Story},
+    story::{Attempt, ConsentEntry, ConsentNow, Cost, Event, Hold, Note, Receipt, Rejected, Story},
 };
 
 /// What a person asked for by one word.
@@ -319,7 +320,7 @@ async fn attempts(pool: &PgPool, id: Uuid) -> Result<Vec<Attempt>, Error> {
         r#"
         -- story: attempts
         select number, claimed_at as "claimed_at: Time", resend, consent_entry, outcome, ended_at as "ended_at: Time", reason, code, detail,
-          message_id
+          message_id, counted_in is not null as "counted!", category, country, predicted, actual, currency
         from attempts where notification_id = $1 order by number
         "#,
         id
@@ -340,6 +341,13 @@ async fn attempts(pool: &PgPool, id: Uuid) -> Result<Vec<Attempt>, Error> {
             code: row.code,
             detail: row.detail,
             message_id: row.message_id,
+            cost: row.counted.then(|| Cost {
+                category: row.category,
+                country: row.country,
+                predicted: row.predicted.map(decimal),
+                actual: row.actual.map(decimal),
+                currency: row.currency,
+            }),
             receipts: Vec::new(),
         })
         .collect();

@@ -3,6 +3,7 @@
 //! Pure: no `async`, no clock, no socket, no randomness. Time and chance are arguments. Knows nobody.
 
 pub mod consent;
+pub mod cost;
 pub mod doubt;
 pub mod event;
 pub mod expression;
@@ -12,6 +13,7 @@ pub mod health;
 pub mod ledger;
 pub mod locale;
 pub mod message;
+pub mod money;
 pub mod notification;
 pub mod opt_in;
 pub mod person;
@@ -19,6 +21,7 @@ pub mod phone;
 pub mod plan;
 pub mod problem;
 pub mod quiet;
+pub mod rates;
 pub mod route;
 pub mod source;
 pub mod story;

@@ -103,11 +103,14 @@ pub enum Wait {
     Quiet,
     /// Room among the day's recipients.
     DayLimit,
+    /// Room in the sender's budget.
+    Budget,
 }
 
 impl Wait {
     /// All of them.
-    pub const ALL: [Wait; 6] = [Wait::Lane, Wait::Subject, Wait::Template, Wait::Consent, Wait::Quiet, Wait::DayLimit];
+    pub const ALL: [Wait; 7] =
+        [Wait::Lane, Wait::Subject, Wait::Template, Wait::Consent, Wait::Quiet, Wait::DayLimit, Wait::Budget];
 
     /// Its name in the database.
     #[must_use]
@@ -119,6 +122,7 @@ impl Wait {
             Wait::Consent => "consent",
             Wait::Quiet => "quiet",
             Wait::DayLimit => "day_limit",
+            Wait::Budget => "budget",
         }
     }
 

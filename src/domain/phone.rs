@@ -107,8 +107,34 @@ impl Phone {
     /// The country that the number is from, as ISO 3166-1 alpha-2, if one can tell.
     #[must_use]
     pub fn country(&self) -> Option<String> {
-        let id = phonenumber::parse(None, &self.0).ok()?.country().id()?;
-        Some(id.as_ref().to_owned())
+        Phone::country_of(self.0.trim_start_matches('+')).map(str::to_owned)
+    }
+
+    /// The country (ISO 3166-1 alpha-2) that gives out numbers beginning with these digits (E.164 without its `+`). Where several share
+    /// a calling code it is the one whose numbers look like this, else the one that the code is named after.
+    #[must_use]
+    pub fn country_of(digits: &str) -> Option<&'static str> {
+        let sharing = |length| {
+            let (code, national) = digits.split_at_checked(length)?;
+            Some((phonenumber::metadata::DATABASE.by_code(&code.parse().ok()?)?, national))
+        };
+        let (countries, national) = (1..=3).find_map(sharing)?;
+        let looks_like = |country: &&&'static phonenumber::Metadata| match country.leading_digits() {
+            Some(leading) => leading.find(national).is_some_and(|found| found.start() == 0),
+            None => {
+                let kinds = [country.descriptors().mobile(), country.descriptors().fixed_line()];
+                kinds.into_iter().flatten().any(|numbers| numbers.is_match(national))
+            }
+        };
+        let country = match countries.as_slice() {
+            [only] => only,
+            several => several
+                .iter()
+                .find(looks_like)
+                .or_else(|| several.iter().find(|country| country.is_main_country_for_code()))?,
+        };
+        // What belongs to no country, like satellite telephones, stands under 001.
+        Some(country.id()).filter(|id| id.len() == 2)
     }
 
     /// The full number, `+` first. For the provider's request, the database and an authorised operator's eyes only.

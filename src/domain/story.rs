@@ -124,7 +124,20 @@ pub struct Attempt {
     /// The provider's own words.
     pub detail: Option<String>,
     pub message_id: Option<String>,
+    /// None as long as the provider is not known to have it.
+    pub cost: Option<Cost>,
     pub receipts: Vec<Receipt>,
+}
+
+/// What a message costs.
+#[derive(Debug, Clone, Serialize)]
+pub struct Cost {
+    pub category: Option<String>,
+    pub country: Option<String>,
+    /// Decimal numbers, as `currency` has them; none if no price list says, or if nothing was reported.
+    pub predicted: Option<String>,
+    pub actual: Option<String>,
+    pub currency: Option<String>,
 }
 
 /// What the provider reported of an attempt.
@@ -335,6 +348,9 @@ impl Story {
             Some(Wait::DayLimit) => {
                 format!("The sender has written to as many people today as it may; it is looked at again at {due}.")
             }
+            Some(Wait::Budget) => format!(
+                "The sender's budget is used up; it is looked at again at {due}, or when the budget is raised. See recado costs."
+            ),
             None if due_at > now => format!("It is tried again at {due}."),
             None => format!(
                 "It is due since {due} and goes as soon as the sender's pace allows. If it stays so, see recado doctor."
@@ -382,12 +398,34 @@ impl Attempt {
         // accepted not before that.
         let begin =
             self.ended_at.filter(|_| outcome == Some("accepted")).map_or(self.claimed_at, |at| at.max(self.claimed_at));
+        if let (Some(at), Some(cost)) = (self.ended_at, &self.cost) {
+            lines.push(line(at, format!("Attempt {}: {}.", self.number, cost.told())));
+        }
         let mut receipts: Vec<&Receipt> = self.receipts.iter().collect();
         receipts.sort_by_key(|receipt| (receipt.at, receipt.place()));
         for receipt in receipts {
             let why = because(receipt.reason.as_deref(), receipt.code, receipt.detail.as_deref(), explain);
             let told = format!("Attempt {}: reported as {}{why}.", self.number, receipt.kind);
             lines.push(line(receipt.at.max(begin), told));
+        }
+    }
+}
+
+impl Cost {
+    fn told(&self) -> String {
+        let with = |amount: &String| match &self.currency {
+            Some(currency) => format!("{amount} {currency}"),
+            None => amount.clone(),
+        };
+        let known: Vec<&str> = [&self.category, &self.country].into_iter().flatten().map(String::as_str).collect();
+        let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
+        match (&self.predicted, &self.actual) {
+            (Some(predicted), Some(actual)) => {
+                format!("expected to cost {}{known}, and cost {}", with(predicted), with(actual))
+            }
+            (Some(predicted), None) => format!("expected to cost {}{known}", with(predicted)),
+            (None, Some(actual)) => format!("cost {}{known}; no price list said what to expect", with(actual)),
+            (None, None) => format!("no price list says what it costs{known}"),
         }
     }
 }
@@ -419,6 +457,7 @@ impl Note {
                 Some(Wait::Consent) => "Put to wait for the person's consent".to_owned(),
                 Some(Wait::Quiet) => "Put to wait for the end of quiet hours".to_owned(),
                 Some(Wait::DayLimit) => "Put to wait for room among the day's recipients".to_owned(),
+                Some(Wait::Budget) => "Put to wait because the sender's budget is used up".to_owned(),
                 None => format!("Put to wait: {on}"),
             },
             ("settled_by_evidence", Some(which)) => format!("The provider's report about {which} proves that it was taken"),

@@ -5,6 +5,7 @@
 //! Postgres. A request is answered within its time, also if a handler panics, and is logged without its query and body.
 
 pub mod auth;
+pub mod costs;
 mod health;
 pub mod holds;
 pub mod notifications;
@@ -131,6 +132,7 @@ pub fn router(doors: Doors) -> Router {
     let api = Router::new()
         .route("/v1/notifications", get(notifications::list))
         .route("/v1/notifications/{id}", get(notifications::one))
+        .route("/v1/costs", get(costs::list))
         .route("/v1/rejected-events", get(rejected::list))
         .route("/v1/senders", get(senders::list))
         .route("/v1/holds", get(holds::list).post(holds::place))

@@ -6,6 +6,7 @@
 //!
 //! What an outcome leads to is not decided here, see `domain::notification`.
 
+pub mod billing;
 pub mod meta;
 pub mod reason;
 pub mod templates;

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::{
     Flag, Nudge, Progress,
+    purse::{Purse, Room, Spending},
     rate::{Backing, SenderRate},
     settling, stops,
     versions::Versions,
@@ -27,6 +28,7 @@ use crate::{
         settle::Settlement,
     },
     domain::{
+        cost::{Charge, Prices},
         message::{Content, Filled, Outgoing, Recipient},
         notification::{self, Behind, Failure, Outcome, Policy, Whose, reason},
         phone::Phone,
@@ -71,6 +73,9 @@ pub struct Dispatcher {
     pub stuck: Flag,
     slots: Arc<Semaphore>,
     day: Flag,
+    /// What messages are expected to cost, and what may be spent: nothing is known and nothing limited, if nobody says otherwise.
+    pub prices: Prices,
+    pub purse: Purse,
     chance: fn() -> f64,
 }
 
@@ -103,6 +108,8 @@ impl Cursor {
 /// A request with a claim behind it, and when it may start at the latest.
 struct Ready {
     claim: Claim,
+    charge: Charge,
+    spending: Spending,
     start_before: std::time::Instant,
 }
 
@@ -123,6 +130,7 @@ impl Dispatcher {
     ) -> Result<Dispatcher, rustls::Error> {
         let wire = Wire::new(rules.send_timeout, rules.connect_timeout, rules.slots)?;
         let figures = Attempts::of(&name);
+        let prices = Prices::none(&name);
         let slots = Arc::new(Semaphore::new(rules.slots));
         Ok(Dispatcher {
             sender,
@@ -139,6 +147,8 @@ impl Dispatcher {
             stuck: Flag::default(),
             slots,
             day,
+            prices,
+            purse: Purse::default(),
             chance,
         })
     }
@@ -208,10 +218,10 @@ impl Dispatcher {
                 let Some(slot) = slots.split(1) else { break };
                 let (dispatcher, results) = (Arc::clone(self), results.clone());
                 life.spawn(async move {
-                    let settlement = dispatcher.send(one).await;
+                    let (settlement, spending) = dispatcher.send(one).await;
                     crash::point("answered");
                     // Nobody takes results any more only when the process ends hard: the lease will tell.
-                    let _ = results.send(settling::Result { settlement, slot }).await;
+                    let _ = results.send(settling::Result { settlement, slot, spending }).await;
                 });
             }
         }
@@ -225,7 +235,8 @@ impl Dispatcher {
     pub async fn round(&self, cursor: &mut Cursor, most: u32) -> Result<(usize, Progress), db::Error> {
         let (ready, progress) = self.claim(cursor, most).await?;
         let went = ready.len();
-        let settlements = futures_util::future::join_all(ready.into_iter().map(|one| self.send(one))).await;
+        let sent = futures_util::future::join_all(ready.into_iter().map(|one| self.send(one))).await;
+        let (settlements, _spending): (Vec<_>, Vec<_>) = sent.into_iter().unzip();
         if !settlements.is_empty() {
             settling::write(&self.pool, &self.rules.settling, &self.stuck, &self.nudge, &settlements).await;
         }
@@ -278,16 +289,27 @@ impl Dispatcher {
         if rewinds {
             cursor.due_from = [Timestamp::UNIX_EPOCH; 2];
         }
-        let permits = i64::from(permits);
+        let permits = i64::from(self.purse.permits(permits));
+        let mut due_from = cursor.due_from;
+        let budget_spent = match self.purse.room() {
+            Room::Free => None,
+            Room::Waits => {
+                // Until the fleet is counted again only what is urgent is looked at.
+                due_from[1] = Timestamp::MAX;
+                None
+            }
+            Room::Spent { until } => Some(until),
+        };
         let terms = Terms {
             sender: self.sender,
             permits,
             scan: cursor.scan.max(permits),
-            due_from: cursor.due_from,
+            due_from,
             lease: self.rules.lease,
             pace: self.rules.pace,
             only_to: self.rules.only_to.as_deref(),
             day_full: self.day.is_up(),
+            budget_spent,
             content_ids: self.provider.wants_content_id(),
         };
         let claimed = claim(&self.pool, &terms).await?;
@@ -311,11 +333,17 @@ impl Dispatcher {
         let progress = if claimed.go.is_empty() && claimed.put_aside == 0 { Progress::Idle } else { Progress::Made };
         // Counted from before the claim was sent, so later than the lease by nothing but safety.
         let start_before = began + self.rules.lease.saturating_sub(self.rules.send_timeout * 2);
-        Ok((claimed.go.into_iter().map(|claim| Ready { claim, start_before }).collect(), progress))
+        let now = self.clock.now();
+        let ready = claimed.go.into_iter().map(|claim| {
+            let charge = self.prices.expect(&claim.template, &claim.phone, claim.category, now);
+            let spending = self.purse.spend(charge.price.map_or(0, |price| price.micros));
+            Ready { claim, charge, spending, start_before }
+        });
+        Ok((ready.collect(), progress))
     }
 
-    async fn send(&self, ready: Ready) -> Settlement {
-        let Ready { claim, start_before } = ready;
+    async fn send(&self, ready: Ready) -> (Settlement, Spending) {
+        let Ready { claim, charge, spending, start_before } = ready;
         let began = std::time::Instant::now();
         if let (1, Some(planned_at)) = (claim.attempt.number, claim.attempt.planned_at()) {
             let took = self.clock.now().duration_since(planned_at);
@@ -348,7 +376,7 @@ impl Dispatcher {
         // The system is asked for randomness only if something is to be spread.
         let chance = if matches!(outcome, Outcome::Accepted(_)) { 0.0 } else { (self.chance)() };
         let next = notification::after(outcome, behind, &self.rules.retry, chance);
-        Settlement { attempt: claim.attempt, outcome: name, next }
+        (Settlement { attempt: claim.attempt, outcome: name, next, charge }, spending)
     }
 
     async fn post(&self, request: Request<Bytes>) -> Outcome {

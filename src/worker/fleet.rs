@@ -8,14 +8,15 @@ use std::{
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Flag, dispatch::Dispatcher};
+use super::{Flag, dispatch::Dispatcher, purse::Purse};
 use crate::{
     clock::Clock,
     db::{
-        self,
+        self, costs,
         health::{self, Known},
-        senders,
+        lanes, senders,
     },
+    domain::money::Money,
     lifecycle::Lifecycle,
     telemetry,
 };
@@ -61,12 +62,25 @@ fn until_full(left: i64, per_second: f64) -> Duration {
     Duration::from_secs_f64((left as f64 / per_second).min(60.0))
 }
 
+/// What one sender may spend before what is not urgent waits. Both limits in the same currency.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    pub sender: i16,
+    pub name: String,
+    pub daily: Option<Money>,
+    pub monthly: Option<Money>,
+    pub purse: Purse,
+}
+
 /// How often to say that we live, and when somebody silent counts as gone.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
     pub every: Duration,
     pub gone_after: Duration,
 }
+
+/// So many notifications are woken by one statement.
+const BATCH: i64 = 1_000;
 
 /// This process among the others.
 pub struct Fleet {
@@ -76,6 +90,7 @@ pub struct Fleet {
     pub rules: Rules,
     pub dispatchers: Vec<Arc<Dispatcher>>,
     pub portfolios: Vec<Portfolio>,
+    pub budgets: Vec<Budget>,
 }
 
 impl Fleet {
@@ -143,6 +158,45 @@ impl Fleet {
         }
         for portfolio in &self.portfolios {
             self.count(portfolio, &known).await?;
+        }
+        for budget in &self.budgets {
+            self.count_spent(budget, live).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks at what the fleet has spent, and gives this process its share of what is left.
+    async fn count_spent(&self, budget: &Budget, live: i64) -> Result<(), db::Error> {
+        let Some(currency) = budget.daily.or(budget.monthly).map(|money| money.currency) else { return Ok(()) };
+        let open = budget.purse.open();
+        let spent = costs::spent(&self.pool, budget.sender, currency).await?;
+        let of_month = (budget.monthly, "month", spent.this_month, spent.next_month);
+        let (mut left, mut closed) = (i64::MAX, None);
+        // The month last: if both are used up, it is what everything waits for.
+        for (limit, period, used, until) in [(budget.daily, "day", spent.today, spent.tomorrow), of_month] {
+            let Some(limit) = limit else { continue };
+            telemetry::tell_budget(&budget.name, period, currency.as_str(), used, limit.micros);
+            left = left.min(limit.micros.saturating_sub(used));
+            if used >= limit.micros {
+                closed = Some((period, limit, until));
+            }
+        }
+        if let Some((period, limit, until)) = closed {
+            if budget.purse.close(until) {
+                tracing::warn!(sender = %budget.name, period, %limit, %until, "budget.spent: what is not urgent waits");
+            }
+        } else if budget.purse.fill(left / live.max(1) - open) {
+            let mut woken = 0;
+            loop {
+                let some = lanes::wake_budget(&self.pool, budget.sender, BATCH).await?;
+                woken += some;
+                if some < BATCH.unsigned_abs() {
+                    break;
+                }
+            }
+            if woken > 0 {
+                tracing::info!(sender = %budget.name, woken, "budget.free: what has waited goes on");
+            }
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //!
 //! A loop takes no input but what Postgres holds; a [`Nudge`] wakes it early and tells it nothing.
 
+pub mod bills;
 pub mod broker;
 pub mod dispatch;
 pub mod door;
@@ -10,6 +11,7 @@ pub mod fleet;
 pub mod health;
 pub mod intake;
 pub mod outbox;
+pub mod purse;
 pub mod rate;
 pub mod reading;
 pub mod receipts;

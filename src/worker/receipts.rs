@@ -24,12 +24,13 @@ use crate::{
     },
     domain::{
         consent::Words,
+        cost::{Bill, Prices},
         fact::{Fact, Place, Receipt, ReceiptKind},
         form::Forms,
         notification::{Failure, Next, Outcome, Policy, Whose, after},
     },
     lifecycle::Lifecycle,
-    provider::{Dialect, reason},
+    provider::{Dialect, billing, reason},
     telemetry,
 };
 
@@ -45,6 +46,7 @@ pub struct Known {
     pub dialect: Dialect,
     /// Texts go through it and nothing else.
     pub sms: bool,
+    pub prices: Prices,
 }
 
 /// How it is applied.
@@ -104,6 +106,7 @@ struct Reported {
     body: usize,
     sender: String,
     receipt: Receipt,
+    bill: Option<Bill>,
 }
 
 impl Receipts {
@@ -170,7 +173,8 @@ impl Receipts {
             for located in dialect.unwrap_or_default().facts(&body.bytes, self.clock.now()) {
                 let problem = match located.fact {
                     Ok(Fact::Receipt(receipt)) => {
-                        reported.push(Reported { body: place, sender: body.sender.clone(), receipt });
+                        let bill = self.bill(self.numbered(&located.place, &body.sender).ok(), &receipt);
+                        reported.push(Reported { body: place, sender: body.sender.clone(), receipt, bill });
                         None
                     }
                     // People's and accounts' news before the receipts: a stop should not wait for anything.
@@ -219,7 +223,7 @@ impl Receipts {
     }
 
     async fn apply_good(&self, chunk: &[Reported], problems: &mut [Vec<String>]) -> Result<(), db::Error> {
-        let goods: Vec<Good> = chunk.iter().map(|one| good(&one.receipt)).collect();
+        let goods: Vec<Good> = chunk.iter().map(|one| good(&one.receipt, one.bill)).collect();
         let applied = match receipts::apply(&self.pool, &goods).await {
             Ok(applied) => applied,
             Err(db::Error::Data { .. }) if chunk.len() > 1 => {
@@ -357,7 +361,9 @@ impl Receipts {
                 Some(receipt) => good_ones.push((id, stray.sender, receipt)),
             }
         }
-        let goods: Vec<Good> = good_ones.iter().map(|(.., receipt)| good(receipt)).collect();
+        let of = |sender: &String| self.known.iter().find(|known| known.name == *sender);
+        let bill = |(_, sender, receipt): &(i64, String, Receipt)| good(receipt, self.bill(of(sender), receipt));
+        let goods: Vec<Good> = good_ones.iter().map(bill).collect();
         let applied = receipts::apply(&self.pool, &goods).await?;
         for ((id, sender, receipt), matched) in good_ones.iter().zip(&applied.matched) {
             if *matched || self.reported(sender, receipt).await? {
@@ -382,6 +388,12 @@ impl Receipts {
             tracing::error!(reason = %hold.reason, code = failure.code, "hold.placed");
         }
         Ok(())
+    }
+
+    /// What a receipt says of its message's price, by the price lists of its sender.
+    fn bill(&self, known: Option<&Known>, receipt: &Receipt) -> Option<Bill> {
+        let billed = billing::billed(receipt.pricing.as_ref()?)?;
+        Some(known?.prices.bill(billed, receipt.who.wa_id.as_deref(), receipt.at))
     }
 
     /// The number that an update is about.
@@ -449,7 +461,7 @@ fn note(problems: &mut [Vec<String>], body: usize, problem: Option<String>) {
     }
 }
 
-fn good(receipt: &Receipt) -> Good {
+fn good(receipt: &Receipt, bill: Option<Bill>) -> Good {
     Good {
         message_id: receipt.message_id.clone(),
         tag: receipt.tag,
@@ -458,6 +470,7 @@ fn good(receipt: &Receipt) -> Good {
         wa_id: receipt.who.wa_id.clone(),
         user_id: receipt.who.user_id.clone(),
         pricing: receipt.pricing.clone(),
+        bill,
     }
 }
 

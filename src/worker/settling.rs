@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use sqlx::PgPool;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::{Flag, Nudge};
+use super::{Flag, Nudge, purse::Spending};
 use crate::db::{
     self,
     dispatch::Pace,
@@ -17,10 +17,11 @@ use crate::db::{
 };
 use crate::lifecycle::crash;
 
-/// A result and the slot that it holds.
+/// A result, the slot that it holds and the money.
 pub struct Result {
     pub settlement: Settlement,
     pub slot: OwnedSemaphorePermit,
+    pub spending: Spending,
 }
 
 /// How results are written.
@@ -51,11 +52,11 @@ pub async fn run(pool: PgPool, rules: Rules, stuck: Flag, nudge: Nudge, mut resu
         writing.spawn(async move {
             // By key, as everybody locks them who writes many at once.
             batch.sort_unstable_by_key(|result| result.settlement.attempt);
-            let (settlements, slots): (Vec<_>, Vec<_>) =
-                batch.into_iter().map(|result| (result.settlement, result.slot)).unzip();
+            let (settlements, held): (Vec<_>, Vec<_>) =
+                batch.into_iter().map(|Result { settlement, slot, spending }| (settlement, (slot, spending))).unzip();
             write(&pool, &rules, &stuck, &nudge, &settlements).await;
             crash::point("settled");
-            drop((slots, writer));
+            drop((held, writer));
             nudge.wake();
         });
         while writing.try_join_next().is_some() {}

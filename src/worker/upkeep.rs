@@ -1,7 +1,10 @@
 //! What nobody else does: leases that ran out, waits that are over, doubts that have to end, lanes that a crash left asleep,
 //! partitions, figures. Every process does it all; each statement takes only what no other has in hand.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use sqlx::PgPool;
 
@@ -9,16 +12,18 @@ use super::{Nudge, settling};
 use crate::{
     clock::Clock,
     db::{
-        self,
+        self, costs,
         dispatch::Pace,
         doubt, holds, lanes,
         retention::{self, Keep, Removed},
         settle, upkeep,
     },
     domain::{
+        cost::{Charge, Prices},
         doubt::{Patience, Verdict, judge},
         notification::{Behind, Failure, Outcome, Policy, Wait, after, reason},
         opt_in,
+        rates::Category,
     },
     lifecycle::Lifecycle,
     telemetry,
@@ -38,6 +43,8 @@ pub struct Rules {
     pub retry: Policy,
     pub settling: settling::Rules,
     pub keep: Keep,
+    /// By sender.
+    pub prices: HashMap<i16, Prices>,
 }
 
 /// The upkeep of this process.
@@ -97,6 +104,7 @@ impl Upkeep {
         if self.slow_at.is_none_or(|due| due <= now) || self.clock.is_standing() {
             self.slow_at = Some(now + SLOW);
             self.repair().await?;
+            costs::fold(&self.pool).await?;
             self.tell().await?;
         }
         if self.count_at.is_none_or(|due| due <= now) {
@@ -152,16 +160,24 @@ impl Upkeep {
         }
         let settlements: Vec<_> = lapsed
             .into_iter()
-            .map(|attempt| {
+            .map(|lapsed| {
+                let attempt = lapsed.attempt;
                 let failure = Failure { reason: reason::LEASE_LOST, code: None, detail: None };
                 let next = after(Outcome::Unclear(failure), Behind::default(), &self.rules.retry, 0.5);
                 tracing::warn!(%attempt, "attempt.lapsed: no answer was recorded; in doubt");
-                settle::Settlement { attempt, outcome: "unclear", next }
+                settle::Settlement { attempt, outcome: "unclear", next, charge: self.charge(&lapsed) }
             })
             .collect();
         let settled = settle::settle(&self.pool, &settlements).await?;
         settling::wake_lanes(&self.pool, &settled.wake, self.pace(), &self.nudge).await;
         Ok(())
+    }
+
+    /// What it would have been expected to cost if its process had come back: it may have gone.
+    fn charge(&self, lapsed: &settle::Lapsed) -> Charge {
+        let category = lapsed.category.as_deref().and_then(Category::named).unwrap_or(Category::Utility);
+        let prices = self.rules.prices.get(&lapsed.sender).cloned().unwrap_or_else(|| Prices::none(""));
+        prices.expect(&lapsed.template, lapsed.phone.as_deref().unwrap_or_default(), category, self.clock.now())
     }
 
     async fn settle_doubts(&mut self) -> Result<(), db::Error> {

@@ -34,6 +34,7 @@ fn counting(house: &House, limit: Option<u32>) -> (Fleet, Flag) {
         rules,
         dispatchers: Vec::new(),
         portfolios: vec![portfolio],
+        budgets: Vec::new(),
     };
     (fleet, full)
 }

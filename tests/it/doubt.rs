@@ -1,6 +1,6 @@
 //! When the silence of the provider means something, and when it is only ours.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use recado::{
     db::doors,
@@ -32,6 +32,7 @@ fn upkeep(house: &House) -> Upkeep {
         retry: RETRY,
         settling: settling::Rules { batch: 100, linger: Duration::ZERO, pace: PACE },
         keep: house::KEEP,
+        prices: HashMap::from([(house.sender, house::prices())]),
     };
     Upkeep::new(house.pools.ops.clone(), rules, house.clock.clone(), Nudge::default())
 }

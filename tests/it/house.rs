@@ -1,7 +1,11 @@
 //! A house of one's own for a test: a database made from the migrations on `DATABASE_URL`'s server, a clock that stands still,
 //! one sender, and the words in which a test speaks. The database goes when the house does.
 
-use std::{str::FromStr, sync::OnceLock, time::Duration};
+use std::{
+    str::FromStr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use recado::{
@@ -19,10 +23,12 @@ use recado::{
         webhooks,
     },
     domain::{
+        cost::Prices,
         fact::Approval,
         ledger::Act,
         notification::{self, Acceptance, AttemptId, Behind, Failure, Outcome, Policy, Reason},
         phone::Phone,
+        rates::{Book, Category},
     },
     provider::Dialect,
     worker::{
@@ -231,15 +237,20 @@ impl House {
 
     /// One claim, with room for many.
     pub async fn claim(&self) -> Claimed {
-        self.claim_while(false).await
+        self.claim_while(false, None).await
     }
 
     /// The same while the day's people are used up.
     pub async fn claim_full(&self) -> Claimed {
-        self.claim_while(true).await
+        self.claim_while(true, None).await
     }
 
-    async fn claim_while(&self, day_full: bool) -> Claimed {
+    /// The same while the sender's budget is used up, until then.
+    pub async fn claim_spent(&self, until: Timestamp) -> Claimed {
+        self.claim_while(false, Some(until)).await
+    }
+
+    async fn claim_while(&self, day_full: bool, budget_spent: Option<Timestamp>) -> Claimed {
         let terms = Terms {
             sender: self.sender,
             permits: 50,
@@ -249,6 +260,7 @@ impl House {
             pace: PACE,
             only_to: None,
             day_full,
+            budget_spent,
             content_ids: self.dialect == Dialect::Twilio,
         };
         db::dispatch::claim(&self.pools.dispatch, &terms).await.unwrap()
@@ -277,7 +289,8 @@ impl House {
             Outcome::Unclear(_) => "unclear",
         };
         let next = notification::after(outcome, Behind::default(), &RETRY, 0.5);
-        let settlements = [Settlement { attempt, outcome: name, next }];
+        let charge = prices().expect("order_confirmed", ANA, Category::Utility, self.clock.now());
+        let settlements = [Settlement { attempt, outcome: name, next, charge }];
         let settled = settle::settle(&self.pools.dispatch, &settlements).await.unwrap();
         settle::adopt_late(&self.pools.dispatch, &settlements, &settled.overtaken).await.unwrap();
     }
@@ -299,6 +312,7 @@ impl House {
             waba_id: Some(ACCOUNT.to_owned()),
             dialect: self.dialect,
             sms: false,
+            prices: prices(),
         };
         let (pool, clock) = (self.pools.receipts.clone(), self.clock.clone());
         Receipts::new(pool, Rules::new(RETRY, PACE), vec![known], clock, Nudge::default(), Nudge::default())
@@ -446,6 +460,16 @@ fn chance() -> u128 {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).unwrap();
     u128::from_be_bytes(bytes)
+}
+
+/// What messages of the house cost.
+pub const RATES: &str = "valid_from,market,calling_codes,currency,category,fee
+2026-10-01,Spain,34,USD,utility,0.02
+2026-10-01,Spain,,USD,marketing,0.0707
+";
+
+pub fn prices() -> Prices {
+    Prices::new(Arc::new(Book::load(&[("rates.csv".to_owned(), RATES.to_owned())]).unwrap()), "main", "meta")
 }
 
 pub fn failure(reason: &'static str) -> Failure {

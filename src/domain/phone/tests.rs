@@ -205,3 +205,25 @@ proptest! {
         let _ = Phone::parse_in(&text, &region);
     }
 }
+
+#[test]
+fn a_number_says_its_country_also_where_several_share_a_calling_code() {
+    for (digits, country) in [
+        ("34600111222", "ES"),
+        ("5215512345678", "MX"),
+        ("351912345678", "PT"),
+        ("12125550123", "US"),
+        ("16135550123", "CA"),
+        ("18095550123", "DO"),
+        ("17875550123", "PR"),
+        ("79161234567", "RU"),
+        ("77012345678", "KZ"),
+        ("447400123456", "GB"),
+        ("393123456789", "IT"),
+    ] {
+        assert_eq!(Phone::country_of(digits), Some(country), "{digits}");
+    }
+    assert_eq!(Phone::country_of("8816123456"), None);
+    assert_eq!(Phone::country_of("99"), None);
+    assert_eq!(Phone::country_of(""), None);
+}

@@ -56,6 +56,7 @@ fn attempt(number: i16, claimed: i64) -> Attempt {
         code: None,
         detail: None,
         message_id: None,
+        cost: None,
         receipts: Vec::new(),
     }
 }

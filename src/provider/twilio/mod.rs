@@ -10,6 +10,7 @@ mod encode;
 mod facts;
 pub mod inquiry;
 mod list;
+mod prices;
 mod signature;
 pub mod templates;
 
@@ -18,4 +19,5 @@ pub use encode::{Account, BadSender, Channel, Twilio};
 pub(super) use facts::is_json;
 pub use facts::{answered_itself, facts, said};
 pub use inquiry::Inquiry;
+pub use prices::Priced;
 pub use signature::verify;

@@ -190,6 +190,7 @@ fn upkeep(street: &Street, clock: &Clock) -> Upkeep {
             webhooks: hour * 24 * 8,
             inbound: hour * 24 * 30,
         },
+        prices: std::collections::HashMap::new(),
     };
     Upkeep::new(street.house.pools.ops.clone(), rules, clock.clone(), Nudge::default())
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use recado::{
     config::{self, Network},
     db::{senders, webhooks},
-    domain::{consent::Words, form::Forms, phone::Phone},
+    domain::{consent::Words, cost::Prices, form::Forms, phone::Phone},
     http::{self, Doors, Limits, Secrets, Standing, optin},
     lifecycle::Lifecycle,
     provider::{
@@ -331,6 +331,7 @@ impl Street {
             waba_id: Some(ACCOUNT.to_owned()),
             dialect: Dialect::Meta,
             sms: false,
+            prices: Prices::none("main"),
         };
         let sms = Known {
             id: self.sms,
@@ -339,6 +340,7 @@ impl Street {
             waba_id: None,
             dialect: Dialect::Twilio,
             sms: true,
+            prices: Prices::none("sms"),
         };
         let rules = Rules { forms: self.forms.clone(), ..Rules::new(RETRY, PACE) };
         let house = &self.house;

@@ -1,6 +1,10 @@
 //! The house on a stage: everything that runs in a process, called step by step, on one database and one world.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use recado::{
@@ -8,6 +12,7 @@ use recado::{
     db::{
         self, Pools,
         consents::{self, Who},
+        costs,
         dispatch::{Claim, Pace, Terms, claim},
         holds::{self, Scope},
         pools::Sizes,
@@ -15,6 +20,7 @@ use recado::{
         webhooks,
     },
     domain::{
+        cost::day,
         doubt::Patience,
         ledger::Act,
         message::{Content, Outgoing, Recipient},
@@ -49,9 +55,12 @@ use super::{
     Op, PEOPLE, Trouble, What,
     laws::{Laws, Seen},
 };
-use crate::harness::{
-    Chance, SOURCE, catalogue, content_sid, contents_at_twilio, drop_database, make_database, phone, templates_at_meta,
-    unique,
+use crate::{
+    harness::{
+        Chance, SOURCE, catalogue, content_sid, contents_at_twilio, drop_database, make_database, phone,
+        templates_at_meta, unique,
+    },
+    house::prices,
 };
 
 pub const PACE: Pace = Pace { interval: Duration::from_secs(6), burst: 3 };
@@ -180,6 +189,7 @@ impl Stage {
             waba_id: Some("100000000000001".to_owned()),
             dialect,
             sms: false,
+            prices: prices(),
         };
         let dispatcher = Dispatcher::new(
             sender,
@@ -192,10 +202,12 @@ impl Stage {
             nudge.clone(),
             Flag::default(),
         );
+        let mut dispatcher = dispatcher.expect("a dispatcher");
+        dispatcher.prices = prices();
         let receipt_rules = receipts::Rules::new(RETRY, PACE);
         Stage {
             cursor: Cursor::new(&clock),
-            dispatcher: dispatcher.expect("a dispatcher"),
+            dispatcher,
             receipts: Receipts::new(
                 pools.receipts.clone(),
                 receipt_rules,
@@ -227,7 +239,7 @@ impl Stage {
     /// Empties the house for another life: templates are approved, half of the people have agreed.
     pub async fn empty(&mut self) {
         let empty = "truncate inbox, inbox_conflicts, rejected_events, notifications, attempts, receipts, timeline, lanes, contacts,
-             consent_entries, holds, webhooks, stray_receipts, inbound, outbox, template_states restart identity cascade";
+             consent_entries, holds, webhooks, stray_receipts, inbound, outbox, template_states, cost_changes, daily_costs restart identity cascade";
         sqlx::raw_sql(empty).execute(&self.pools.ops).await.expect("an empty house");
         sqlx::raw_sql("update senders set heard = '{}', throttled_until = null")
             .execute(&self.pools.ops)
@@ -324,7 +336,8 @@ impl Stage {
                 break;
             }
         }
-        self.laws.judge_rest(self)
+        self.laws.judge_rest(self)?;
+        self.costs_add_up().await.map_err(|error| error.to_string())?
     }
 
     async fn judge(&mut self) -> Result<(), String> {
@@ -358,6 +371,25 @@ impl Stage {
         Ok(())
     }
 
+    /// What the changes have come to is what the attempts say.
+    async fn costs_add_up(&self) -> Result<Result<(), String>, db::Error> {
+        let last = day(self.clock.now());
+        let first = last.checked_sub(jiff::Span::new().days(30)).expect("a day");
+        let by = costs::By { day: true, template: true, country: true, sender: true, category: true };
+        let sums = async || costs::sums(&self.pools.ops, first, last, by).await;
+        let written = sums().await?;
+        costs::fold(&self.pools.ops).await?;
+        let folded = sums().await?;
+        let mut on = first;
+        while on <= last {
+            costs::recompute(&self.pools.ops, on).await?;
+            on = on.tomorrow().expect("a day");
+        }
+        let counted = sums().await?;
+        let differs = written != folded || folded != counted;
+        Ok(if differs { Err(format!("costs: {written:?}, folded {folded:?}, counted {counted:?}")) } else { Ok(()) })
+    }
+
     fn known(&self, n: usize) -> Option<Value> {
         self.events.get(n % self.events.len().max(1)).cloned()
     }
@@ -379,6 +411,7 @@ impl Stage {
             pace: PACE,
             only_to: None,
             day_full: false,
+            budget_spent: None,
             content_ids: self.dialect == Dialect::Twilio,
         };
         let claimed = claim(&self.pools.dispatch, &terms).await.map_err(|error| error.to_string())?;
@@ -418,7 +451,8 @@ impl Stage {
         let (claim, word) = self.dead.remove(at);
         let outcome = Outcome::Accepted(Acceptance { message_id: word.unwrap_or_default(), ..Acceptance::default() });
         let next = notification::after(outcome, Behind::default(), &RETRY, 0.5);
-        let settlements = [Settlement { attempt: claim.attempt, outcome: "accepted", next }];
+        let charge = prices().expect(&claim.template, &claim.phone, claim.category, self.clock.now());
+        let settlements = [Settlement { attempt: claim.attempt, outcome: "accepted", next, charge }];
         let settled = settle(&self.pools.dispatch, &settlements).await.map_err(|error| error.to_string())?;
         let adopted = adopt_late(&self.pools.dispatch, &settlements, &settled.overtaken).await;
         adopted.map_err(|error| error.to_string())?;
@@ -569,6 +603,7 @@ fn upkeep_rules(listed: Vec<i16>) -> upkeep::Rules {
         retry: RETRY,
         settling: settling_rules(),
         keep: crate::house::KEEP,
+        prices: HashMap::new(),
     }
 }
 
