@@ -218,6 +218,8 @@ pub fn catalogue(settings: &Settings) -> anyhow::Result<check::Checked> {
     let others = settings.senders.keys().filter(|name| Some(*name) != default);
     let of = template::Settings {
         senders: default.into_iter().chain(others).cloned().collect(),
+        sms_senders: settings.senders.values().filter(|of| of.sms().is_some()).map(|of| of.name.clone()).collect(),
+        words: settings.words.clone(),
         default_language: settings.templates.default_language.clone(),
         default_zone: settings.templates.default_zone.clone(),
         grace: settings.consent.grace,

@@ -18,6 +18,7 @@ pub mod phone;
 pub mod plan;
 pub mod problem;
 pub mod quiet;
+pub mod sms;
 pub mod source;
 pub mod story;
 pub mod template;

@@ -19,7 +19,7 @@ use crate::{
     clock::Clock,
     db::{
         self,
-        dispatch::{Claim, Pace, Terms, claim},
+        dispatch::{Claim, Content, Pace, Terms, claim},
         holds,
         settle::Settlement,
     },
@@ -301,9 +301,9 @@ impl Dispatcher {
             let took = self.clock.now().duration_since(planned_at);
             telemetry::time_to_send(&self.name, Duration::try_from(took).unwrap_or_default());
         }
-        let outcome = match outgoing(&claim) {
+        let outcome = match self.request(&claim) {
             Ok(_) if self.clock.instant() > start_before => not_sent(reason::TOO_LATE_TO_SEND),
-            Ok(outgoing) => self.post(&outgoing).await,
+            Ok(request) => self.post(request).await,
             Err(reason) => not_sendable(reason),
         };
         let took = began.elapsed();
@@ -318,6 +318,7 @@ impl Dispatcher {
             tries: claim.tries,
             attempts: claim.attempt.number.unsigned_abs().saturating_sub(1),
             backoffs: claim.backoffs,
+            as_text: matches!(claim.content, Content::Text(_)),
         };
         if let Outcome::Accepted(acceptance) = &outcome {
             self.learn(&claim, acceptance).await;
@@ -328,8 +329,18 @@ impl Dispatcher {
         Settlement { attempt: claim.attempt, outcome: name, next }
     }
 
-    async fn post(&self, outgoing: &Outgoing) -> Outcome {
-        match self.wire.ask(self.provider.encode(outgoing)).await {
+    fn request(&self, claim: &Claim) -> Result<http::Request<bytes::Bytes>, notification::Reason> {
+        match &claim.content {
+            Content::Template(filled) => Ok(self.provider.encode(&outgoing(claim, filled)?)),
+            Content::Text(body) => {
+                let to = crate::domain::message::Recipient::Number(claim.phone.clone());
+                Ok(self.provider.encode_text(&crate::domain::message::FreeText { to, body, tag: claim.attempt }))
+            }
+        }
+    }
+
+    async fn post(&self, request: http::Request<bytes::Bytes>) -> Outcome {
+        match self.wire.ask(request).await {
             Ok(response) => meta::decode(&response),
             Err(silence) => unanswered(silence),
         }
@@ -385,10 +396,9 @@ impl Dispatcher {
     }
 }
 
-fn outgoing(claim: &Claim) -> Result<Outgoing, notification::Reason> {
+fn outgoing(claim: &Claim, filled: &str) -> Result<Outgoing, notification::Reason> {
     let to = Phone::parse(&claim.phone).map_err(|_| notification::Reason::new("phone_unreadable"))?;
-    let filled: Filled =
-        serde_json::from_str(&claim.filled).map_err(|_| notification::Reason::new("values_unreadable"))?;
+    let filled: Filled = serde_json::from_str(filled).map_err(|_| notification::Reason::new("values_unreadable"))?;
     Ok(Outgoing { to, template: claim.template.clone(), language: claim.language.clone(), filled, tag: claim.attempt })
 }
 

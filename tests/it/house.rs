@@ -9,7 +9,7 @@ use recado::{
     db::{
         self, Pools,
         consents::{self, Recorded, Who},
-        dispatch::{Claim, Claimed, Pace, Terms},
+        dispatch::{Claim, Claimed, Content, Pace, Terms},
         inbox::{Arrival, Born},
         pools::Sizes,
         retention::Keep,
@@ -119,11 +119,19 @@ impl House {
 
     /// Something happens of which this person is to hear, as far as they agreed to the purpose.
     pub async fn event(&self, phone: &str, purpose: &str) -> Uuid {
+        let born = self.born(phone, purpose);
+        let id = born.id;
+        self.bring(born).await;
+        id
+    }
+
+    /// What an event about this person would mean.
+    pub fn born(&self, phone: &str, purpose: &str) -> Born {
         let now = self.clock.now();
         let millis = u64::try_from(now.as_millisecond()).unwrap();
         let bytes = chance().to_be_bytes();
         let id = uuid::Builder::from_unix_timestamp_millis(millis, bytes[..10].try_into().unwrap()).into_uuid();
-        let born = Born {
+        Born {
             id,
             sender: self.sender,
             class: 1,
@@ -139,7 +147,14 @@ impl House {
             quiet: None,
             doubt: "resend_once",
             filled: "{}".to_owned(),
-        };
+            free_text: None,
+            sms: None,
+        }
+    }
+
+    /// An event with this one message.
+    pub async fn bring(&self, born: Born) {
+        let (id, now) = (born.id, self.clock.now());
         let arrival = Arrival {
             source: "shop".to_owned(),
             id: id.to_string(),
@@ -153,7 +168,6 @@ impl House {
             notifications: vec![born],
         };
         db::inbox::record(&self.pools.intake, &[arrival]).await.unwrap();
-        id
     }
 
     pub async fn tell(&self, phone: &str, act: Act, purpose: &str) -> Recorded {
@@ -181,8 +195,13 @@ impl House {
     }
 
     async fn claim_while(&self, day_full: bool) -> Claimed {
+        self.claim_of(self.sender, day_full).await
+    }
+
+    /// One claim of this sender.
+    pub async fn claim_of(&self, sender: i16, day_full: bool) -> Claimed {
         let terms = Terms {
-            sender: self.sender,
+            sender,
             permits: 50,
             scan: 50,
             due_from: [Timestamp::UNIX_EPOCH; 2],
@@ -209,6 +228,16 @@ impl House {
 
     /// The attempt's own answer.
     pub async fn settle(&self, attempt: AttemptId, outcome: Outcome) {
+        self.settle_after(attempt, outcome, Behind::default()).await;
+    }
+
+    /// The answer to a claimed attempt, as its dispatcher follows it.
+    pub async fn answer(&self, claim: &Claim, outcome: Outcome) {
+        let as_text = matches!(claim.content, Content::Text(_));
+        self.settle_after(claim.attempt, outcome, Behind { as_text, ..Behind::default() }).await;
+    }
+
+    async fn settle_after(&self, attempt: AttemptId, outcome: Outcome, behind: Behind) {
         let name = match &outcome {
             Outcome::Accepted(_) => "accepted",
             Outcome::Rejected { .. } => "rejected",
@@ -216,7 +245,7 @@ impl House {
             Outcome::Busy { .. } => "busy",
             Outcome::Unclear(_) => "unclear",
         };
-        let next = notification::after(outcome, Behind::default(), &RETRY, 0.5);
+        let next = notification::after(outcome, behind, &RETRY, 0.5);
         let settlements = [Settlement { attempt, outcome: name, next }];
         let settled = settle::settle(&self.pools.dispatch, &settlements).await.unwrap();
         settle::adopt_late(&self.pools.dispatch, &settlements, &settled.overtaken).await.unwrap();

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, tz::TimeZone};
 use serde::Deserialize;
 
 use super::{
+    consent::Words,
     expression::Expression,
     locale::Locale,
     problem::{Problem, Report},
@@ -18,6 +19,7 @@ use super::{
 mod compile;
 mod components;
 mod event_type;
+mod fallback;
 mod file;
 mod fill;
 mod judge;
@@ -35,6 +37,10 @@ pub use shipped::{shipped_events, shipped_messages};
 pub struct Settings {
     /// Names of the senders that exist. The first one sends templates that name none.
     pub senders: Vec<String>,
+    /// Names of those senders that send SMS and nothing else.
+    pub sms_senders: Vec<String>,
+    /// How people say no, for texts in which they have no button for it.
+    pub words: Words,
     /// For people whose language a template does not have, if the template names no default itself.
     pub default_language: String,
     /// IANA name of the zone for people of whom nothing better is known.
@@ -48,6 +54,8 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             senders: Vec::new(),
+            sms_senders: Vec::new(),
+            words: Words::shipped(),
             default_language: "en".to_owned(),
             default_zone: "UTC".to_owned(),
             grace: Duration::from_secs(120),
@@ -155,10 +163,20 @@ pub struct Template {
     pub(super) when: Option<Arc<Expression>>,
     pub(super) quiet: Option<QuietHours>,
     pub(super) named: bool,
+    session_fallback: bool,
+    pub(super) sms: Option<Sms>,
     /// At least one, in the order of their codes.
     pub(super) languages: Vec<Language>,
     pub(super) default_language: usize,
     pub(super) example: serde_json::Value,
+}
+
+/// By whom and for whom an SMS may follow a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sms {
+    pub(super) sender: String,
+    /// What the person must have agreed to.
+    pub(super) purpose: String,
 }
 
 /// A template in one language.
@@ -173,6 +191,9 @@ pub struct Language {
     parameters: Vec<(String, Arc<Expression>)>,
     footer: Option<String>,
     buttons: Vec<Button>,
+    /// How one says no in this language, for a free text.
+    stop: String,
+    sms: Option<fallback::SmsText>,
 }
 
 #[derive(Debug, Clone)]
@@ -302,6 +323,12 @@ impl Template {
     #[must_use]
     pub fn sender(&self) -> &str {
         &self.sender
+    }
+
+    /// The sender of the SMS that may follow it, and the purpose that this needs.
+    #[must_use]
+    pub fn sms(&self) -> Option<(&str, &str)> {
+        self.sms.as_ref().map(|sms| (sms.sender.as_str(), sms.purpose.as_str()))
     }
 
     #[must_use]

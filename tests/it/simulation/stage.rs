@@ -8,7 +8,7 @@ use recado::{
     db::{
         self, Pools,
         consents::{self, Who},
-        dispatch::{Claim, Pace, Terms, claim},
+        dispatch::{Claim, Content, Pace, Terms, claim},
         holds::{self, Scope},
         pools::Sizes,
         settle::{Settlement, adopt_late, settle},
@@ -327,7 +327,7 @@ impl Stage {
                     to: Phone::parse(&claim.phone).map_err(|error| error.to_string())?,
                     template: claim.template.clone(),
                     language: claim.language.clone(),
-                    filled: serde_json::from_str(&claim.filled).map_err(|error| error.to_string())?,
+                    filled: serde_json::from_str(filled(&claim)).map_err(|error| error.to_string())?,
                     tag: claim.attempt,
                 };
                 let request = reqwest::Request::try_from(self.provider.encode(&outgoing)).expect("a request");
@@ -409,6 +409,13 @@ impl Stage {
 
     pub fn published(&self) -> usize {
         self.events.len()
+    }
+}
+
+fn filled(claim: &Claim) -> &str {
+    match &claim.content {
+        Content::Template(filled) => filled,
+        Content::Text(_) => "{}",
     }
 }
 
