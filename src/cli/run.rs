@@ -10,12 +10,16 @@ use uuid::Uuid;
 use super::{database, settings};
 use crate::{
     clock::Clock,
-    config::{Needs, Place, Provider, Settings},
+    config::{self, Needs, Place, Settings},
     db::{Pools, dispatch::Pace, retention::Keep, senders},
     domain::{doubt::Patience, notification::Policy},
     http::{self, Doors},
     lifecycle::{Lifecycle, Vigil},
-    provider::{meta::Meta, twilio::Twilio},
+    provider::{
+        Dialect, Provider,
+        meta::Meta,
+        twilio::{self, Twilio},
+    },
     telemetry::Figures,
     worker::{
         Flag, Nudge,
@@ -28,7 +32,7 @@ use crate::{
         rate::{Backing, SenderRate},
         reading::Reader,
         receipts::{self, Receipts},
-        replies::{self, Carrier, Line, Replies},
+        replies::{self, Line, Replies},
         settling,
         upkeep::{self, Upkeep},
     },
@@ -290,9 +294,7 @@ fn fleet(
     let mut dispatchers = Vec::new();
     for sender in settings.senders.values() {
         let Some(id) = ids.get(&sender.name).copied() else { continue };
-        let Some(meta) = sender.meta() else { continue };
-        let token = SecretString::from(meta.token.reveal()?);
-        let provider = Meta::new(&meta.base_url, &meta.version, &meta.phone_number_id, &token)?;
+        let provider = provider(settings, sender)?;
         let rate = SenderRate::new(sender.rate_per_second, settings.dispatch.headroom);
         let day = portfolios.iter().find(|p| p.senders.contains(&id)).map_or_else(Flag::default, |p| p.full.clone());
         let (pool, clock, nudge) = (pools.dispatch.clone(), clock.clone(), nudge.clone());
@@ -321,34 +323,54 @@ fn known_senders(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<receipt
             name: sender.name.clone(),
             phone_number_id: meta.map(|meta| meta.phone_number_id.clone()).unwrap_or_default(),
             waba_id: meta.and_then(|meta| meta.waba_id.clone()),
+            dialect: if meta.is_some() { Dialect::Meta } else { Dialect::Twilio },
             sms: meta.is_none(),
         })
     });
     known.collect()
 }
 
-/// What sends free texts. At Meta they take their share of what the sender leaves free.
+/// What sends free texts. On WhatsApp they take their share of what the sender leaves free.
 fn lines(settings: &Settings, ids: &HashMap<String, i16>) -> anyhow::Result<Vec<Line>> {
     let mut lines = Vec::new();
     for sender in settings.senders.values() {
         let Some(id) = ids.get(&sender.name).copied() else { continue };
-        let (carrier, rate, daily) = match &sender.provider {
-            Provider::Meta(of) => {
-                let token = SecretString::from(of.token.reveal()?);
-                let meta = Meta::new(&of.base_url, &of.version, &of.phone_number_id, &token)?;
-                let free = f64::from(sender.rate_per_second) * settings.dispatch.headroom / 2.0;
-                (Carrier::Whatsapp(meta), free as u32, None)
+        let (rate, daily) = match &sender.provider {
+            config::Provider::Meta(_) => {
+                ((f64::from(sender.rate_per_second) * settings.dispatch.headroom / 2.0) as u32, None)
             }
-            Provider::TwilioSms(of) => {
-                let token = SecretString::from(of.auth_token.reveal()?);
-                let service = of.service_sid.as_deref();
-                let twilio = Twilio::new(&of.base_url, &of.account_sid, service, sender.number.as_ref(), &token)?;
-                (Carrier::Sms(twilio), sender.rate_per_second, Some(settings.forms.texts_per_day))
-            }
+            config::Provider::TwilioSms(_) => (sender.rate_per_second, Some(settings.forms.texts_per_day)),
         };
-        lines.push(Line { id, name: sender.name.clone(), carrier, rate: rate.max(1), daily });
+        let provider = provider(settings, sender)?;
+        lines.push(Line { id, name: sender.name.clone(), provider, rate: rate.max(1), daily });
     }
     Ok(lines)
+}
+
+/// What speaks to a sender's provider.
+///
+/// # Errors
+/// If a secret is missing, or the settings make no request.
+pub fn provider(settings: &Settings, sender: &config::Sender) -> anyhow::Result<Arc<dyn Provider>> {
+    Ok(match &sender.provider {
+        config::Provider::Meta(of) => {
+            let token = SecretString::from(of.token.reveal()?);
+            Arc::new(Meta::new(&of.base_url, &of.version, &of.phone_number_id, &token)?)
+        }
+        config::Provider::TwilioSms(of) => {
+            let token = SecretString::from(of.auth_token.reveal()?);
+            let account = twilio::Account {
+                base_url: &of.base_url,
+                account_sid: &of.account_sid,
+                service_sid: of.service_sid.as_deref(),
+                number: sender.number.as_ref(),
+                user: &of.account_sid,
+                password: &token,
+                callback: &format!("{}/webhooks/{}", super::forms::base_url(settings), sender.name),
+            };
+            Arc::new(Twilio::new(twilio::Channel::Sms, account)?)
+        }
+    })
 }
 
 fn replies_rules(settings: &Settings) -> replies::Rules {

@@ -22,7 +22,7 @@ use crate::{
         story::{Event, Rejected, Story},
     },
     http::notifications::{Shown, explain},
-    provider::meta,
+    provider::Dialect,
 };
 
 const EXAMPLE: &str = "Examples:
@@ -72,7 +72,7 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
     let found = story::find(&pools.ops, word, args.limit).await?;
     let now = Clock::system().now();
     let person = match Phone::parse(word) {
-        Ok(phone) => person::of(&pools.ops, &phone, |raw| meta::said(raw).map(str::to_owned)).await?,
+        Ok(phone) => person::of(&pools.ops, &phone, |raw| Dialect::said(raw).map(str::to_owned)).await?,
         Err(_) => None,
     };
     if found.is_empty() && person.is_none() {

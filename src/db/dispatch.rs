@@ -27,6 +27,8 @@ pub struct Terms<'a> {
     pub only_to: Option<&'a [String]>,
     /// The day's unique recipients are used up: only people already counted go.
     pub day_full: bool,
+    /// Templates go out by the provider's own id of their content: one that has none waits.
+    pub content_ids: bool,
 }
 
 /// The recipient's pace: one message an `interval`, and `burst` (from 1) at once if they are paid back.
@@ -53,17 +55,22 @@ pub struct Claim {
     pub phone: String,
     pub template: String,
     pub language: String,
-    pub content: Content,
+    pub expires_at: Timestamp,
+    pub content: Frozen,
     pub tries: u16,
     pub backoffs: u16,
     pub resend: bool,
 }
 
-/// What is to be sent.
+/// What is to be sent, as it was written down when it was planned.
 #[derive(Debug)]
-pub enum Content {
-    /// The template's filled-in values, JSON.
-    Template(String),
+pub enum Frozen {
+    Template {
+        /// The provider's own id of the template's content, where it has one.
+        content_id: Option<String>,
+        /// The filled-in values, JSON.
+        filled: String,
+    },
     /// The whole message as a free text.
     Text(String),
 }
@@ -139,7 +146,7 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
               when s.consent = 'pending' and least(s.consent_until, s.asked_until) <= k.now then 'not_confirmed'
               when s.consent is null and s.grace_until <= k.now then 'no_consent'
             end as why,
-            j.by as superseded_by,
+            j.by as superseded_by, t.content_sid,
             x.stands_in as as_text,
             case
               when s.consent is distinct from 'granted' then 'consent'
@@ -154,7 +161,7 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
           from seen s cross join clock k
           -- One row by its whole key: a join would read all of the sender's.
           left join lateral (
-            select t.status, t.until from template_states t
+            select t.status, t.until, t.content_sid from template_states t
             where t.sender = $1 and t.template = s.template and t.language = s.language limit 1
           ) t on true
           left join lateral (
@@ -168,7 +175,8 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
             having count(*) > 0
           ) h on true
           cross join lateral (
-            select s.is_fallback or t.status is distinct from 'approved' or t.until > k.now or h.held as stopped
+            select s.is_fallback or t.status is distinct from 'approved' or t.until > k.now or h.held
+              or $11 and t.content_sid is null as stopped
           ) y
           cross join lateral (
             -- Some minutes before the window closes by our clock it may have closed by the provider's.
@@ -243,7 +251,7 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
           where n.id = f.id and f.fate <> 'later'
           returning n.id, n.sender, n.attempt, n.tries, n.resends, n.statuses, n.as_text, case when f.fate = 'go' and not f.as_text then n.filled end as filled,
             case when f.fate = 'go' and f.as_text then n.free_text end as free_text, f.fate, f.why, f.stop, f.contact_id, f.phone, f.template,
-            f.language, f.entry, f.now, f.class, f.due_at, f.waiting, f.blocked, f.backoffs
+            f.language, f.content_sid, f.entry, f.now, f.class, f.due_at, f.expires_at, f.waiting, f.blocked, f.backoffs
         ), tried as (
           insert into attempts (notification_id, number, sender, claimed_at, resend, consent_entry, as_text)
           select id, attempt, sender, now, resends > 0, entry, as_text from moved where fate = 'go'
@@ -255,16 +263,16 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
           select id, now, 'waits', stop from moved where fate = 'wait'
         )
         select m.id as "id!", m.fate as "fate!", m.attempt as "attempt!", m.contact_id as "contact_id!", m.phone as "phone!",
-          m.template as "template!", m.language as "language!", m.filled::text, m.free_text,
+          m.template as "template!", m.language as "language!", m.content_sid, m.expires_at as "expires_at!: Time", m.filled::text, m.free_text,
           m.tries as "tries!", m.backoffs as "backoffs!", m.resends > 0 as "resend!", m.class as "class!",
           m.due_at as "due_at!: Time", m.fate in ('end', 'wait') and (m.waiting or m.blocked) as "wake!"
         from moved m
         union all
-        select f.id, f.fate, 0::int2, f.contact_id, '', '', '', null, null, 0::int2, 0::int2, false, f.class, f.due_at, false
+        select f.id, f.fate, 0::int2, f.contact_id, '', '', '', null, f.expires_at, null, null, 0::int2, 0::int2, false, f.class, f.due_at, false
         from fated f where f.fate = 'later'
         union all
         -- Where the due rows begin, those passed over included.
-        select '00000000-0000-0000-0000-000000000000', 'first', 0::int2, 0, '', '', '', null, null, 0::int2, 0::int2, false, d.class, min(d.due_at), false
+        select '00000000-0000-0000-0000-000000000000', 'first', 0::int2, 0, '', '', '', null, min(d.expires_at), null, null, 0::int2, 0::int2, false, d.class, min(d.due_at), false
         from due d group by d.class
         "#,
         terms.sender,
@@ -277,6 +285,7 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
         terms.pace.tolerance_ms() as _,
         terms.only_to as _,
         terms.day_full,
+        terms.content_ids,
     )
     .fetch_all(pool)
     .await?;
@@ -286,7 +295,8 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
         if row.wake {
             claimed.wake.push(row.contact_id);
         }
-        let content = row.free_text.map(Content::Text).or(row.filled.map(Content::Template));
+        let template = |filled| Frozen::Template { content_id: row.content_sid, filled };
+        let content = row.free_text.map(Frozen::Text).or(row.filled.map(template));
         match (row.fate.as_str(), content) {
             ("go", Some(content)) => claimed.go.push(Claim {
                 attempt: AttemptId { notification: row.id, number: row.attempt },
@@ -294,6 +304,7 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
                 phone: row.phone,
                 template: row.template,
                 language: row.language,
+                expires_at: row.expires_at.to_jiff(),
                 content,
                 tries: row.tries.unsigned_abs(),
                 backoffs: row.backoffs.unsigned_abs(),

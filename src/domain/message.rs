@@ -1,12 +1,10 @@
-//! A template message with its values filled in: what is frozen on a notification and what a provider's codec encodes.
+//! A message on its way out: a template with its values filled in, which is frozen on a notification, or a free text.
 //!
 //! Rendering belongs to `template`, the wire format to `provider`.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
-
-use super::phone::Phone;
 
 /// The values of one template message, checked against the template when they were filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,24 +74,36 @@ pub enum ButtonValue {
 }
 
 /// All that a codec needs for one request. `tag` is the attempt's id, which the provider echoes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Outgoing {
-    pub to: Phone,
-    pub template: String,
-    pub language: String,
-    pub filled: Filled,
-    pub tag: super::notification::AttemptId,
-}
-
-/// A free text to somebody who wrote to us. `tag` comes back in receipts.
-#[derive(Clone)]
-pub struct FreeText<'a> {
     pub to: Recipient,
-    pub body: &'a str,
+    pub content: Content,
     pub tag: super::notification::AttemptId,
+    /// What the message has left: later it is not to arrive. For providers that can be told.
+    pub life: Duration,
 }
 
-/// Who gets a free text. Prints as nothing.
+/// What a message consists of.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Content {
+    Template {
+        name: String,
+        language: String,
+        /// The provider's own id of the approved content, where it has one.
+        content_id: Option<String>,
+        filled: Filled,
+    },
+    /// On WhatsApp only inside the recipient's window; an SMS is never anything else.
+    Text(String),
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing").field("tag", &self.tag).finish_non_exhaustive()
+    }
+}
+
+/// Who gets a message. Prints as nothing.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Recipient {
     /// `+` and digits, as the provider knows the person.

@@ -32,7 +32,7 @@ pub use health::Standing;
 pub use problem::Problem;
 pub use serving::serve;
 
-use crate::{clock::Clock, config, db::Pools, telemetry::Figures};
+use crate::{clock::Clock, config, db::Pools, provider::Dialect, telemetry::Figures};
 
 /// What the doors need.
 #[derive(Clone)]
@@ -55,19 +55,11 @@ pub struct Doors {
 /// What a sender's provider proves its webhooks with.
 #[derive(Debug, Clone, Default)]
 pub struct Secrets {
-    pub kind: Kind,
+    pub dialect: Dialect,
     /// The present one, and the one before while it is being changed.
     pub app: Vec<SecretString>,
     /// What the provider presents when the address is set up; without it nobody can.
     pub verify: Option<SecretString>,
-}
-
-/// How a sender's provider signs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Kind {
-    #[default]
-    Meta,
-    Twilio,
 }
 
 impl Secrets {
@@ -77,12 +69,12 @@ impl Secrets {
         let given = |secret: &config::Secret| secret.reveal().ok().map(SecretString::from);
         match &sender.provider {
             config::Provider::Meta(meta) => Secrets {
-                kind: Kind::Meta,
+                dialect: Dialect::Meta,
                 app: [&meta.app_secret, &meta.previous_app_secret].into_iter().filter_map(given).collect(),
                 verify: given(&meta.verify_token),
             },
             config::Provider::TwilioSms(twilio) => {
-                Secrets { kind: Kind::Twilio, app: given(&twilio.auth_token).into_iter().collect(), verify: None }
+                Secrets { dialect: Dialect::Twilio, app: given(&twilio.auth_token).into_iter().collect(), verify: None }
             }
         }
     }

@@ -14,10 +14,10 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Desk, Kind, Problem};
+use super::{Desk, Problem};
 use crate::{
     db,
-    provider::{meta, twilio},
+    provider::{Dialect, Post},
     telemetry,
 };
 
@@ -106,14 +106,9 @@ pub(super) async fn receive(
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         _ => refuse("unreadable", StatusCode::BAD_REQUEST, "The body could not be read to its end."),
     })?;
-    let genuine = match secrets.kind {
-        Kind::Meta => meta::verify(&secrets.app, &headers, &body),
-        Kind::Twilio => {
-            let base = &desk.reception.public.base_url;
-            let url = query.as_ref().map_or_else(|| format!("{base}{path}"), |query| format!("{base}{path}?{query}"));
-            twilio::verify(&secrets.app, &url, &headers, &body)
-        }
-    };
+    let base = &desk.reception.public.base_url;
+    let url = query.as_ref().map_or_else(|| format!("{base}{path}"), |query| format!("{base}{path}?{query}"));
+    let genuine = secrets.dialect.verify(&secrets.app, Post { url: &url, headers: &headers, body: &body });
     if !genuine {
         return Err(refuse(
             "bad_signature",
@@ -121,7 +116,7 @@ pub(super) async fn receive(
             "The signature is missing or not this sender's.",
         ));
     }
-    if let (Kind::Twilio, Some(query)) = (secrets.kind, query) {
+    if let (Dialect::Twilio, Some(query)) = (secrets.dialect, query) {
         // The query names what the post is about.
         body = [query.as_bytes(), b"&", &body].concat().into();
     }

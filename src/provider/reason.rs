@@ -61,6 +61,7 @@ reasons! {
     TEMPLATE_DRIFTED = "template_drifted", "The number of parameters is not that of the approved template: the file and the template at the provider differ.";
     TEMPLATE_TOO_LONG = "template_too_long", "The message is too long with its values filled in.";
     TEMPLATE_UNAVAILABLE = "template_unavailable", "The template cannot be used in this way.";
+    CONTENT_UNKNOWN = "content_unknown", "The provider's id of the template's content is not known here; sync the templates, or name it with `recado templates approve --content-sid`.";
     TEMPLATE_MANAGEMENT = "template_management", "The provider refused to create or change a template.";
     MAX_PRICE_TEMPLATE = "max_price_template", "A template with a price limit must go through the provider's marketing endpoint.";
     MARKETING_ELSEWHERE = "marketing_elsewhere", "Marketing templates are switched off here; they must go through the provider's marketing endpoint.";
@@ -127,5 +128,13 @@ mod tests {
             assert_eq!(named(name), Some(*reason));
         }
         assert_eq!(explain("no_such_reason"), None);
+    }
+
+    #[test]
+    fn what_the_domain_depends_on_exists_by_that_name() {
+        use crate::domain::notification::reason;
+        for reason in reason::IMPOSSIBLE.into_iter().chain([reason::WINDOW_CLOSED]) {
+            assert!(named(reason.as_str()).is_some(), "{}", reason.as_str());
+        }
     }
 }

@@ -5,6 +5,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use http::Request;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::PgPool;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -19,17 +21,17 @@ use crate::{
     clock::Clock,
     db::{
         self,
-        dispatch::{Claim, Content, Pace, Terms, claim},
+        dispatch::{Claim, Frozen, Pace, Terms, claim},
         holds,
         settle::Settlement,
     },
     domain::{
-        message::{Filled, Outgoing},
+        message::{Content, Outgoing, Recipient},
         notification::{self, Behind, Failure, Outcome, Policy, Whose, reason},
         phone::Phone,
     },
     lifecycle::{Lifecycle, crash},
-    provider::{meta, unanswered},
+    provider::{Provider, unanswered},
     telemetry::{self, Attempts},
 };
 
@@ -54,7 +56,7 @@ pub struct Rules {
 pub struct Dispatcher {
     pub sender: i16,
     pub name: String,
-    pub provider: meta::Meta,
+    pub provider: Arc<dyn Provider>,
     pub rules: Rules,
     pub rate: SenderRate,
     pool: PgPool,
@@ -105,7 +107,7 @@ impl Dispatcher {
     pub fn new(
         sender: i16,
         name: String,
-        provider: meta::Meta,
+        provider: Arc<dyn Provider>,
         rules: Rules,
         rate: SenderRate,
         pool: PgPool,
@@ -273,6 +275,7 @@ impl Dispatcher {
             pace: self.rules.pace,
             only_to: self.rules.only_to.as_deref(),
             day_full: self.day.is_up(),
+            content_ids: self.provider.wants_content_id(),
         };
         let claimed = claim(&self.pool, &terms).await?;
         telemetry::time_claim(began.elapsed(), claimed.go.len() as u64);
@@ -301,7 +304,8 @@ impl Dispatcher {
             let took = self.clock.now().duration_since(planned_at);
             telemetry::time_to_send(&self.name, Duration::try_from(took).unwrap_or_default());
         }
-        let outcome = match self.request(&claim) {
+        let request = outgoing(&claim, self.clock.now()).and_then(|outgoing| self.provider.encode(&outgoing));
+        let outcome = match request {
             Ok(_) if self.clock.instant() > start_before => not_sent(reason::TOO_LATE_TO_SEND),
             Ok(request) => self.post(request).await,
             Err(reason) => not_sendable(reason),
@@ -318,7 +322,7 @@ impl Dispatcher {
             tries: claim.tries,
             attempts: claim.attempt.number.unsigned_abs().saturating_sub(1),
             backoffs: claim.backoffs,
-            as_text: matches!(claim.content, Content::Text(_)),
+            as_text: matches!(claim.content, Frozen::Text(_)),
         };
         if let Outcome::Accepted(acceptance) = &outcome {
             self.learn(&claim, acceptance).await;
@@ -329,19 +333,9 @@ impl Dispatcher {
         Settlement { attempt: claim.attempt, outcome: name, next }
     }
 
-    fn request(&self, claim: &Claim) -> Result<http::Request<bytes::Bytes>, notification::Reason> {
-        match &claim.content {
-            Content::Template(filled) => Ok(self.provider.encode(&outgoing(claim, filled)?)),
-            Content::Text(body) => {
-                let to = crate::domain::message::Recipient::Number(claim.phone.clone());
-                Ok(self.provider.encode_text(&crate::domain::message::FreeText { to, body, tag: claim.attempt }))
-            }
-        }
-    }
-
-    async fn post(&self, request: http::Request<bytes::Bytes>) -> Outcome {
+    async fn post(&self, request: Request<Bytes>) -> Outcome {
         match self.wire.ask(request).await {
-            Ok(response) => meta::decode(&response),
+            Ok(response) => self.provider.decode(&response),
             Err(silence) => unanswered(silence),
         }
     }
@@ -396,10 +390,23 @@ impl Dispatcher {
     }
 }
 
-fn outgoing(claim: &Claim, filled: &str) -> Result<Outgoing, notification::Reason> {
+/// The message of a claim as its provider gets it.
+///
+/// # Errors
+/// If what the database keeps cannot be read.
+pub fn outgoing(claim: &Claim, now: Timestamp) -> Result<Outgoing, notification::Reason> {
     let to = Phone::parse(&claim.phone).map_err(|_| notification::Reason::new("phone_unreadable"))?;
-    let filled: Filled = serde_json::from_str(filled).map_err(|_| notification::Reason::new("values_unreadable"))?;
-    Ok(Outgoing { to, template: claim.template.clone(), language: claim.language.clone(), filled, tag: claim.attempt })
+    let content = match &claim.content {
+        Frozen::Text(text) => Content::Text(text.clone()),
+        Frozen::Template { content_id, filled } => Content::Template {
+            name: claim.template.clone(),
+            language: claim.language.clone(),
+            content_id: content_id.clone(),
+            filled: serde_json::from_str(filled).map_err(|_| notification::Reason::new("values_unreadable"))?,
+        },
+    };
+    let life = Duration::try_from(claim.expires_at.duration_since(now)).unwrap_or_default();
+    Ok(Outgoing { to: Recipient::Number(to.reveal().to_owned()), content, tag: claim.attempt, life })
 }
 
 fn not_sent(reason: notification::Reason) -> Outcome {

@@ -29,7 +29,7 @@ use crate::{
         notification::{Failure, Next, Outcome, Policy, Whose, after},
     },
     lifecycle::Lifecycle,
-    provider::{meta, reason, twilio},
+    provider::{Dialect, reason},
     telemetry,
 };
 
@@ -41,6 +41,8 @@ pub struct Known {
     pub name: String,
     pub phone_number_id: String,
     pub waba_id: Option<String>,
+    /// How its provider writes.
+    pub dialect: Dialect,
     /// Texts go through it and nothing else.
     pub sms: bool,
 }
@@ -161,9 +163,8 @@ impl Receipts {
         let mut problems = vec![Vec::new(); bodies.len()];
         let mut reported = Vec::new();
         for (place, body) in bodies.iter().enumerate() {
-            let sms = self.known.iter().any(|known| known.sms && known.name == body.sender);
-            let read = if sms { twilio::facts(&body.bytes, self.clock.now()) } else { meta::facts(&body.bytes) };
-            for located in read {
+            let dialect = self.known.iter().find(|known| known.name == body.sender).map(|known| known.dialect);
+            for located in dialect.unwrap_or_default().facts(&body.bytes, self.clock.now()) {
                 let problem = match located.fact {
                     Ok(Fact::Receipt(receipt)) => {
                         reported.push(Reported { body: place, sender: body.sender.clone(), receipt });

@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -26,34 +27,20 @@ use crate::{
         consent::{Meaning, Words},
         form::{Forms, says::Saying},
         ledger::{Act, EVERYTHING},
-        message::{FreeText, Recipient},
+        message::{Content, Outgoing, Recipient},
         notification::{AttemptId, Failure, Outcome, Whose},
         opt_in::{CODE_LASTS, LINK_LASTS, Token, typed_code, typed_code_hash},
-        phone::Phone,
     },
     lifecycle::Lifecycle,
-    provider::{
-        Silence,
-        meta::{self, Meta},
-        reason,
-        twilio::{self, Sms, Twilio},
-        unanswered,
-    },
+    provider::{Provider, Silence, reason, unanswered},
 };
-
-/// What sends a sender's texts.
-#[derive(Debug, Clone)]
-pub enum Carrier {
-    Whatsapp(Meta),
-    Sms(Twilio),
-}
 
 /// A sender of texts.
 #[derive(Debug, Clone)]
 pub struct Line {
     pub id: i16,
     pub name: String,
-    pub carrier: Carrier,
+    pub provider: Arc<dyn Provider>,
     /// Texts a second.
     pub rate: u32,
     /// In 24 hours, if there is such a limit.
@@ -94,6 +81,8 @@ const LEASE: &str = "replies";
 const LEASE_LASTS: Duration = Duration::from_secs(15);
 /// A provider's answer is small; more of it is not read.
 const ANSWER_LIMIT: usize = 64 * 1024;
+/// A link that comes an hour late is of no use to whoever waits for it.
+const LIFE: Duration = Duration::from_secs(3_600);
 /// Texts of one sender in a step; each is sent before the next is taken.
 const AT_ONCE: i64 = 1;
 /// How long a link to the preferences is good.
@@ -189,19 +178,10 @@ impl Replies {
         }
         let Some(body) = self.write(claim).await? else { return Ok(Fate::Suppressed { reason: "nothing_to_say" }) };
         let tag = AttemptId { notification: claim.id, number: 1 };
-        let outcome = match &line.carrier {
-            Carrier::Whatsapp(meta) => {
-                let request = meta.encode_text(&FreeText { to, body: &body, tag });
-                self.post(request, meta::decode).await
-            }
-            Carrier::Sms(twilio) => {
-                let Some(phone) = claim.phone.as_deref().and_then(|phone| Phone::parse(phone).ok()) else {
-                    return Ok(Fate::Suppressed { reason: "nobody_to_write_to" });
-                };
-                let callback = format!("{}/webhooks/{}?reply={}", self.rules.base_url, line.name, claim.id.simple());
-                let request = twilio.encode(&Sms { to: &phone, body: &body, callback: &callback });
-                self.post(request, twilio::decode).await
-            }
+        let outgoing = Outgoing { to, content: Content::Text(body), tag, life: LIFE };
+        let outcome = match line.provider.encode(&outgoing) {
+            Ok(request) => self.post(request, &*line.provider).await,
+            Err(reason) => Outcome::Rejected { failure: Failure { reason, code: None, detail: None }, again: None },
         };
         self.follow(line, claim, outcome).await
     }
@@ -314,7 +294,7 @@ impl Replies {
         )))
     }
 
-    async fn post(&self, request: http::Request<Bytes>, decode: impl Fn(&http::Response<Bytes>) -> Outcome) -> Outcome {
+    async fn post(&self, request: http::Request<Bytes>, provider: &dyn Provider) -> Outcome {
         let Ok(request) = reqwest::Request::try_from(request) else { return unanswered(Silence::NotConnected) };
         let answer = async {
             let mut response = self.http.execute(request).await?;
@@ -332,7 +312,7 @@ impl Replies {
             Ok::<http::Response<Bytes>, reqwest::Error>(answer.map(|()| body.freeze()))
         };
         match answer.await {
-            Ok(response) => decode(&response),
+            Ok(response) => provider.decode(&response),
             Err(error) if error.is_connect() => unanswered(Silence::NotConnected),
             Err(error) if error.is_timeout() => unanswered(Silence::TimedOut),
             Err(_) => unanswered(Silence::Cut),

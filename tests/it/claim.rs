@@ -87,6 +87,7 @@ async fn median_claim(tens_of_thousands: usize) -> Duration {
             pace: PACE,
             only_to: None,
             day_full: false,
+            content_ids: false,
         };
         let began = Instant::now();
         let claimed = claim(&house.pools.dispatch, &terms).await.unwrap();

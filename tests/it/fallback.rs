@@ -3,7 +3,7 @@
 use recado::{
     db::{
         decisions::{self, Decided},
-        dispatch::{Claim, Content},
+        dispatch::{Claim, Frozen},
         doubt, holds, inbox, outbox, senders, story,
         templates::{self, Key, News},
     },
@@ -51,8 +51,8 @@ async fn stand(house: &House, status: Approval) {
 
 fn words(claim: &Claim) -> Option<&str> {
     match &claim.content {
-        Content::Text(text) => Some(text),
-        Content::Template(_) => None,
+        Frozen::Text(text) => Some(text),
+        Frozen::Template { .. } => None,
     }
 }
 

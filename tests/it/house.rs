@@ -9,7 +9,7 @@ use recado::{
     db::{
         self, Pools,
         consents::{self, Recorded, Who},
-        dispatch::{Claim, Claimed, Content, Pace, Terms},
+        dispatch::{Claim, Claimed, Frozen, Pace, Terms},
         inbox::{Arrival, Born},
         pools::Sizes,
         retention::Keep,
@@ -24,6 +24,7 @@ use recado::{
         notification::{self, Acceptance, AttemptId, Behind, Failure, Outcome, Policy, Reason},
         phone::Phone,
     },
+    provider::Dialect,
     worker::{
         Nudge,
         receipts::{Known, Receipts, Rules},
@@ -209,6 +210,7 @@ impl House {
             pace: PACE,
             only_to: None,
             day_full,
+            content_ids: false,
         };
         db::dispatch::claim(&self.pools.dispatch, &terms).await.unwrap()
     }
@@ -233,7 +235,7 @@ impl House {
 
     /// The answer to a claimed attempt, as its dispatcher follows it.
     pub async fn answer(&self, claim: &Claim, outcome: Outcome) {
-        let as_text = matches!(claim.content, Content::Text(_));
+        let as_text = matches!(claim.content, Frozen::Text(_));
         self.settle_after(claim.attempt, outcome, Behind { as_text, ..Behind::default() }).await;
     }
 
@@ -266,6 +268,7 @@ impl House {
             name: "main".to_owned(),
             phone_number_id: NUMBER_ID.to_owned(),
             waba_id: Some(ACCOUNT.to_owned()),
+            dialect: Dialect::Meta,
             sms: false,
         };
         let (pool, clock) = (self.pools.receipts.clone(), self.clock.clone());

@@ -61,7 +61,7 @@ impl Template {
         match (&language.header, &filled.header) {
             // WhatsApp shows what stands between asterisks as it shows a header.
             (Some(Header::Text { text, .. }), header) => {
-                parts.push(format!("*{}*", header_text(text, header.as_ref())))
+                parts.push(format!("*{}*", header_text(text, header.as_ref())));
             }
             (_, Some(message::Header::Image { link } | message::Header::Video { link })) => parts.push(link.clone()),
             (_, Some(message::Header::Document { link, filename })) => parts.push(format!("{filename}: {link}")),

@@ -1,4 +1,4 @@
-//! One template message as a request to `POST /{version}/{phone-number-id}/messages`.
+//! One message, a template or a free text, as a request to `POST /{version}/{phone-number-id}/messages`.
 //!
 //! Values are taken as they are: they were checked against the template when they were filled in.
 
@@ -6,13 +6,19 @@ use std::fmt::Display;
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Request, Uri,
+    HeaderValue, Method, Request, Response, Uri,
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 
-use crate::domain::message::{Button, ButtonValue, Filled, FreeText, Header, Outgoing, Parameter, Recipient, Value};
+use crate::{
+    domain::{
+        message::{Button, ButtonValue, Content, Filled, Header, Outgoing, Parameter, Recipient, Value},
+        notification::{AttemptId, Outcome, Reason},
+    },
+    provider::Provider,
+};
 
 /// One business number: its address and its credentials, ready to be stamped on requests. Prints without the token.
 #[derive(Debug, Clone)]
@@ -61,22 +67,12 @@ impl Meta {
         authorization.set_sensitive(true);
         Ok(Meta { address, authorization })
     }
+}
 
-    /// The request that sends `outgoing`.
-    #[must_use]
-    pub fn encode(&self, outgoing: &Outgoing) -> Request<Bytes> {
-        self.request(&Message::from(outgoing))
-    }
-
-    /// The request that sends a free text, which Meta takes inside the recipient's window only.
-    #[must_use]
-    pub fn encode_text(&self, text: &FreeText<'_>) -> Request<Bytes> {
-        self.request(&TextMessage::from(text))
-    }
-
-    fn request(&self, message: &impl Serialize) -> Request<Bytes> {
+impl Provider for Meta {
+    fn encode(&self, outgoing: &Outgoing) -> Result<Request<Bytes>, Reason> {
         let mut body = Vec::with_capacity(1_024);
-        if serde_json::to_writer(&mut body, message).is_err() {
+        if serde_json::to_writer(&mut body, &Message::from(outgoing)).is_err() {
             // Strings and integers always make JSON. If that ever changes, Meta refuses an empty body and sends nothing.
             body.clear();
         }
@@ -86,7 +82,15 @@ impl Meta {
         let headers = request.headers_mut();
         headers.insert(AUTHORIZATION, self.authorization.clone());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        request
+        Ok(request)
+    }
+
+    fn decode(&self, response: &Response<Bytes>) -> Outcome {
+        super::decode(response)
+    }
+
+    fn wants_content_id(&self) -> bool {
+        false
     }
 }
 
@@ -102,35 +106,6 @@ struct Message<'a> {
     messaging_product: &'static str,
     recipient_type: &'static str,
     /// With its `+`: without it Meta puts the sender's own country code in front.
-    to: &'a str,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(serialize_with = "shown")]
-    biz_opaque_callback_data: &'a crate::domain::notification::AttemptId,
-    template: Template<'a>,
-}
-
-impl<'a> From<&'a Outgoing> for Message<'a> {
-    fn from(outgoing: &'a Outgoing) -> Self {
-        Message {
-            messaging_product: "whatsapp",
-            recipient_type: "individual",
-            to: outgoing.to.reveal(),
-            kind: "template",
-            biz_opaque_callback_data: &outgoing.tag,
-            template: Template {
-                name: &outgoing.template,
-                language: Language { code: &outgoing.language },
-                components: Components(&outgoing.filled),
-            },
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct TextMessage<'a> {
-    messaging_product: &'static str,
-    recipient_type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,8 +113,37 @@ struct TextMessage<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     #[serde(serialize_with = "shown")]
-    biz_opaque_callback_data: &'a crate::domain::notification::AttemptId,
-    text: TextBody<'a>,
+    biz_opaque_callback_data: &'a AttemptId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template: Option<Template<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<TextBody<'a>>,
+}
+
+impl<'a> From<&'a Outgoing> for Message<'a> {
+    fn from(outgoing: &'a Outgoing) -> Self {
+        let (to, recipient) = match &outgoing.to {
+            Recipient::Number(number) => (Some(number.as_str()), None),
+            Recipient::User(user) => (None, Some(user.as_str())),
+        };
+        let (kind, template, text) = match &outgoing.content {
+            Content::Template { name, language, filled, .. } => {
+                let template = Template { name, language: Language { code: language }, components: Components(filled) };
+                ("template", Some(template), None)
+            }
+            Content::Text(body) => ("text", None, Some(TextBody { preview_url: false, body })),
+        };
+        Message {
+            messaging_product: "whatsapp",
+            recipient_type: "individual",
+            to,
+            recipient,
+            kind,
+            biz_opaque_callback_data: &outgoing.tag,
+            template,
+            text,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -147,24 +151,6 @@ struct TextBody<'a> {
     /// A picture of the linked page would open the link.
     preview_url: bool,
     body: &'a str,
-}
-
-impl<'a> From<&'a FreeText<'a>> for TextMessage<'a> {
-    fn from(text: &'a FreeText<'a>) -> Self {
-        let (to, recipient) = match &text.to {
-            Recipient::Number(number) => (Some(number.as_str()), None),
-            Recipient::User(user) => (None, Some(user.as_str())),
-        };
-        TextMessage {
-            messaging_product: "whatsapp",
-            recipient_type: "individual",
-            to,
-            recipient,
-            kind: "text",
-            biz_opaque_callback_data: &text.tag,
-            text: TextBody { preview_url: false, body: text.body },
-        }
-    }
 }
 
 #[derive(Serialize)]

@@ -53,8 +53,14 @@ fn read<'a>(
         }
         other => return Ok(Fact::Unknown { field: format!("sms {}", other.chars().take(50).collect::<String>()) }),
     };
-    let tag = field("reply").and_then(|id| format!("{id}.1").parse::<AttemptId>().ok());
+    let tag = field("attempt").and_then(|id| id.parse::<AttemptId>().ok());
     Ok(Fact::Receipt(Receipt { message_id, tag, kind, at, who: person("To"), pricing: None }))
+}
+
+/// The words of a message that was kept as it came ([`Inbound::raw`]), if it has some.
+#[must_use]
+pub fn said(raw: &Value) -> Option<&str> {
+    ["Body", "ButtonText"].into_iter().find_map(|field| raw.get(field)?.as_str().filter(|text| !text.is_empty()))
 }
 
 /// Whether Twilio has answered this message by itself: its own words for stop, start and help, or those of its advanced opt-out.
@@ -91,13 +97,14 @@ mod tests {
     #[test]
     fn a_report_names_our_own_id() {
         let id = "0195d1b3-7f00-7000-8000-000000000001";
-        let Fact::Receipt(receipt) =
-            one(&format!("reply={id}&MessageSid=SM1&MessageStatus=delivered&To=%2B34600111222&From=%2B34600000001"))
-        else {
+        let Fact::Receipt(receipt) = one(&format!(
+            "attempt={id}.2&MessageSid=SM1&MessageStatus=delivered&To=%2B34600111222&From=%2B34600000001"
+        )) else {
             panic!("no receipt")
         };
         assert_eq!((receipt.message_id.as_str(), receipt.kind), ("SM1", ReceiptKind::Delivered));
-        assert_eq!(receipt.tag.unwrap().notification.to_string(), id);
+        let tag = receipt.tag.unwrap();
+        assert_eq!((tag.notification.to_string().as_str(), tag.number), (id, 2));
         assert_eq!(receipt.who.wa_id.as_deref(), Some("34600111222"));
     }
 

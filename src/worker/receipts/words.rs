@@ -20,7 +20,7 @@ use crate::{
         ledger::EVERYTHING,
         opt_in::{Token, Verdict, message_code_hash},
     },
-    provider::twilio,
+    provider::{Dialect, twilio},
 };
 
 /// What a message is, in the form's and our own words.
@@ -205,7 +205,7 @@ impl Receipts {
     ) -> Result<(), db::Error> {
         let Some(contact) = contacts.first().copied() else { return Ok(()) };
         // Twilio answers its own words itself, and takes no answer of ours after a stop.
-        if sender.sms && twilio::answered_itself(&message.raw) {
+        if sender.dialect == Dialect::Twilio && twilio::answered_itself(&message.raw) {
             return Ok(());
         }
         let Some((form, language)) = self.manner(contacts, None, languages).await? else { return Ok(()) };

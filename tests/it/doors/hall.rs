@@ -15,6 +15,7 @@ use recado::{
     db::{self, Pools, keys::Role, pools::Sizes},
     http::{self, Doors, Limits, Secrets, Standing},
     lifecycle::Lifecycle,
+    provider::Dialect,
     telemetry::Figures,
 };
 use reqwest::{Client, Method, StatusCode};
@@ -103,7 +104,7 @@ impl Hall {
         let standing =
             Arc::new(Mutex::new(Standing { broker_connected: Some(true), results_taken: true, stopping: false }));
         let secrets = |app: &[&str], verify: Option<&str>| Secrets {
-            kind: http::Kind::Meta,
+            dialect: Dialect::Meta,
             app: app.iter().map(|secret| SecretString::from(*secret)).collect(),
             verify: verify.map(SecretString::from),
         };

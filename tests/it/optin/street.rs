@@ -7,14 +7,18 @@ use recado::{
     config::{self, Network},
     db::{senders, webhooks},
     domain::{consent::Words, form::Forms, phone::Phone},
-    http::{self, Doors, Kind, Limits, Secrets, Standing, optin},
+    http::{self, Doors, Limits, Secrets, Standing, optin},
     lifecycle::Lifecycle,
-    provider::{meta::Meta, twilio::Twilio},
+    provider::{
+        Dialect, Provider,
+        meta::Meta,
+        twilio::{self, Twilio},
+    },
     sim::{self, Sim},
     worker::{
         Nudge, Progress,
         receipts::{Known, Receipts, Rules},
-        replies::{self, Carrier, Line, Replies},
+        replies::{self, Line, Replies},
     },
 };
 use reqwest::{Client, StatusCode, header::HeaderMap, redirect};
@@ -121,7 +125,7 @@ impl Street {
                 (
                     "sms".to_owned(),
                     Secrets {
-                        kind: Kind::Twilio,
+                        dialect: Dialect::Twilio,
                         app: vec![SecretString::from(sim.texts().account().token)],
                         ..Secrets::default()
                     },
@@ -233,11 +237,26 @@ impl Street {
         let meta = Meta::new(&self.sim.url(), "v25.0", NUMBER_ID, &token).unwrap();
         let number = Phone::parse(&account.number).unwrap();
         let token = SecretString::from(account.token);
-        let twilio = Twilio::new(&self.sim.url(), &account.sid, None, Some(&number), &token).unwrap();
-        let line = |id, name: &str, carrier, daily| Line { id, name: name.to_owned(), carrier, rate: 10, daily };
+        let of = twilio::Account {
+            base_url: &self.sim.url(),
+            account_sid: &account.sid,
+            service_sid: None,
+            number: Some(&number),
+            user: &account.sid,
+            password: &token,
+            callback: &format!("{}/webhooks/sms", self.address),
+        };
+        let twilio = Twilio::new(twilio::Channel::Sms, of).unwrap();
+        let line = |id, name: &str, provider: Arc<dyn Provider>, daily| Line {
+            id,
+            name: name.to_owned(),
+            provider,
+            rate: 10,
+            daily,
+        };
         let lines = vec![
-            line(self.house.sender, "main", Carrier::Whatsapp(meta), None),
-            line(self.sms, "sms", Carrier::Sms(twilio), Some(self.texts_per_day)),
+            line(self.house.sender, "main", Arc::new(meta), None),
+            line(self.sms, "sms", Arc::new(twilio), Some(self.texts_per_day)),
         ];
         let rules = replies::Rules {
             poll: Duration::from_millis(10),
@@ -292,10 +311,17 @@ impl Street {
             name: "main".to_owned(),
             phone_number_id: NUMBER_ID.to_owned(),
             waba_id: Some(ACCOUNT.to_owned()),
+            dialect: Dialect::Meta,
             sms: false,
         };
-        let sms =
-            Known { id: self.sms, name: "sms".to_owned(), phone_number_id: String::new(), waba_id: None, sms: true };
+        let sms = Known {
+            id: self.sms,
+            name: "sms".to_owned(),
+            phone_number_id: String::new(),
+            waba_id: None,
+            dialect: Dialect::Twilio,
+            sms: true,
+        };
         let rules = Rules { forms: self.forms.clone(), ..Rules::new(RETRY, PACE) };
         let house = &self.house;
         let (nudge, dispatch) = (Nudge::default(), Nudge::default());

@@ -8,7 +8,7 @@ use recado::{
     db::{
         self, Pools,
         consents::{self, Who},
-        dispatch::{Claim, Content, Pace, Terms, claim},
+        dispatch::{Claim, Pace, Terms, claim},
         holds::{self, Scope},
         pools::Sizes,
         settle::{Settlement, adopt_late, settle},
@@ -17,17 +17,16 @@ use recado::{
     domain::{
         doubt::Patience,
         ledger::Act,
-        message::Outgoing,
         notification::{self, Acceptance, Behind, Outcome, Policy},
         phone::Phone,
         source::Sources,
     },
-    provider::meta::Meta,
+    provider::{Dialect, Provider, meta::Meta},
     sim::{self, Fault, Garbage, Script, Sim, Webhook},
     worker::{
         Flag, Nudge,
         broker::{Address, Topology},
-        dispatch::{Cursor, Dispatcher, Rules},
+        dispatch::{Cursor, Dispatcher, Rules, outgoing},
         intake::{self, Arrived, Intake, Origin, Queue},
         rate::{Backing, SenderRate},
         reading::Reader,
@@ -55,7 +54,7 @@ pub struct Stage {
     pub sim: Sim,
     name: String,
     sender: i16,
-    provider: Meta,
+    provider: Arc<dyn Provider>,
     http: reqwest::Client,
     intake: Intake,
     dispatcher: Dispatcher,
@@ -106,6 +105,7 @@ impl Stage {
         db::upkeep::make_partitions(&pools.ops).await.expect("partitions");
         let sender = db::senders::register(&pools.ops, "main").await.expect("a sender");
         let provider = Meta::new(&sim.url(), "v25.0", NUMBER, &"sim-token".to_owned().into()).expect("a provider");
+        let provider: Arc<dyn Provider> = Arc::new(provider);
         let nudge = Nudge::default();
         let reader = Reader {
             catalogue,
@@ -127,6 +127,7 @@ impl Stage {
             name: "main".to_owned(),
             phone_number_id: NUMBER.to_owned(),
             waba_id: Some("100000000000001".to_owned()),
+            dialect: Dialect::Meta,
             sms: false,
         };
         let dispatcher = Dispatcher::new(
@@ -318,19 +319,15 @@ impl Stage {
             pace: PACE,
             only_to: None,
             day_full: false,
+            content_ids: false,
         };
         let claimed = claim(&self.pools.dispatch, &terms).await.map_err(|error| error.to_string())?;
         for claim in claimed.go {
             let mut word = None;
             if send {
-                let outgoing = Outgoing {
-                    to: Phone::parse(&claim.phone).map_err(|error| error.to_string())?,
-                    template: claim.template.clone(),
-                    language: claim.language.clone(),
-                    filled: serde_json::from_str(filled(&claim)).map_err(|error| error.to_string())?,
-                    tag: claim.attempt,
-                };
-                let request = reqwest::Request::try_from(self.provider.encode(&outgoing)).expect("a request");
+                let outgoing = outgoing(&claim, self.clock.now()).map_err(|reason| reason.as_str().to_owned())?;
+                let request = self.provider.encode(&outgoing).expect("a request");
+                let request = reqwest::Request::try_from(request).expect("a request");
                 if let Ok(answer) = self.http.execute(request).await
                     && let Ok(body) = answer.text().await
                     && let Ok(answer) = serde_json::from_str::<Value>(&body)
@@ -409,13 +406,6 @@ impl Stage {
 
     pub fn published(&self) -> usize {
         self.events.len()
-    }
-}
-
-fn filled(claim: &Claim) -> &str {
-    match &claim.content {
-        Content::Template(filled) => filled,
-        Content::Text(_) => "{}",
     }
 }
 

@@ -3,7 +3,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::{notification::AttemptId, phone::Phone};
+use crate::domain::notification::AttemptId;
 
 fn sender() -> Meta {
     Meta::new("https://graph.facebook.com", "v25.0", "200000000000002", &SecretString::from("secret-token")).unwrap()
@@ -11,16 +11,20 @@ fn sender() -> Meta {
 
 fn outgoing(filled: Filled) -> Outgoing {
     Outgoing {
-        to: Phone::parse("+34 600 11 12 22").unwrap(),
-        template: "order_shipped".to_owned(),
-        language: "es_ES".to_owned(),
-        filled,
+        to: Recipient::Number("+34600111222".to_owned()),
+        content: Content::Template {
+            name: "order_shipped".to_owned(),
+            language: "es_ES".to_owned(),
+            content_id: None,
+            filled,
+        },
         tag: AttemptId { notification: Uuid::from_u128(0x0192_f0c1_6d7e_7c52_9a5e_6f6a_0f0e_3b11), number: 2 },
+        life: std::time::Duration::from_secs(600),
     }
 }
 
 fn body(filled: Filled) -> serde_json::Value {
-    serde_json::from_slice(sender().encode(&outgoing(filled)).body()).unwrap()
+    serde_json::from_slice(sender().encode(&outgoing(filled)).unwrap().body()).unwrap()
 }
 
 fn components(filled: Filled) -> serde_json::Value {
@@ -37,7 +41,7 @@ fn text(name: Option<&str>, text: &str) -> Parameter {
 
 #[test]
 fn the_request_goes_to_the_senders_number_with_its_token() {
-    let request = sender().encode(&outgoing(nothing()));
+    let request = sender().encode(&outgoing(nothing())).unwrap();
     assert_eq!(request.method(), Method::POST);
     assert_eq!(request.uri(), "https://graph.facebook.com/v25.0/200000000000002/messages");
     assert_eq!(request.headers()[header::AUTHORIZATION], "Bearer secret-token");
@@ -58,6 +62,24 @@ fn a_template_without_values_has_no_components() {
             "template": {"name": "order_shipped", "language": {"code": "es_ES"}}
         })
     );
+}
+
+#[test]
+fn a_free_text_goes_to_the_person_as_meta_knows_them() {
+    let text = |to| Outgoing { to, content: Content::Text("Hola".to_owned()), ..outgoing(nothing()) };
+    let sent = |to| serde_json::from_slice::<serde_json::Value>(sender().encode(&text(to)).unwrap().body()).unwrap();
+    assert_eq!(
+        sent(Recipient::User("ES.7001".to_owned())),
+        json!({
+            "messaging_product": "whatsapp",
+            "recipient_type": "individual",
+            "recipient": "ES.7001",
+            "type": "text",
+            "biz_opaque_callback_data": "0192f0c16d7e7c529a5e6f6a0f0e3b11.2",
+            "text": {"preview_url": false, "body": "Hola"}
+        })
+    );
+    assert_eq!(sent(Recipient::Number("+34600111222".to_owned()))["to"], "+34600111222");
 }
 
 #[test]
@@ -150,7 +172,7 @@ fn whatever_the_text_it_arrives_unchanged() {
 
 #[test]
 fn the_token_is_never_printed() {
-    let request = sender().encode(&outgoing(nothing()));
+    let request = sender().encode(&outgoing(nothing())).unwrap();
     assert!(!format!("{:?} {:?}", sender(), request.headers()).contains("secret-token"));
 }
 
