@@ -1,20 +1,25 @@
 //! `recado sim`: the simulator of WhatsApp alone, as a process.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde_json::Value;
 
-use crate::sim::{Options, Pair, Rules, Sender, Sim};
+use crate::sim::{Options, Pair, Rules, Sender, Sim, TwilioAccount, TwilioNumber, TwilioService};
 
 const EXAMPLE: &str = "Example:
   recado sim --listen 127.0.0.1:8090 --webhook-url http://127.0.0.1:8080/webhooks/main \\
     --templates templates.json --latency-ms 200 --ledger accepted.jsonl
   curl -X POST http://127.0.0.1:8090/_sim/people/+34600111222/reply -d '{\"text\":\"BAJA\"}'
-  curl -X POST http://127.0.0.1:8090/_sim/faults -d '{\"fault\":{\"kind\":\"cut_after\"},\"next\":3}'";
+  curl -X POST http://127.0.0.1:8090/_sim/faults -d '{\"fault\":{\"kind\":\"cut_after\"},\"next\":3}'
+  curl -X POST http://127.0.0.1:8090/_sim/people/+34600111222/reply -d '{\"text\":\"STOP\",\"sender\":\"+34600000001\"}'";
 
-/// Simulates Meta's WhatsApp Cloud API, for development and tests.
+/// Simulates Meta's WhatsApp Cloud API and Twilio's Messages and Content APIs, for development and tests.
+///
+/// Both are at one address: Meta's under /v25.0, Twilio's under /2010-04-01 and /v1. Status callbacks of Twilio's go to the
+/// StatusCallback that a message was sent with.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Args {
@@ -66,6 +71,31 @@ pub struct Args {
     /// A JSON file with one template in the form of Meta's API, a list, or a page of its listing; may be given several times.
     #[arg(long, value_name = "FILE")]
     templates: Vec<PathBuf>,
+    /// The account at Twilio.
+    #[arg(long, value_name = "SID", default_value = "AC0123456789abcdef0123456789abcdef")]
+    twilio_account_sid: String,
+    /// Its auth token, which signs what Twilio posts.
+    #[arg(long, env = "RECADO_SIM_TWILIO_AUTH_TOKEN", default_value = "sim-auth-token", hide_env_values = true)]
+    twilio_auth_token: String,
+    /// The secret of its API key SK0123456789abcdef0123456789abcdef.
+    #[arg(long, env = "RECADO_SIM_TWILIO_KEY_SECRET", default_value = "sim-key-secret", hide_env_values = true)]
+    twilio_key_secret: String,
+    /// Its number, for SMS and for WhatsApp, in the messaging service MG0123456789abcdef0123456789abcdef.
+    #[arg(long, value_name = "NUMBER", default_value = "+34600000001")]
+    twilio_number: String,
+    /// Where what people write there on WhatsApp is posted to.
+    #[arg(long, value_name = "URL")]
+    twilio_inbound_url: Option<String>,
+    /// The same for SMS.
+    #[arg(long, value_name = "URL")]
+    twilio_sms_inbound_url: Option<String>,
+    /// Twilio heeds STOP, BAJA and the like on WhatsApp too, and says so.
+    #[arg(long)]
+    twilio_advanced_opt_out: bool,
+    /// A JSON file with content as the Content API takes it, with `sid` and `approval` if it has them, or a list; may be given
+    /// several times.
+    #[arg(long, value_name = "FILE")]
+    contents: Vec<PathBuf>,
     /// A file that gets the address (host:port) as soon as it listens; with port 0, this is how to learn it.
     #[arg(long, value_name = "FILE")]
     address_file: Option<PathBuf>,
@@ -81,8 +111,13 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut templates = Vec::new();
     for path in &args.templates {
-        templates.extend(read_templates(path)?);
+        templates.extend(read_list(path)?);
     }
+    let mut contents = Vec::new();
+    for path in &args.contents {
+        contents.extend(read_list(path)?);
+    }
+    let twilio = twilio(&args);
     let mut rules =
         Rules { url: args.webhook_url, secret: args.app_secret, verify_token: args.verify_token, ..Rules::default() };
     if let [sent, delivered, read] = args.status_ms.as_slice() {
@@ -110,6 +145,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         jitter_ms: args.jitter_ms,
         pair: Pair { burst: args.pair_burst, ..Pair::default() },
         feed: args.feed,
+        twilio,
+        contents,
         ..Options::default()
     };
     let sim = Sim::start(options).await?;
@@ -122,7 +159,28 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read_templates(path: &Path) -> anyhow::Result<Vec<Value>> {
+fn twilio(args: &Args) -> TwilioAccount {
+    let service = TwilioService { advanced_opt_out: args.twilio_advanced_opt_out, ..TwilioService::default() };
+    let number = |channel: &str, inbound_url: &Option<String>| TwilioNumber {
+        address: format!("{channel}{}", args.twilio_number),
+        service: Some(service.sid.clone()),
+        inbound_url: inbound_url.clone(),
+        mps: args.mps,
+        ..TwilioNumber::default()
+    };
+    let numbers = vec![number("", &args.twilio_sms_inbound_url), number("whatsapp:", &args.twilio_inbound_url)];
+    let key = "SK0123456789abcdef0123456789abcdef".to_owned();
+    TwilioAccount {
+        sid: args.twilio_account_sid.clone(),
+        token: args.twilio_auth_token.clone(),
+        keys: BTreeMap::from([(key, args.twilio_key_secret.clone())]),
+        numbers,
+        services: vec![service],
+        ..TwilioAccount::default()
+    }
+}
+
+fn read_list(path: &Path) -> anyhow::Result<Vec<Value>> {
     let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let json: Value = serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", path.display()))?;
     let list = json.get("data").unwrap_or(&json);

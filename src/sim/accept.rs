@@ -1,5 +1,5 @@
-//! Accepting a message: who may send, to whom, what, how fast; then the record of it, on disk before anybody hears of it.
-//! Reads requests through `messages`, knows nothing about HTTP.
+//! Accepting a message: who may send by Meta's API, to whom, what, how fast; then the record of it, on disk before anybody hears
+//! of it, which is the same for Twilio's. Reads requests through `messages`, knows nothing about HTTP.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,25 +15,49 @@ use super::messages::{Asked, Content, To};
 use super::people::{Person, read_phone, wa_id};
 use super::refusal::Refusal;
 use super::templates::{Fitted, Press, no_translation};
+use super::twilio::Call;
 use super::webhooks::{Sent, StatusNews, Update};
 use super::world::{Accepted, State, World};
 
 /// A message that was accepted and is not yet known to anybody.
 pub(super) struct Taken {
-    answer: Value,
-    updates: Vec<(u64, Update)>,
-    on_disk: Option<oneshot::Receiver<io::Result<()>>>,
+    pub(super) answer: Value,
+    pub(super) updates: Vec<(u64, Update)>,
+    pub(super) calls: Vec<(u64, Arc<Call>)>,
+    pub(super) on_disk: OnDisk,
 }
+
+/// Resolves when the ledger has the message, if there is a ledger.
+type OnDisk = Option<oneshot::Receiver<io::Result<()>>>;
 
 /// The content of a message, checked.
 #[derive(Default)]
-struct Fit {
-    template: Option<String>,
-    language: Option<String>,
-    category: Option<String>,
-    parameters: Vec<String>,
-    text: String,
-    buttons: Vec<Press>,
+pub(super) struct Fit {
+    pub(super) template: Option<String>,
+    pub(super) language: Option<String>,
+    pub(super) category: Option<String>,
+    pub(super) parameters: Vec<String>,
+    pub(super) text: String,
+    pub(super) buttons: Vec<Press>,
+}
+
+/// A message that is good, as it goes into the record.
+pub(super) struct Draft<'a> {
+    pub(super) no: u64,
+    pub(super) id: String,
+    pub(super) tag: Option<String>,
+    pub(super) sender: &'a str,
+    pub(super) service: Option<String>,
+    pub(super) valid_s: Option<u32>,
+    /// The digits that were dialled; none if a user id was addressed.
+    pub(super) dialled: Option<&'a str>,
+    pub(super) wa_id: &'a str,
+    pub(super) fit: Fit,
+    pub(super) fails: Option<u32>,
+    /// Its statuses, with their delays in ms.
+    pub(super) course: &'a [(&'static str, u64)],
+    pub(super) now_us: i64,
+    pub(super) body: &'a [u8],
 }
 
 impl World {
@@ -73,26 +97,67 @@ impl World {
         result
     }
 
-    /// Makes an accepted message known: when its line is on disk its webhooks are queued, and the answer is given.
-    pub(super) async fn publish(&self, taken: Taken) -> Result<Value, Refusal> {
+    /// Makes an accepted message known: when its line is on disk its webhooks are queued, and the answer is given. Nothing, if
+    /// the ledger cannot be written.
+    pub(super) async fn publish(&self, taken: Taken) -> Option<Value> {
         if let Some(on_disk) = taken.on_disk
             && !matches!(on_disk.await, Ok(Ok(())))
         {
-            return Err(Refusal::new(131000, "The ledger cannot be written"));
+            return None;
         }
         self.outbox.schedule(taken.updates);
-        Ok(taken.answer)
+        self.outbox.schedule_calls(taken.calls);
+        Some(taken.answer)
+    }
+
+    /// Writes a message into the world's memory, the feed and the ledger.
+    pub(super) fn record(&self, state: &mut State, draft: Draft<'_>) -> (Arc<Accepted>, OnDisk) {
+        let now = draft.now_us / 1_000;
+        let accepted = Arc::new(Accepted {
+            no: draft.no,
+            wamid: draft.id,
+            tag: draft.tag,
+            phone_number_id: draft.sender.to_owned(),
+            service: draft.service,
+            valid_s: draft.valid_s,
+            to: draft.dialled.map(|digits| format!("+{digits}")).unwrap_or_default(),
+            wa_id: draft.wa_id.to_owned(),
+            template: draft.fit.template,
+            language: draft.fit.language,
+            category: draft.fit.category,
+            parameters: draft.fit.parameters,
+            text: draft.fit.text,
+            buttons: draft.fit.buttons,
+            received_us: draft.now_us,
+            body_sha256: super::webhooks::hex(&Sha256::digest(draft.body)),
+            fails: draft.fails,
+            statuses: draft.course.iter().map(|(status, delay)| (*status, now + ms(*delay))).collect(),
+        });
+        self.feed.tell(now, || What::Accepted {
+            wamid: accepted.wamid.clone(),
+            to: accepted.to.clone(),
+            template: accepted.template.clone(),
+            language: accepted.language.clone(),
+            text: accepted.text.clone(),
+        });
+        let on_disk = self.ledger.as_ref().map(|ledger| ledger.append(ledger_line(&accepted)));
+        remember(state, Arc::clone(&accepted));
+        (accepted, on_disk)
     }
 
     /// Delivers messages that waited for a phone to be on.
     pub(super) fn deliver_now(&self, waiting: &[u64]) {
         let now = self.now_ms();
-        let mut updates = Vec::new();
+        let (mut updates, mut calls) = (Vec::new(), Vec::new());
         let mut state = self.state();
         let first = state.accepted.front().map_or(0, |accepted| accepted.no);
         for no in waiting {
             let at = no.checked_sub(first).and_then(|at| usize::try_from(at).ok());
             let Some(accepted) = at.and_then(|at| state.accepted.get(at)).cloned() else { continue };
+            if state.exchange.has(&accepted.phone_number_id) {
+                calls.extend(super::twilio::arrival(&mut state, &accepted, now));
+                continue;
+            }
             let Some(face) = state.senders.get(&accepted.phone_number_id).map(|line| Arc::clone(&line.face)) else {
                 continue;
             };
@@ -104,12 +169,13 @@ impl World {
                 tag: accepted.tag.clone(),
                 by_user_id: accepted.to.is_empty(),
             });
-            let course = course(person, None, [0, 0, 100]);
+            let course = course(person, false, [0, 0, 100]);
             let category = accepted.category.clone();
             updates.extend(news(&sent, &course[1.min(course.len())..], now, category.as_deref(), None));
         }
         drop(state);
         self.outbox.schedule(updates);
+        self.outbox.schedule_calls(calls);
     }
 
     #[expect(clippy::too_many_arguments, reason = "one decision over everything that a request brings")]
@@ -171,7 +237,7 @@ impl World {
         let person = state.person(&id, strangers);
         person.paid_until.insert(phone_number_id.to_owned(), paid_until);
         person.last_sender = Some(phone_number_id.to_owned());
-        let course = course(person, fails.as_ref(), delays);
+        let course = course(person, fails.is_some(), delays);
         if fails.is_none() && person.ways.offline && !person.ways.blocked {
             person.waiting.push(no);
         }
@@ -186,33 +252,22 @@ impl World {
             Some(Fault::Silent) => Vec::new(),
             _ => news(&sent, &course, now, fit.category.as_deref(), fails.as_ref()),
         };
-        let accepted = Arc::new(Accepted {
+        let draft = Draft {
             no,
-            wamid: wamid.clone(),
+            id: wamid.clone(),
             tag: sent.tag.clone(),
-            phone_number_id: phone_number_id.to_owned(),
-            to: dialled.as_ref().map(|digits| format!("+{digits}")).unwrap_or_default(),
-            wa_id: id.clone(),
-            template: fit.template,
-            language: fit.language,
-            category: fit.category,
-            parameters: fit.parameters,
-            text: fit.text,
-            buttons: fit.buttons,
-            received_us: now_us,
-            body_sha256: super::webhooks::hex(&Sha256::digest(body)),
+            sender: phone_number_id,
+            service: None,
+            valid_s: None,
+            dialled: dialled.as_deref(),
+            wa_id: &id,
+            fit,
             fails: fails.map(|refusal| refusal.code),
-            statuses: course.iter().map(|(status, delay)| (*status, now + ms(*delay))).collect(),
-        });
-        self.feed.tell(now, || What::Accepted {
-            wamid: wamid.clone(),
-            to: accepted.to.clone(),
-            template: accepted.template.clone(),
-            language: accepted.language.clone(),
-            text: accepted.text.clone(),
-        });
-        let on_disk = self.ledger.as_ref().map(|ledger| ledger.append(ledger_line(&accepted)));
-        remember(state, Arc::clone(&accepted));
+            course: &course,
+            now_us,
+            body,
+        };
+        let (accepted, on_disk) = self.record(state, draft);
         let mut message = json!({"id": wamid});
         if accepted.template.is_some() {
             let status = match fault {
@@ -227,7 +282,7 @@ impl World {
             json!({"input": input, "wa_id": id})
         };
         let answer = json!({"messaging_product": "whatsapp", "contacts": [contact], "messages": [message]});
-        Ok(Taken { answer, updates, on_disk })
+        Ok(Taken { answer, updates, calls: Vec::new(), on_disk })
     }
 }
 
@@ -326,9 +381,9 @@ fn check_content(
     }
 }
 
-/// The statuses that a message will have, with their delays in ms.
-fn course(person: &Person, fails: Option<&Refusal>, [sent, delivered, read]: [u64; 3]) -> Vec<(&'static str, u64)> {
-    if fails.is_some() {
+/// The statuses that a WhatsApp message will have, with their delays in ms.
+pub(super) fn course(person: &Person, fails: bool, [sent, delivered, read]: [u64; 3]) -> Vec<(&'static str, u64)> {
+    if fails {
         return vec![("failed", sent)];
     }
     let mut course = vec![("sent", sent)];
@@ -423,6 +478,6 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-fn ms(delay: u64) -> i64 {
+pub(super) fn ms(delay: u64) -> i64 {
     i64::try_from(delay).unwrap_or(i64::MAX)
 }

@@ -1,15 +1,16 @@
-//! What people do, and Meta reports: they write, press a button, block, stop marketing, change their number.
+//! What people do, and Meta or Twilio reports: they write, press a button, block, stop marketing, change their number.
 
 use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::feed::What;
 use super::people::user_id;
+use super::templates::Press;
 use super::webhooks::{Update, about, contact, put};
-use super::world::{World, id_of};
+use super::world::{Accepted, World, id_of};
 
 /// The customer service window.
-const WINDOW_MS: i64 = 24 * 60 * 60 * 1_000;
+pub(super) const WINDOW_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// Why a person cannot do something.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -20,18 +21,29 @@ pub enum Unable {
     NoMessage,
     #[error("the message has no such button")]
     NoButton,
+    #[error("only text and buttons are simulated at Twilio")]
+    NotThere,
+}
+
+/// What a person says to a business.
+pub(super) enum Said<'a> {
+    Text(&'a str),
+    /// A quick-reply button on a message.
+    Pressed(&'a Press, &'a Accepted),
+    /// What Meta's message object has besides `from`, `id` and `timestamp`.
+    Other(Value),
 }
 
 impl World {
-    /// The person writes to the number that wrote to them last (or to the only one). Opens the 24-hour window. Gives the
-    /// inbound message's id.
+    /// The person writes on WhatsApp to the number that wrote to them last (or to the first one). Opens the 24-hour window.
+    /// Gives the inbound message's id.
     pub fn reply(&self, phone: &str, text: &str) -> Result<String, Unable> {
-        self.inbound(phone, None, text, json!({"type": "text", "text": {"body": text}}))
+        self.inbound(phone, None, &Said::Text(text))
     }
 
-    /// The same to a given business number.
+    /// The same to a given business number; to Twilio's by its address, and without `whatsapp:` as an SMS.
     pub fn write_to(&self, phone_number_id: &str, phone: &str, text: &str) -> Result<String, Unable> {
-        self.inbound(phone, Some(phone_number_id), text, json!({"type": "text", "text": {"body": text}}))
+        self.inbound(phone, Some(phone_number_id), &Said::Text(text))
     }
 
     /// The person presses a quick-reply button on a message that they have: the one with this payload, or the first.
@@ -43,22 +55,12 @@ impl World {
             .iter()
             .find(|button| payload.is_none_or(|payload| button.payload == payload))
             .ok_or(Unable::NoButton)?;
-        let display = {
-            let state = self.state();
-            let line = state.senders.get(&message.phone_number_id).ok_or(Unable::NoSender)?;
-            line.face.display.clone()
-        };
-        let content = json!({
-            "type": "button",
-            "button": {"payload": button.payload, "text": button.text},
-            "context": {"from": display, "id": wamid},
-        });
-        self.inbound(phone, Some(&message.phone_number_id), &button.text, content)
+        self.inbound(phone, Some(&message.phone_number_id), &Said::Pressed(button, &message))
     }
 
-    /// The person sends any other message: `content` is what the message object has besides `from`, `id` and `timestamp`.
+    /// The person sends any other message: `content` is what Meta's message object has besides `from`, `id` and `timestamp`.
     pub fn say(&self, phone: &str, content: Value) -> Result<String, Unable> {
-        self.inbound(phone, None, "", content)
+        self.inbound(phone, None, &Said::Other(content))
     }
 
     /// The person blocks the business. Nobody is told: what comes after stays `sent`.
@@ -79,6 +81,10 @@ impl World {
             let id = id_of(phone);
             let person = state.person(&id, true);
             let (who, last) = (person.who(), person.last_sender.clone());
+            if last.as_ref().is_some_and(|last| state.exchange.has(last)) {
+                // Twilio tells nobody.
+                return Ok(());
+            }
             let line = match &last {
                 Some(last) => state.senders.get(last),
                 None => state.senders.values().next(),
@@ -123,6 +129,10 @@ impl World {
             state.by_user.insert(new_user.clone(), new_id.clone());
             state.inbound += 1;
             let (random, no) = (state.chance.draw(), state.inbound);
+            if last.as_ref().is_some_and(|last| state.exchange.has(last)) {
+                // Twilio tells nobody.
+                return Ok(());
+            }
             let line = match &last {
                 Some(last) => state.senders.get(last),
                 None => state.senders.values().next(),
@@ -146,40 +156,59 @@ impl World {
         Ok(())
     }
 
-    fn inbound(&self, phone: &str, to: Option<&str>, text: &str, content: Value) -> Result<String, Unable> {
+    fn inbound(&self, phone: &str, to: Option<&str>, said: &Said<'_>) -> Result<String, Unable> {
         let id = id_of(phone);
         let now = self.now_ms();
-        let (face, who, wamid) = {
-            let mut state = self.state();
-            let last = state.person(&id, true).last_sender.clone();
-            let chosen = to.map(str::to_owned).or(last);
-            let line = match &chosen {
-                Some(chosen) => state.senders.get_mut(chosen),
-                None => state.senders.values_mut().next(),
+        let mut state = self.state();
+        let last = state.person(&id, true).last_sender.clone();
+        let chosen = to.map(str::to_owned).or(last);
+        let first = || state.senders.keys().next().map(String::as_str).or_else(|| state.exchange.first());
+        let chosen = chosen.or_else(|| first().map(str::to_owned)).ok_or(Unable::NoSender)?;
+        if state.exchange.has(&chosen) {
+            drop(state);
+            return self.hear(&chosen, phone, said);
+        }
+        let line = state.senders.get_mut(&chosen).ok_or(Unable::NoSender)?;
+        line.second.count(now);
+        let face = line.face.clone();
+        state.inbound += 1;
+        let (random, no) = (state.chance.draw(), state.inbound);
+        let wamid = super::accept::wamid(&id, random, no);
+        let person = state.person(&id, true);
+        person.windows.insert(face.phone_number_id.clone(), now + WINDOW_MS);
+        let who = person.who();
+        drop(state);
+        let (mut message, text) = match said {
+            Said::Text(text) => (json!({"type": "text", "text": {"body": text}}), *text),
+            Said::Pressed(button, on) => {
+                let content = json!({
+                    "type": "button",
+                    "button": {"payload": button.payload, "text": button.text},
+                    "context": {"from": face.display, "id": on.wamid},
+                });
+                (content, button.text.as_str())
             }
-            .ok_or(Unable::NoSender)?;
-            line.second.count(now);
-            let face = line.face.clone();
-            state.inbound += 1;
-            let wamid = super::accept::wamid(&id, state.chance.draw(), state.inbound);
-            let person = state.person(&id, true);
-            person.windows.insert(face.phone_number_id.clone(), now + WINDOW_MS);
-            (face, person.who(), wamid)
+            Said::Other(content) => (content.clone(), ""),
         };
-        let mut message = content;
         put(&mut message, "id", wamid.as_str().into());
         put(&mut message, "timestamp", (now / 1_000).to_string().into());
         put(&mut message, "from_user_id", who.user_id.as_str().into());
         if !who.hidden {
             put(&mut message, "from", who.wa_id.as_str().into());
         }
-        self.feed.tell(now, || What::Inbound {
-            wamid: wamid.clone(),
-            from: id.clone(),
-            kind: message.get("type").and_then(Value::as_str).unwrap_or_default().to_owned(),
-            text: text.to_owned(),
-        });
+        let kind = message.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+        self.tell_inbound(now, &wamid, &id, &kind, text);
         self.outbox.schedule(vec![(0, Update::Inbound { face, who: Some(who), message })]);
         Ok(wamid)
+    }
+
+    /// Tells the feed that somebody wrote.
+    pub(super) fn tell_inbound(&self, now: i64, id: &str, from: &str, kind: &str, text: &str) {
+        self.feed.tell(now, || What::Inbound {
+            wamid: id.to_owned(),
+            from: from.to_owned(),
+            kind: kind.to_owned(),
+            text: text.to_owned(),
+        });
     }
 }

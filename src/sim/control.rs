@@ -10,8 +10,12 @@
 //! | `POST templates` | one template in Meta's JSON, or a list |
 //! | `POST templates/status` | `{"name","language","status"}`, and sends the news |
 //! | `POST senders/{id}` | changes a number (`{"mps":20}`, `{"trouble":190}`); makes it if there is none |
+//! | `POST numbers/{address}` | changes a number at Twilio (`{"inbound_url":"…"}`, `{"trouble":63051}`); makes it if there is none |
+//! | `POST services/{sid}` | changes a messaging service (`{"advanced_opt_out":true}`); makes it if there is none |
+//! | `POST contents` | content in the Content API's JSON, reviewed if it has an `approval`, or a list; the answer has the sids |
+//! | `POST contents/stage` | `{"sid","stage"}`: where its review is |
 //! | `POST people/{phone}` · `GET` | how a person behaves (`{"offline":true}`); the person |
-//! | `POST people/{phone}/reply` | `{"text"}`; the answer has the inbound message's id |
+//! | `POST people/{phone}/reply` | `{"text","sender"?}`; the answer has the inbound message's id |
 //! | `POST people/{phone}/press` | `{"wamid","payload"?}` |
 //! | `POST people/{phone}/block` · `unblock` · `stop` · `resume` | |
 //! | `POST people/{phone}/move` | `{"to"}`: a new number |
@@ -39,6 +43,7 @@ use tokio::time::sleep;
 
 use super::faults::Script;
 use super::templates::Approval;
+use super::twilio::{Stage, TwilioNumber, TwilioService};
 use super::world::{Sender, World};
 
 /// What the control addresses work on.
@@ -75,6 +80,10 @@ pub(super) fn router<S>(house: House) -> Router<S> {
         .route("/templates", post(add_templates))
         .route("/templates/status", post(set_template_status))
         .route("/senders/{id}", post(change_sender))
+        .route("/numbers/{address}", post(change_number))
+        .route("/services/{sid}", post(change_service))
+        .route("/contents", post(add_contents))
+        .route("/contents/stage", post(set_stage))
         .route("/people/{phone}", get(person).post(change_person))
         .route("/people/{phone}/{act}", post(act))
         .route("/webhooks", get(rules).post(change_rules))
@@ -111,12 +120,19 @@ async fn state(State(house): State<House>) -> Json<Value> {
             .collect();
         (senders, templates)
     };
+    let account = world.account();
+    let contents: Vec<Value> = world
+        .contents()
+        .into_iter()
+        .map(|(sid, language, review)| json!({"sid": sid, "language": language, "review": review}))
+        .collect();
     Json(json!({
         "now_ms": world.now_ms(),
         "waba_id": world.waba_id,
         "counters": world.counters(),
         "senders": senders,
         "templates": templates,
+        "twilio": {"sid": account.sid, "numbers": account.numbers, "services": account.services, "contents": contents},
         "faults": world.scripts(),
     }))
 }
@@ -181,6 +197,68 @@ async fn change_sender(State(house): State<House>, Path(id): Path<String>, body:
     sender.phone_number_id = id;
     world.add_sender(sender);
     done()
+}
+
+async fn change_number(State(house): State<House>, Path(address): Path<String>, body: Bytes) -> Answer {
+    let change: Value = read(&body)?;
+    let mut result = Ok(());
+    house.world.change_account(|account| {
+        let at = account.numbers.iter().position(|number| number.address == address);
+        let known = at.map(|at| account.numbers.swap_remove(at));
+        let before =
+            known.clone().unwrap_or_else(|| TwilioNumber { address: address.clone(), ..TwilioNumber::default() });
+        match overlay::<TwilioNumber>(json!(before), change) {
+            Ok(number) => account.numbers.push(TwilioNumber { address, ..number }),
+            Err(wrong) => {
+                account.numbers.extend(known);
+                result = Err(wrong);
+            }
+        }
+    });
+    result?;
+    done()
+}
+
+async fn change_service(State(house): State<House>, Path(sid): Path<String>, body: Bytes) -> Answer {
+    let change: Value = read(&body)?;
+    let mut result = Ok(());
+    house.world.change_account(|account| {
+        let at = account.services.iter().position(|service| service.sid == sid);
+        let known = at.map(|at| account.services.swap_remove(at));
+        let before = known.clone().unwrap_or_default();
+        match overlay::<TwilioService>(json!(before), change) {
+            Ok(service) => account.services.push(TwilioService { sid, ..service }),
+            Err(wrong) => {
+                account.services.extend(known);
+                result = Err(wrong);
+            }
+        }
+    });
+    result?;
+    done()
+}
+
+async fn add_contents(State(house): State<House>, body: Bytes) -> Answer {
+    let mut sids = Vec::new();
+    for content in one_or_many::<Value>(&body)? {
+        sids.push(house.world.add_content(&content).map_err(bad)?);
+    }
+    Ok(Json(json!({"sids": sids})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewStage {
+    sid: String,
+    stage: Stage,
+}
+
+async fn set_stage(State(house): State<House>, body: Bytes) -> Answer {
+    let new: NewStage = read(&body)?;
+    if house.world.set_content_stage(&new.sid, new.stage) {
+        return done();
+    }
+    Err(Wrong(StatusCode::NOT_FOUND, "there is no such content, or it was not submitted".into()))
 }
 
 async fn person(State(house): State<House>, Path(phone): Path<String>) -> Json<Value> {

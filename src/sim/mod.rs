@@ -1,8 +1,9 @@
-//! The world outside: a simulator of Meta's WhatsApp Cloud API and of Twilio's SMS, for development, demonstrations and tests.
+//! The world outside: a simulator of Meta's WhatsApp Cloud API and of Twilio's WhatsApp and SMS, for development, demonstrations
+//! and tests.
 //!
-//! It is a reading of Meta's documents of its own and imports nothing of the product, so that two readings must agree. It
-//! models senders, templates, people and what was sent between them (`World`), answers as Meta does, reports by signed
-//! webhooks, and breaks on request.
+//! It is a reading of the providers' documents of its own and imports nothing of the product, so that two readings must agree.
+//! It models senders, templates, people and what was sent between them (`World`), answers as Meta and as Twilio do, reports by
+//! signed webhooks, and breaks on request. People, their phones, paces, windows, faults and the ledger are the same for both.
 //!
 //! | module | what |
 //! |---|---|
@@ -10,11 +11,11 @@
 //! | `messages`, `templates`, `parameters` | what a request must look like |
 //! | `accept`, `acts` | what happens when a business sends, and when a person does something |
 //! | `people`, `pace`, `chance` | phones, limits, repeatable chance |
-//! | `webhooks`, `post` | what is reported; how it is sent |
-//! | `faults`, `wire` | what goes wrong; the connections it goes wrong on |
+//! | `webhooks`, `outbox`, `post` | what Meta reports; what waits to be reported by either; how it is sent |
+//! | `faults`, `broken`, `wire` | what goes wrong; what it leaves of an answer; the connections it goes wrong on |
 //! | `ledger`, `feed` | what was accepted, on disk; what happened, for a live view |
 //! | `graph`, `management`, `refusal` | Meta's addresses, answers and errors |
-//! | `texts` | Twilio's SMS: taken, reported, and what people write back |
+//! | `twilio` | Twilio's addresses, content, errors, calls and words |
 //! | `control` | the simulator's own addresses, under `/_sim` |
 //!
 //! What the documents leave open is decided for the strict side: a `to` without `+` gets the business number's country
@@ -23,6 +24,7 @@
 
 mod accept;
 mod acts;
+mod broken;
 mod chance;
 mod control;
 mod faults;
@@ -31,13 +33,14 @@ mod graph;
 mod ledger;
 mod management;
 mod messages;
+mod outbox;
 mod pace;
 mod parameters;
 mod people;
 mod post;
 mod refusal;
 mod templates;
-mod texts;
+mod twilio;
 mod webhooks;
 mod wire;
 mod world;
@@ -61,11 +64,12 @@ use tokio_util::sync::CancellationToken;
 pub use acts::Unable;
 pub use faults::{Fault, Garbage, On, Script};
 pub use feed::{Happening, What};
+pub use outbox::Tally;
 pub use pace::Pair;
 pub use people::{Person, Ways};
 pub use templates::{Approval, Press};
-pub use texts::{Post, Text, TextAccount, Texts};
-pub use webhooks::{Rules, Tally, Webhook, sign};
+pub use twilio::{Post, Review, Stage, TwilioAccount, TwilioNumber, TwilioService};
+pub use webhooks::{Rules, Webhook, sign};
 pub use world::{Accepted, Clock, Counters, Manners, Sender, World};
 
 /// How a simulator begins.
@@ -98,8 +102,10 @@ pub struct Options {
     pub kept: usize,
     /// How many happenings are remembered; 0 for none.
     pub feed: usize,
-    /// The account that sends SMS.
-    pub texts: TextAccount,
+    /// The account at Twilio.
+    pub twilio: TwilioAccount,
+    /// Its content, as `World::add_content` takes it.
+    pub contents: Vec<Value>,
 }
 
 impl Default for Options {
@@ -121,7 +127,8 @@ impl Default for Options {
             late: BTreeSet::from([131026]),
             kept: 200_000,
             feed: 10_000,
-            texts: TextAccount::default(),
+            twilio: TwilioAccount::default(),
+            contents: Vec::new(),
         }
     }
 }
@@ -143,7 +150,6 @@ pub enum Error {
 pub struct Sim {
     address: SocketAddr,
     house: control::House,
-    texts: Arc<Texts>,
     stop: CancellationToken,
 }
 
@@ -158,22 +164,20 @@ impl Sim {
             Some(seed) => seed,
             None => getrandom::u64().map_err(|_| Error::Randomness)?,
         };
-        let account = options.texts.clone();
         let world = Arc::new(World::new(options, seed)?);
         let client = post::client()?;
-        let texts = Texts::new(account, (!manual).then(|| client.clone()));
         let stop = CancellationToken::new();
         let (open, watch_open) = watch::channel(true);
         let house = control::House { world: Arc::clone(&world), client: client.clone(), open: Arc::new(open) };
         let router = graph::router(Arc::clone(&world))
             .nest("/_sim", control::router(house.clone()))
-            .merge(texts::router(Arc::clone(&texts)));
+            .merge(twilio::router(Arc::clone(&world)));
         let tasks = world.tasks.clone();
         tasks.spawn(wire::serve(listener, router, watch_open, stop.clone(), tasks.clone()));
         if !manual {
             tasks.spawn(post::pump(world, client, stop.clone()));
         }
-        Ok(Self { address, house, texts, stop })
+        Ok(Self { address, house, stop })
     }
 
     /// Where it listens.
@@ -188,11 +192,6 @@ impl Sim {
 
     pub fn world(&self) -> &Arc<World> {
         &self.house.world
-    }
-
-    /// The SMS of its account.
-    pub fn texts(&self) -> &Arc<Texts> {
-        &self.texts
     }
 
     /// Opens or closes the door: while closed, connections are refused and those that exist are ended.

@@ -1,7 +1,7 @@
 //! People and their phones: how a number is read, which WhatsApp account it leads to, and what a person does with
 //! messages. Nothing about the wire.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -15,11 +15,13 @@ pub struct Person {
     pub user_id: String,
     #[serde(flatten)]
     pub ways: Ways,
-    /// When the 24-hour window to each sender ends (Unix ms), by phone number id.
+    /// When the 24-hour window to each sender ends (Unix ms), by phone number id or Twilio's address.
     pub windows: BTreeMap<String, i64>,
-    /// The sender that wrote last.
+    /// The sender that wrote last on WhatsApp.
     pub last_sender: Option<String>,
-    /// The state of the pair limit (theoretical arrival time, Unix ms), by phone number id.
+    /// What Twilio does not let through to them since they said a word for a stop: numbers, or services with a channel.
+    pub opted_out: BTreeSet<String>,
+    /// The state of the pair limit (theoretical arrival time, Unix ms), likewise.
     #[serde(skip)]
     pub(super) paid_until: BTreeMap<String, i64>,
     /// Messages that wait until the phone is on again.
@@ -72,6 +74,7 @@ impl Person {
             ways: Ways { on_whatsapp, ..Ways::default() },
             windows: BTreeMap::new(),
             last_sender: None,
+            opted_out: BTreeSet::new(),
             paid_until: BTreeMap::new(),
             waiting: Vec::new(),
         }

@@ -1,5 +1,5 @@
-//! Webhooks, the sending half: one loop that takes what is due and POSTs it, tries again what was not answered with 200,
-//! and makes the verification call. What is written in them is `webhooks`' affair.
+//! Webhooks, the sending half: one loop that takes what is due and POSTs it, tries again what was not taken as the provider
+//! does, and makes the verification call. What is written in them is `webhooks`' and `twilio`'s affair.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,9 @@ use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::feed::What;
-use super::webhooks::{Next, Update, fitting, render, sign};
+use super::outbox::Next;
+use super::twilio::{Call, Tries};
+use super::webhooks::{Update, fitting, render, sign};
 use super::world::World;
 
 /// The one client of the simulator: no redirects, no retries of its own, always a timeout.
@@ -40,6 +42,16 @@ pub(super) async fn pump(world: Arc<World>, client: reqwest::Client, stop: Cance
                     tokio::select! {
                         () = stop.cancelled() => {}
                         () = deliver(&house, &client, updates) => {}
+                    }
+                });
+            }
+            Next::Call(call) => {
+                world.tell_call(&call);
+                let (house, client, stop) = (Arc::clone(&world), client.clone(), stop.clone());
+                world.tasks.spawn(async move {
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = ring(&house, &client, call) => {}
                     }
                 });
             }
@@ -92,6 +104,50 @@ async fn deliver(world: &World, client: &reqwest::Client, updates: Vec<Update>) 
         };
         world.outbox.step_aside();
         sleep(Duration::from_millis(pause)).await;
+        world.outbox.step_back();
+    }
+}
+
+/// Makes one of Twilio's calls, as often as its address asks for.
+async fn ring(world: &World, client: &reqwest::Client, call: Arc<Call>) {
+    let tries = Tries::of(&call.url);
+    let mut attempt = 0_u32;
+    loop {
+        attempt += 1;
+        let rules = world.outbox.rules();
+        if !rules.on {
+            world.outbox.put_back_call(call);
+            world.outbox.finished(|_| {});
+            return;
+        }
+        let post = world.written(&call);
+        let answer = client
+            .post(&post.url)
+            .header("content-type", "application/x-www-form-urlencoded; charset=UTF-8")
+            .header("user-agent", "TwilioProxy/1.1")
+            .header("x-twilio-signature", post.signature)
+            .header("i-twilio-idempotency-token", call.token())
+            .timeout(Duration::from_millis(rules.timeout_ms.min(15_000)))
+            .body(post.form)
+            .send()
+            .await;
+        let again = tries.again(attempt, &answer);
+        let status = answer.ok().map(|answer| answer.status().as_u16());
+        world.feed.tell(world.now_ms(), || What::Posted { updates: 1, status, attempt });
+        if status.is_some_and(|status| (200..300).contains(&status)) {
+            world.outbox.finished(|tally| tally.delivered += 1);
+            return;
+        }
+        if !again {
+            world.outbox.finished(|tally| {
+                tally.failed_posts += 1;
+                tally.given_up += 1;
+            });
+            return;
+        }
+        let pause = usize::try_from(attempt).ok().and_then(|no| rules.retry_ms.get(no - 1)).copied();
+        world.outbox.step_aside();
+        sleep(Duration::from_millis(pause.unwrap_or(0))).await;
         world.outbox.step_back();
     }
 }

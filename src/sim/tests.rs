@@ -14,6 +14,9 @@ mod faults;
 mod management;
 mod people;
 mod sending;
+mod twilio;
+mod twilio_calls;
+mod twilio_lists;
 mod webhooks;
 
 const NUMBER: &str = "200000000000002";

@@ -1,11 +1,9 @@
-//! Webhooks, the model half: what Meta reports, when, how it is written and signed, and which of it is lost, doubled or
-//! late. Sending is `post`'s.
+//! Webhooks, the model half: what Meta reports, and how it is written and signed; and the rules by which reports of either
+//! provider come. What waits is in `outbox`; sending is `post`'s.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
@@ -13,26 +11,21 @@ use serde::{Deserialize, Serialize};
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use tokio::sync::Notify;
-use tokio::time::Instant;
 
-use super::chance::Chance;
-use super::people::wa_id;
 use super::refusal::Refusal;
 
 /// Meta's bounds: updates in one POST, and its bytes (with some room below 3 MB).
 pub(super) const BATCH_MAX: usize = 1000;
 const BYTES_MAX: usize = 2_900_000;
-/// What may wait at most; what comes on top is dropped and counted.
-const QUEUE_MAX: usize = 4_000_000;
 
-/// How webhooks are sent. Delays are milliseconds of real time after the acceptance of a message.
+/// How webhooks are sent: Meta's to the `url`, Twilio's to the addresses that the business gave there. Delays are milliseconds
+/// of real time after the acceptance of a message.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rules {
-    /// Where they go. Without it nothing is sent or kept.
+    /// Where Meta's go. Without it none of them is sent or kept.
     pub url: Option<String>,
-    /// The app secret, key of the signature.
+    /// The app secret, key of Meta's signature.
     pub secret: String,
     /// What the verification call presents.
     pub verify_token: String,
@@ -51,15 +44,16 @@ pub struct Rules {
     pub drop_permille: u32,
     /// No status of a message to one of these phones comes.
     pub drop_to: BTreeSet<String>,
-    /// No status of a message with one of these tags (`biz_opaque_callback_data`) comes.
+    /// No status of a message with one of these tags comes (`biz_opaque_callback_data`; at Twilio the callback's address).
     pub drop_tags: BTreeSet<String>,
-    /// Updates in one POST, 1 to 1000.
+    /// Updates in one POST of Meta's, 1 to 1000.
     pub batch: usize,
     /// Waits so long for a batch to fill.
     pub linger_ms: u64,
     /// POSTs on the way at once.
     pub parallel: usize,
-    /// The pauses before a POST that was not answered with 200 is sent again; after the last one it is given up.
+    /// The pauses before a POST that was not taken is sent again; after the last one it is given up. Twilio's are sent again
+    /// only as their addresses ask for it.
     pub retry_ms: Vec<u64>,
     pub timeout_ms: u64,
 }
@@ -149,255 +143,6 @@ pub(super) struct StatusNews {
     /// The category under which it is charged, on the status that says so.
     pub(super) priced: Option<&'static str>,
     pub(super) error: Option<Refusal>,
-}
-
-/// What waits to be sent.
-pub(super) struct Outbox {
-    queue: Mutex<Queue>,
-    /// Something changed: look again.
-    pub(super) wake: Notify,
-    /// Something was finished.
-    pub(super) idle: Notify,
-}
-
-struct Queue {
-    rules: Rules,
-    manual: bool,
-    heap: BinaryHeap<Reverse<Due>>,
-    held: Vec<Update>,
-    no: u64,
-    in_flight: usize,
-    /// Batches that wait for their next try.
-    retrying: usize,
-    chance: Chance,
-    tally: Tally,
-}
-
-/// What became of updates, in numbers.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub struct Tally {
-    pub waiting: usize,
-    pub delivered: u64,
-    pub failed_posts: u64,
-    pub given_up: u64,
-    pub dropped: u64,
-}
-
-struct Due {
-    at: Instant,
-    no: u64,
-    update: Update,
-}
-
-/// What the pump does next.
-pub(super) enum Next {
-    Post(Vec<Update>),
-    Wait(Instant),
-    Idle,
-}
-
-impl Outbox {
-    pub(super) fn new(rules: Rules, manual: bool, seed: u64) -> Self {
-        Self {
-            queue: Mutex::new(Queue {
-                rules,
-                manual,
-                heap: BinaryHeap::new(),
-                held: Vec::new(),
-                no: 0,
-                in_flight: 0,
-                retrying: 0,
-                chance: Chance::new(seed),
-                tally: Tally::default(),
-            }),
-            wake: Notify::new(),
-            idle: Notify::new(),
-        }
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn rules(&self) -> Rules {
-        self.queue().rules.clone()
-    }
-
-    /// The delays to `sent`, `delivered` and `read`.
-    pub(super) fn delays(&self) -> [u64; 3] {
-        let queue = self.queue();
-        [queue.rules.sent_ms, queue.rules.delivered_ms, queue.rules.read_ms]
-    }
-
-    pub(super) fn set_rules(&self, change: impl FnOnce(&mut Rules)) {
-        let mut queue = self.queue();
-        change(&mut queue.rules);
-        queue.rules.batch = queue.rules.batch.clamp(1, BATCH_MAX);
-        queue.rules.parallel = queue.rules.parallel.max(1);
-        let canonical = |phone: &String| wa_id(&phone.chars().filter(char::is_ascii_digit).collect::<String>());
-        queue.rules.drop_to = queue.rules.drop_to.iter().map(canonical).collect();
-        drop(queue);
-        self.wake.notify_one();
-    }
-
-    /// Queues updates, each due after its delay (ms). Losing, doubling and mixing happen here.
-    pub(super) fn schedule(&self, mut updates: Vec<(u64, Update)>) {
-        let now = Instant::now();
-        let mut guard = self.queue();
-        let queue = &mut *guard;
-        if queue.rules.url.is_none() && !queue.manual {
-            queue.tally.dropped += updates.len() as u64;
-            return;
-        }
-        if queue.rules.shuffle {
-            let mut delays: Vec<u64> = updates.iter().map(|(delay, _)| *delay).collect();
-            queue.chance.shuffle(&mut delays);
-            for (slot, delay) in updates.iter_mut().zip(delays) {
-                slot.0 = delay;
-            }
-        }
-        for (delay, update) in updates {
-            if queue.loses(&update) || queue.heap.len() + queue.held.len() >= QUEUE_MAX {
-                queue.tally.dropped += 1;
-                continue;
-            }
-            for _ in 0..=queue.rules.duplicates {
-                if queue.manual {
-                    queue.held.push(update.clone());
-                    continue;
-                }
-                let jitter = queue.chance.below(queue.rules.jitter_ms + 1);
-                queue.no += 1;
-                let at = now + Duration::from_millis(delay + jitter);
-                queue.heap.push(Reverse(Due { at, no: queue.no, update: update.clone() }));
-            }
-        }
-        drop(guard);
-        self.wake.notify_one();
-    }
-
-    /// Puts back what could not be sent, due now.
-    pub(super) fn put_back(&self, updates: Vec<Update>) {
-        let at = Instant::now();
-        let mut queue = self.queue();
-        for update in updates {
-            queue.no += 1;
-            let no = queue.no;
-            queue.heap.push(Reverse(Due { at, no, update }));
-        }
-        drop(queue);
-        self.wake.notify_one();
-    }
-
-    /// What to do now; a batch counts as in flight until `finished`.
-    pub(super) fn next(&self) -> Next {
-        let mut guard = self.queue();
-        let queue = &mut *guard;
-        if !queue.rules.on || queue.rules.url.is_none() || queue.in_flight >= queue.rules.parallel {
-            return Next::Idle;
-        }
-        let now = Instant::now();
-        let Some(Reverse(first)) = queue.heap.peek() else { return Next::Idle };
-        let due = first.at + Duration::from_millis(queue.rules.linger_ms);
-        if due > now {
-            return Next::Wait(due);
-        }
-        let mut batch = Vec::new();
-        while batch.len() < queue.rules.batch && queue.heap.peek().is_some_and(|Reverse(due)| due.at <= now) {
-            batch.extend(queue.heap.pop().map(|Reverse(due)| due.update));
-        }
-        if queue.rules.shuffle {
-            queue.chance.shuffle(&mut batch);
-        }
-        queue.in_flight += 1;
-        Next::Post(batch)
-    }
-
-    pub(super) fn finished(&self, tell: impl FnOnce(&mut Tally)) {
-        let mut queue = self.queue();
-        queue.in_flight = queue.in_flight.saturating_sub(1);
-        tell(&mut queue.tally);
-        drop(queue);
-        self.wake.notify_one();
-        self.idle.notify_waiters();
-    }
-
-    /// A batch was not taken and waits for its next try. Others may go meanwhile: it holds nobody up.
-    pub(super) fn step_aside(&self) {
-        let mut queue = self.queue();
-        queue.in_flight = queue.in_flight.saturating_sub(1);
-        queue.retrying += 1;
-        queue.tally.failed_posts += 1;
-        drop(queue);
-        self.wake.notify_one();
-    }
-
-    /// It is tried again.
-    pub(super) fn step_back(&self) {
-        let mut queue = self.queue();
-        queue.retrying = queue.retrying.saturating_sub(1);
-        queue.in_flight += 1;
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        let queue = self.queue();
-        queue.in_flight == 0 && queue.retrying == 0 && queue.heap.is_empty()
-    }
-
-    pub(super) fn tally(&self) -> Tally {
-        let queue = self.queue();
-        Tally { waiting: queue.heap.len() + queue.held.len(), ..queue.tally }
-    }
-
-    pub(super) fn forget(&self) {
-        let mut queue = self.queue();
-        queue.heap.clear();
-        queue.held.clear();
-        queue.tally = Tally::default();
-    }
-
-    /// Manual mode: takes what waits, and the secret to sign it with.
-    pub(super) fn take(&self) -> (Vec<Update>, String) {
-        let mut guard = self.queue();
-        let queue = &mut *guard;
-        let mut held = std::mem::take(&mut queue.held);
-        if queue.rules.shuffle {
-            queue.chance.shuffle(&mut held);
-        }
-        (held, queue.rules.secret.clone())
-    }
-}
-
-impl Queue {
-    fn loses(&mut self, update: &Update) -> bool {
-        if let Update::Status(sent, _) = update
-            && (self.rules.drop_to.contains(&sent.who.wa_id)
-                || sent.tag.as_ref().is_some_and(|tag| self.rules.drop_tags.contains(tag)))
-        {
-            return true;
-        }
-        self.rules.drop_permille > 0 && self.chance.below(1000) < u64::from(self.rules.drop_permille)
-    }
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        self.no == other.no
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.no).cmp(&(other.at, other.no))
-    }
 }
 
 /// `sha256=` and the HMAC over exactly these bytes.

@@ -17,11 +17,13 @@ use super::chance::Chance;
 use super::faults::{Faults, Script};
 use super::feed::{Feed, Happening, What};
 use super::ledger::Ledger;
+use super::outbox::{Outbox, Tally};
 use super::pace::{Pair, Second};
 use super::people::{Person, Ways, user_id, wa_id};
 use super::refusal::Refusal;
 use super::templates::{Approval, Press, Template};
-use super::webhooks::{BATCH_MAX, Face, Outbox, Rules, Tally, Update, Webhook, Who, render, sign};
+use super::twilio::Exchange;
+use super::webhooks::{BATCH_MAX, Face, Rules, Update, Webhook, Who, render, sign};
 
 /// Gives the world's time in Unix milliseconds.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -71,19 +73,25 @@ impl Default for Sender {
     }
 }
 
-/// A message that was answered with 200, or would have been.
+/// A message that was answered with 200, or would have been; at Twilio with 201.
 #[derive(Debug, Clone, Serialize)]
 pub struct Accepted {
     /// Counts from 1 in the order of acceptance.
     pub no: u64,
+    /// The message's id: at Twilio its sid.
     pub wamid: String,
-    /// `biz_opaque_callback_data`.
+    /// What comes back with each status: `biz_opaque_callback_data`; at Twilio the address of the status callback.
     pub tag: Option<String>,
+    /// The business number's id: at Twilio its address (`whatsapp:+34600000001`, or `+34600000001` for SMS).
     pub phone_number_id: String,
+    /// The messaging service that was asked to send, at Twilio.
+    pub service: Option<String>,
+    /// How many seconds it may wait at Twilio, if that was said.
+    pub valid_s: Option<u32>,
     /// The number that was dialled: `+` and digits. Empty if a user id was addressed.
     pub to: String,
     pub wa_id: String,
-    /// `None` for free text.
+    /// `None` for free text. At Twilio the name under which the content was submitted, else its friendly name.
     pub template: Option<String>,
     pub language: Option<String>,
     pub category: Option<String>,
@@ -129,6 +137,7 @@ pub struct World {
 
 pub(super) struct State {
     pub(super) senders: BTreeMap<String, Line>,
+    pub(super) exchange: Exchange,
     pub(super) templates: BTreeMap<String, BTreeMap<String, Template>>,
     pub(super) people: HashMap<String, Person>,
     pub(super) by_user: HashMap<String, String>,
@@ -167,6 +176,7 @@ impl World {
             clock: options.clock,
             state: Mutex::new(State {
                 senders: BTreeMap::new(),
+                exchange: Exchange::new(&options.twilio),
                 templates: BTreeMap::new(),
                 people: HashMap::new(),
                 by_user: HashMap::new(),
@@ -194,6 +204,9 @@ impl World {
         }
         for template in &options.templates {
             world.add_template(template).map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
+        }
+        for content in &options.contents {
+            world.add_content(content).map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
         }
         Ok(world)
     }
@@ -440,7 +453,7 @@ impl World {
         state.latency = (manners.latency_ms, manners.jitter_ms);
     }
 
-    /// Forgets messages, people, faults, counters and what waits; keeps numbers, templates, rules and the ledger.
+    /// Forgets messages, people, faults, counters and what waits; keeps numbers, templates, contents, rules and the ledger.
     pub fn reset(&self) {
         self.faults.clear();
         self.outbox.forget();
@@ -457,6 +470,7 @@ impl World {
         for line in state.senders.values_mut() {
             line.second = Second::default();
         }
+        state.exchange.forget();
     }
 
     pub(super) fn count_fault(&self, kind: &'static str, to: Option<&str>) {

@@ -115,7 +115,7 @@ impl Street {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let sms = senders::register(&house.pools.ops, "sms").await.unwrap();
-        sim.texts().set_inbound_url(&format!("{address}/webhooks/sms"));
+        sim.world().set_inbound_url(sim.world().account().sms(), &format!("{address}/webhooks/sms"));
         let lines = optin::Lines { whatsapp: Some(Phone::parse(SHOP_NUMBER).unwrap()), sms: Some(sms) };
         let doors = Doors {
             pools: house.pools.clone(),
@@ -126,7 +126,7 @@ impl Street {
                     "sms".to_owned(),
                     Secrets {
                         dialect: Dialect::Twilio,
-                        app: vec![SecretString::from(sim.texts().account().token)],
+                        app: vec![SecretString::from(sim.world().account().token)],
                         ..Secrets::default()
                     },
                 ),
@@ -220,7 +220,8 @@ impl Street {
 
     /// Somebody sends an SMS to the shop's number.
     pub async fn texts(&self, phone: &str, text: &str) {
-        self.sim.texts().write(phone, text);
+        let world = self.sim.world();
+        world.write_to(world.account().sms(), phone, text).unwrap();
         self.report().await;
     }
 
@@ -232,10 +233,10 @@ impl Street {
     }
 
     pub fn replies(&self) -> Replies {
-        let account = self.sim.texts().account();
+        let account = self.sim.world().account();
         let token = SecretString::from("sim-token");
         let meta = Meta::new(&self.sim.url(), "v25.0", NUMBER_ID, &token).unwrap();
-        let number = Phone::parse(&account.number).unwrap();
+        let number = Phone::parse(account.sms()).unwrap();
         let token = SecretString::from(account.token);
         let of = twilio::Account {
             base_url: &self.sim.url(),
@@ -276,13 +277,15 @@ impl Street {
     pub fn heard(&self, phone: &str) -> Vec<String> {
         let wa_id = phone.trim_start_matches('+');
         let accepted = self.sim.world().accepted();
-        let texts = accepted.iter().filter(|message| message.wa_id == wa_id && message.template.is_none());
+        let texts = accepted.iter().filter(|message| {
+            message.phone_number_id == NUMBER_ID && message.wa_id == wa_id && message.template.is_none()
+        });
         texts.map(|message| message.text.clone()).collect()
     }
 
     /// The link and the code of the latest SMS to this person.
     pub fn sms_to(&self, phone: &str) -> (String, String) {
-        let text = self.sim.texts().of(phone).pop().expect("an SMS").body;
+        let text = self.sim.world().texts_to(phone).pop().expect("an SMS").text.clone();
         let link = text.split_whitespace().find(|word| word.starts_with("http")).expect("a link").to_owned();
         let code = text.split("Código: ").nth(1).expect("a code")[..6].to_owned();
         (link, code)
@@ -293,7 +296,7 @@ impl Street {
         for webhook in self.sim.world().take_webhooks() {
             webhooks::store(&self.house.pools.receipts, "main", &webhook.body).await.unwrap();
         }
-        for post in self.sim.texts().take_posts() {
+        for post in self.sim.world().take_posts() {
             let request = self
                 .client
                 .post(&post.url)

@@ -1,5 +1,6 @@
 //! Confirming by SMS: a link whose button confirms, a code to type, and everything that can go wrong with them.
 
+use recado::sim::{Fault, Script};
 use reqwest::StatusCode;
 
 use super::street::{self, Street};
@@ -129,13 +130,13 @@ async fn one_number_gets_one_sms_a_minute_and_three_a_day() {
         street.ask(ANA, "sms").await;
         street.deliver().await;
     }
-    assert_eq!(street.sim.texts().of(ANA).len(), 1, "the second ask came at once");
+    assert_eq!(street.sim.world().texts_to(ANA).len(), 1, "the second ask came at once");
     for _ in 0..3 {
         street.house.advance(61);
         street.ask(ANA, "sms").await;
         street.deliver().await;
     }
-    assert_eq!(street.sim.texts().of(ANA).len(), 3);
+    assert_eq!(street.sim.world().texts_to(ANA).len(), 3);
     let (link, _) = street.sms_to(ANA);
     street.post(&link, &[], &[]).await;
     assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("granted"));
@@ -145,11 +146,12 @@ async fn one_number_gets_one_sms_a_minute_and_three_a_day() {
 async fn a_lost_answer_is_not_sent_again_and_the_report_settles_it() {
     let street = Street::open().await;
     street.ask(ANA, "sms").await;
-    street.sim.texts().garble(1);
+    let garbled = Fault::Status { status: 500, code: Some(20500), process: true, retry_after: None };
+    street.sim.world().fault(Script::next(1, garbled)).unwrap();
     let mut replies = street.replies();
     replies.step().await.unwrap();
     replies.step().await.unwrap();
-    assert_eq!(street.sim.texts().of(ANA).len(), 1);
+    assert_eq!(street.sim.world().texts_to(ANA).len(), 1);
     let state = async || street.house.rows("select state, receipt from replies").await;
     assert_eq!(sqlx::Row::get::<String, _>(&state().await[0], 0), "in_doubt");
     street.report().await;
@@ -168,7 +170,7 @@ async fn when_the_days_sms_are_used_up_the_sender_is_held_and_goes_on_later() {
         street.ask(phone, "sms").await;
         street.deliver().await;
     }
-    assert_eq!(street.sim.texts().all().len(), 2);
+    assert_eq!(street.sim.world().texts().len(), 2);
     let held =
         "select count(*) from holds where reason = 'texts_per_day' and released_at is null and sender is not null";
     assert_eq!(street.house.count(held).await, 1);
@@ -194,9 +196,9 @@ async fn baja_by_sms_ends_everything_and_is_answered_once() {
     street.texts(ANA, "Baja.").await;
     street.deliver().await;
     assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("revoked"));
-    let answers = street.sim.texts().of(ANA);
+    let answers = street.sim.world().texts_to(ANA);
     assert_eq!(answers.len(), 1);
-    assert!(answers[0].body.contains("no recibirás más mensajes"), "{}", answers[0].body);
+    assert!(answers[0].text.contains("no recibirás más mensajes"), "{}", answers[0].text);
 }
 
 #[tokio::test]
@@ -206,14 +208,15 @@ async fn twilios_own_stop_is_heeded_and_left_to_twilio_to_answer() {
     street.texts(ANA, "STOP").await;
     street.deliver().await;
     assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("revoked"));
-    assert!(street.sim.texts().of(ANA).is_empty());
+    assert!(street.sim.world().texts_to(ANA).is_empty());
 }
 
 #[tokio::test]
 async fn who_stopped_at_the_carrier_is_taken_at_their_word() {
     let street = Street::open().await;
     street.house.agreed().await;
-    street.sim.texts().refuse(ANA, 21610);
+    let stopped = Fault::Error { code: 21610, retry_after: None };
+    street.sim.world().fault(Script::next(1, stopped).to(ANA)).unwrap();
     street.ask(ANA, "sms").await;
     street.deliver().await;
     assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("revoked"));
@@ -224,7 +227,7 @@ async fn the_word_by_sms_asks_and_the_link_confirms() {
     let street = Street::open().await;
     street.texts(ANA, "alta").await;
     street.deliver().await;
-    let asked = street.sim.texts().of(ANA).pop().unwrap().body;
+    let asked = street.sim.world().texts_to(ANA).pop().unwrap().text.clone();
     let link = asked.split_whitespace().find(|word| word.starts_with("http")).unwrap().to_owned();
     assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("pending"));
     street.post(&link, &[], &[]).await;
