@@ -10,7 +10,7 @@ use recado::{
     domain::{
         fact::Approval,
         ledger::Act,
-        notification::{Failure, Outcome, Reason},
+        notification::{AttemptId, Failure, Outcome, Reason},
     },
     http::notifications::explain,
 };
@@ -219,6 +219,13 @@ async fn house_with_sms() -> (House, i16) {
     (house, sms)
 }
 
+/// One where Ana agreed to SMS as well.
+async fn house_with_sms_agreed() -> (House, i16) {
+    let (house, sms) = house_with_sms().await;
+    house.tell(ANA, Act::Imported, "orders_sms").await;
+    (house, sms)
+}
+
 /// An order of Ana's that an SMS may follow.
 async fn order_with_sms(house: &House, sms: i16) -> Uuid {
     let mut born = house.born(ANA, "orders");
@@ -227,6 +234,23 @@ async fn order_with_sms(house: &House, sms: i16) -> Uuid {
     let id = born.id;
     house.bring(born).await;
     id
+}
+
+/// Such an order, refused at once: Ana is not on WhatsApp.
+async fn refused_order(house: &House, sms: i16) -> Uuid {
+    let id = order_with_sms(house, sms).await;
+    not_on_whatsapp(house, &house.claim_one().await).await;
+    id
+}
+
+/// Such an order, accepted and then reported as undeliverable.
+async fn undelivered_order(house: &House, sms: i16) -> AttemptId {
+    let id = order_with_sms(house, sms).await;
+    let attempt = house.claim_one().await.attempt;
+    house.accept(attempt, "wamid.1").await;
+    assert_eq!(followed(house, id).await, None);
+    house.hook(&undelivered(attempt, "wamid.1", 131_026)).await;
+    attempt
 }
 
 /// What followed a message.
@@ -244,10 +268,8 @@ async fn not_on_whatsapp(house: &House, claim: &Claim) {
 
 #[tokio::test]
 async fn who_is_not_on_whatsapp_and_agreed_to_sms_gets_one() {
-    let (house, sms) = house_with_sms().await;
-    house.tell(ANA, Act::Imported, "orders_sms").await;
-    let id = order_with_sms(&house, sms).await;
-    not_on_whatsapp(&house, &house.claim_one().await).await;
+    let (house, sms) = house_with_sms_agreed().await;
+    let id = refused_order(&house, sms).await;
     assert_eq!(house.stand(id).await.reason.as_deref(), Some("undeliverable"));
     let short = followed(&house, id).await.expect("an SMS follows");
     assert!(house.claim().await.go.is_empty(), "it is not WhatsApp's");
@@ -285,8 +307,7 @@ async fn who_is_not_on_whatsapp_and_agreed_to_sms_gets_one() {
 #[tokio::test]
 async fn who_did_not_agree_to_sms_gets_none_and_nobody_waits_for_it() {
     let (house, sms) = house_with_sms().await;
-    let id = order_with_sms(&house, sms).await;
-    not_on_whatsapp(&house, &house.claim_one().await).await;
+    let id = refused_order(&house, sms).await;
     assert!(house.claim_of(sms, false).await.go.is_empty());
     let short = followed(&house, id).await.unwrap();
     let is = house.stand(short).await;
@@ -294,8 +315,7 @@ async fn who_did_not_agree_to_sms_gets_none_and_nobody_waits_for_it() {
 
     let until = house.clock.now() + jiff::SignedDuration::from_hours(1);
     house.tell(ANA, Act::Asked { until }, "orders_sms").await;
-    let id = order_with_sms(&house, sms).await;
-    not_on_whatsapp(&house, &house.claim_one().await).await;
+    let id = refused_order(&house, sms).await;
     assert!(house.claim_of(sms, false).await.go.is_empty());
     let short = followed(&house, id).await.unwrap();
     assert_eq!(house.stand(short).await.reason.as_deref(), Some("not_confirmed"));
@@ -303,8 +323,7 @@ async fn who_did_not_agree_to_sms_gets_none_and_nobody_waits_for_it() {
 
 #[tokio::test]
 async fn who_said_stop_gets_no_sms_either() {
-    let (house, sms) = house_with_sms().await;
-    house.tell(ANA, Act::Imported, "orders_sms").await;
+    let (house, sms) = house_with_sms_agreed().await;
     let id = order_with_sms(&house, sms).await;
     let claim = house.claim_one().await;
     house.hook(&text("34600111222", "wamid.stop", "BAJA")).await;
@@ -316,8 +335,7 @@ async fn who_said_stop_gets_no_sms_either() {
 
 #[tokio::test]
 async fn a_failure_that_is_reported_later_is_followed_once_however_often_it_is_told() {
-    let (house, sms) = house_with_sms().await;
-    house.tell(ANA, Act::Imported, "orders_sms").await;
+    let (house, sms) = house_with_sms_agreed().await;
     let id = order_with_sms(&house, sms).await;
     let attempt = house.claim_one().await.attempt;
     house.accept(attempt, "wamid.1").await;
@@ -332,8 +350,7 @@ async fn a_failure_that_is_reported_later_is_followed_once_however_often_it_is_t
 
 #[tokio::test]
 async fn nothing_follows_what_is_no_proof() {
-    let (house, sms) = house_with_sms().await;
-    house.tell(ANA, Act::Imported, "orders_sms").await;
+    let (house, sms) = house_with_sms_agreed().await;
     for (reason, code) in [("recipient_blocked", 130_403), ("parameter_invalid", 100), ("marketing_opted_out", 131_050)]
     {
         let id = order_with_sms(&house, sms).await;
@@ -348,8 +365,7 @@ async fn nothing_follows_what_is_no_proof() {
 
 #[tokio::test]
 async fn nothing_follows_out_of_doubt() {
-    let (house, sms) = house_with_sms().await;
-    house.tell(ANA, Act::Imported, "orders_sms").await;
+    let (house, sms) = house_with_sms_agreed().await;
     let id = order_with_sms(&house, sms).await;
     let first = house.claim_one().await.attempt;
     house.lose_answer(first).await;
@@ -380,12 +396,9 @@ async fn a_doubt_that_a_report_settles_as_impossible_is_followed() {
 
 #[tokio::test]
 async fn an_sms_does_not_go_any_more_if_the_message_arrived_after_all() {
-    let (house, sms) = house_with_sms().await;
-    house.tell(ANA, Act::Imported, "orders_sms").await;
-    let id = order_with_sms(&house, sms).await;
-    let attempt = house.claim_one().await.attempt;
-    house.accept(attempt, "wamid.1").await;
-    house.hook(&undelivered(attempt, "wamid.1", 131_026)).await;
+    let (house, sms) = house_with_sms_agreed().await;
+    let attempt = undelivered_order(&house, sms).await;
+    let id = attempt.notification;
     let short = followed(&house, id).await.unwrap();
     house.hook(&reported(attempt, "wamid.1", "delivered")).await;
     assert_eq!(house.state(id).await, "accepted");
@@ -400,12 +413,9 @@ async fn an_sms_does_not_go_any_more_if_the_message_arrived_after_all() {
 
 #[tokio::test]
 async fn if_both_arrive_the_message_says_so() {
-    let (house, sms) = house_with_sms().await;
-    house.tell(ANA, Act::Imported, "orders_sms").await;
-    let id = order_with_sms(&house, sms).await;
-    let attempt = house.claim_one().await.attempt;
-    house.accept(attempt, "wamid.1").await;
-    house.hook(&undelivered(attempt, "wamid.1", 131_026)).await;
+    let (house, sms) = house_with_sms_agreed().await;
+    let attempt = undelivered_order(&house, sms).await;
+    let id = attempt.notification;
     let short = house.claim_of(sms, false).await.go.remove(0).attempt;
     house.hook(&reported(attempt, "wamid.1", "delivered")).await;
     house.accept(short, "SM1").await;
@@ -418,10 +428,8 @@ async fn if_both_arrive_the_message_says_so() {
 
 #[tokio::test]
 async fn an_operator_sends_it_again_beside_its_sms_only_on_purpose() {
-    let (house, sms) = house_with_sms().await;
-    house.tell(ANA, Act::Imported, "orders_sms").await;
-    let id = order_with_sms(&house, sms).await;
-    not_on_whatsapp(&house, &house.claim_one().await).await;
+    let (house, sms) = house_with_sms_agreed().await;
+    let id = refused_order(&house, sms).await;
     let refused = decisions::retry(&house.pools.ops, id, "ana").await.unwrap();
     assert!(matches!(refused, Decided::Refused { followed: true, .. }), "{refused:?}");
     assert_eq!(decisions::resend(&house.pools.ops, id, "ana").await.unwrap(), Decided::Done);
@@ -433,10 +441,8 @@ async fn an_operator_sends_it_again_beside_its_sms_only_on_purpose() {
 
 #[tokio::test]
 async fn an_sms_expires_and_is_overtaken_as_its_message_was() {
-    let (house, sms) = house_with_sms().await;
-    house.tell(ANA, Act::Imported, "orders_sms").await;
-    let id = order_with_sms(&house, sms).await;
-    not_on_whatsapp(&house, &house.claim_one().await).await;
+    let (house, sms) = house_with_sms_agreed().await;
+    let id = refused_order(&house, sms).await;
     house.advance(25 * 3_600);
     assert!(house.claim_of(sms, false).await.go.is_empty());
     let short = followed(&house, id).await.unwrap();
@@ -445,10 +451,8 @@ async fn an_sms_expires_and_is_overtaken_as_its_message_was() {
 
 #[tokio::test]
 async fn an_sms_that_is_stopped_here_waits() {
-    let (house, sms) = house_with_sms().await;
-    house.tell(ANA, Act::Imported, "orders_sms").await;
-    let id = order_with_sms(&house, sms).await;
-    not_on_whatsapp(&house, &house.claim_one().await).await;
+    let (house, sms) = house_with_sms_agreed().await;
+    let id = refused_order(&house, sms).await;
     let scope = holds::Scope::Template { sender: sms, template: "order_confirmed".to_owned(), language: None };
     let hold = holds::Hold { scope, reason: "operator".to_owned(), detail: None, lasts: None, by: "ana".to_owned() };
     holds::place(&house.pools.ops, &hold).await.unwrap();
