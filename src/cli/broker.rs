@@ -16,6 +16,7 @@ use crate::{
     worker::{
         Flag, Nudge, broker,
         intake::{Arrived, Intake, Origin, Queue},
+        versions::Versions,
     },
 };
 
@@ -117,7 +118,9 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
     let settings = settings(place, Needs { broker: false, ..Needs::ALL })?;
     let pools = database(&settings).await?;
     let ids = run::sender_ids(&settings, &pools).await?;
-    let reader = Arc::new(reader(&settings, ids)?);
+    let mut reader = reader(&settings, ids)?;
+    reader.versions = Versions::of(&pools.ops, &reader.catalogue).await?;
+    let reader = Arc::new(reader);
     let topology = run::topology(&settings, &reader);
     let address = broker::Address {
         url: String::new().into(),

@@ -166,11 +166,8 @@ async fn check_database(found: &mut Findings, settings: &Settings) -> Option<Poo
             "install the program that migrated it",
         ),
         Err(error) => {
-            found.wrong(
-                WHAT,
-                error.to_string(),
-                "is Postgres running at database.url, and may this user log in there?",
-            );
+            let cure = error.cure();
+            found.wrong(WHAT, error.to_string(), cure);
         }
     }
     None

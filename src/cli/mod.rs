@@ -35,7 +35,7 @@ use crate::{
     db::{self, Pools, pools},
     domain::template,
     telemetry,
-    worker::reading::Reader,
+    worker::{reading::Reader, versions::Versions},
 };
 
 /// Delivers a shop's order and shipping notifications on WhatsApp: with consent, at the right pace, and with proof.
@@ -166,10 +166,7 @@ pub fn settings(place: &Place, needs: Needs) -> anyhow::Result<Settings> {
 /// If it cannot be reached, or its schema is older or newer; the error says what to do.
 pub async fn database(settings: &Settings) -> anyhow::Result<Pools> {
     let pools = open(settings)?;
-    let schema = pools::schema(&pools.ops).await.map_err(|error| {
-        anyhow::anyhow!("database.url (DATABASE_URL): {error}. Is Postgres running there, and may this user log in?")
-    })?;
-    match schema {
+    match schema_of(&pools).await? {
         db::pools::Schema::Fits => Ok(pools),
         db::pools::Schema::Empty => anyhow::bail!("the database is empty. Make the tables: recado migrate"),
         db::pools::Schema::Older(missing) => {
@@ -183,6 +180,15 @@ pub async fn database(settings: &Settings) -> anyhow::Result<Pools> {
             "migration {version} was applied to the database with another text than this program has. Install the program that made the database"
         ),
     }
+}
+
+/// How the database's schema stands to this program's.
+///
+/// # Errors
+/// If the database cannot be asked: with what to do about it.
+pub async fn schema_of(pools: &Pools) -> anyhow::Result<db::pools::Schema> {
+    let asked = pools::schema(&pools.ops).await;
+    asked.map_err(|error| anyhow::anyhow!("database.url (DATABASE_URL): {error}. {}", error.cure()))
 }
 
 /// The database's pools, whatever its schema.
@@ -214,9 +220,18 @@ pub fn catalogue(settings: &Settings) -> anyhow::Result<check::Checked> {
     let messages = files(&dir.join("messages"), "toml")?;
     let schemas = files(&dir.join("events"), "json")?;
     let sources = settings.sources.dir.as_deref().map_or_else(|| Ok(Vec::new()), |dir| files(dir, "toml"))?;
+    check::check(&messages, &schemas, &sources, &template_settings(settings)).map_err(|problems| {
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("{} problem(s) in the templates, event types and sources:\n{}", lines.len(), lines.join("\n"))
+    })
+}
+
+/// What templates need to know of the settings.
+#[must_use]
+pub fn template_settings(settings: &Settings) -> template::Settings {
     let default = settings.templates.default_sender.as_ref();
     let others = settings.senders.keys().filter(|name| Some(*name) != default);
-    let of = template::Settings {
+    template::Settings {
         senders: default.into_iter().chain(others).cloned().collect(),
         sms_senders: settings.senders.values().filter(|of| of.sms().is_some()).map(|of| of.name.clone()).collect(),
         words: settings.words.clone(),
@@ -224,20 +239,17 @@ pub fn catalogue(settings: &Settings) -> anyhow::Result<check::Checked> {
         default_zone: settings.templates.default_zone.clone(),
         grace: settings.consent.grace,
         pending: settings.consent.pending_limit,
-    };
-    check::check(&messages, &schemas, &sources, &of).map_err(|problems| {
-        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("{} problem(s) in the templates, event types and sources:\n{}", lines.len(), lines.join("\n"))
-    })
+    }
 }
 
-/// What reads events: the templates, the sources and the senders' keys.
+/// What reads events: the templates, the sources and the senders' keys. The templates' versions are left to be found.
 ///
 /// # Errors
 /// As [`catalogue`].
 pub fn reader(settings: &Settings, senders: HashMap<String, i16>) -> anyhow::Result<Reader> {
     let check::Checked { catalogue, sources } = catalogue(settings)?;
-    Ok(Reader { catalogue, sources, senders, quiet_hours: settings.dispatch.quiet_hours })
+    let versions = Versions::default();
+    Ok(Reader { catalogue, sources, senders, versions, quiet_hours: settings.dispatch.quiet_hours })
 }
 
 /// All files of a folder with this ending, by name, with their text.

@@ -34,7 +34,9 @@ use crate::{
         receipts::{self, Receipts},
         replies::{self, Line, Replies},
         settling,
+        templates::{self as worker_templates, Templates},
         upkeep::{self, Upkeep},
+        versions::Versions,
     },
 };
 
@@ -93,14 +95,16 @@ pub async fn start(
     let clock = Clock::system();
     let (worker, nudge) = (intake::v7(clock.now()), Nudge::default());
     let ids = sender_ids(settings, pools).await?;
-    let reader = Arc::new(super::reader(settings, ids.clone())?);
+    let mut reader = super::reader(settings, ids.clone())?;
+    reader.versions = Versions::of(&pools.ops, &reader.catalogue).await?;
+    let reader = Arc::new(reader);
     let topology = topology(settings, &reader);
     let address = address(settings)?;
     let forms = super::forms::load(settings)?;
 
     let mut known = Known::default();
     if roles.contains(&Role::Dispatch) {
-        let fleet = fleet(settings, pools, &clock, &nudge, &ids, worker)?;
+        let fleet = fleet(settings, pools, &clock, &nudge, (&ids, &reader.versions), worker)?;
         let dispatchers = fleet.dispatchers.clone();
         fleet.join().await?;
         life.role("fleet", fleet.run(life.clone()));
@@ -112,14 +116,24 @@ pub async fn start(
     if roles.contains(&Role::Upkeep) {
         let upkeep = Upkeep::new(pools.ops.clone(), upkeep_rules(settings), clock.clone(), nudge.clone());
         life.role("upkeep", upkeep.run(life.clone()));
+        let templates = Templates {
+            worker,
+            pool: pools.ops.clone(),
+            rules: templates_rules(settings),
+            accounts: super::templates::accounts(settings, &ids, None)?,
+            wanted: worker_templates::wanted(&reader.catalogue, &reader.versions),
+            dispatch: nudge.clone(),
+        };
+        life.role("templates", templates.run(life.clone()));
     }
     let stored = Nudge::default();
     if roles.contains(&Role::Receipts) {
         let mut rules = receipts::Rules::new(retry(settings), pace(settings));
         (rules.words, rules.forms) = (settings.words.clone(), forms.clone());
         let known = known_senders(settings, &ids);
-        let receipts =
+        let mut receipts =
             Receipts::new(pools.receipts.clone(), rules, known, clock.clone(), stored.clone(), nudge.clone());
+        receipts.versions = reader.versions.clone();
         life.role("receipts", receipts.run(life.clone()));
     }
     if roles.contains(&Role::Replies) && forms.iter().next().is_some() {
@@ -287,7 +301,7 @@ fn fleet(
     pools: &Pools,
     clock: &Clock,
     nudge: &Nudge,
-    ids: &HashMap<String, i16>,
+    (ids, versions): (&HashMap<String, i16>, &Versions),
     worker: Uuid,
 ) -> anyhow::Result<Fleet> {
     let portfolios = portfolios(settings, ids);
@@ -299,17 +313,10 @@ fn fleet(
         let day = portfolios.iter().find(|p| p.senders.contains(&id)).map_or_else(Flag::default, |p| p.full.clone());
         let (pool, clock, nudge) = (pools.dispatch.clone(), clock.clone(), nudge.clone());
         let rules = dispatch_rules(settings);
-        dispatchers.push(Arc::new(Dispatcher::new(
-            id,
-            sender.name.clone(),
-            provider,
-            rules,
-            rate,
-            pool,
-            clock,
-            nudge,
-            day,
-        )?));
+        let name = sender.name.clone();
+        let mut dispatcher = Dispatcher::new(id, name, provider, rules, rate, pool, clock, nudge, day)?;
+        dispatcher.versions = versions.clone();
+        dispatchers.push(Arc::new(dispatcher));
     }
     let rules = fleet::Rules { every: settings.dispatch.heartbeat, gone_after: settings.dispatch.gone_after };
     Ok(Fleet { worker, pool: pools.ops.clone(), rules, dispatchers, portfolios })
@@ -463,6 +470,11 @@ fn upkeep_rules(settings: &Settings) -> upkeep::Rules {
         settling: settling_rules(settings),
         keep: keep(settings),
     }
+}
+
+fn templates_rules(settings: &Settings) -> worker_templates::Rules {
+    let every = settings.templates.sync_every;
+    worker_templates::Rules { every, gap: every / 20, lease: std::time::Duration::from_secs(60) }
 }
 
 /// How long things are kept, by these settings.

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{open, say, settings};
+use super::{open, say, schema_of, settings};
 use crate::{
     config::{Needs, Place},
     db::{self, pools::Schema},
@@ -20,7 +20,7 @@ pub struct Args {
 pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
     let settings = settings(place, Needs::DATABASE)?;
     let pools = open(&settings)?;
-    match db::pools::schema(&pools.ops).await? {
+    match schema_of(&pools).await? {
         Schema::Fits => say("The schema fits."),
         Schema::Newer | Schema::Altered(_) => {
             super::database(&settings).await?;

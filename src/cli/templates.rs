@@ -1,34 +1,47 @@
-//! `recado templates`: how the catalogue's templates stand at the provider.
+//! `recado templates`: what the catalogue's templates say, how they stand at the provider, and how they get there.
 
+mod diff;
+mod lint;
+mod preview;
+mod push;
+mod show;
 mod sync;
 
-use std::process::ExitCode;
+use std::{collections::HashMap, path::PathBuf, process::ExitCode};
 
 use anyhow::bail;
 use jiff::Timestamp;
+use secrecy::SecretString;
 use serde::Serialize;
 use sqlx::PgPool;
 
 use super::{catalogue, complain, database, say, settings};
 use crate::{
-    config::{Needs, Place},
+    config::{Needs, Place, Settings},
     db::{
         senders,
         templates::{self, Key, News, Standing},
     },
-    domain::{
-        fact::Approval,
-        template::{Catalogue, Template},
+    domain::fact::Approval,
+    provider::meta,
+    worker::{
+        templates::{Account, Wanted, desk::Desk, wanted},
+        versions::Versions,
     },
 };
 
 const EXAMPLE: &str = "Examples:
   recado templates list
-  recado templates sync                       # reads from the provider what is approved
+  recado templates show order_confirmed --language es --version 2
+  recado templates diff                       # the files against what the provider has
+  recado templates lint                       # the files against the provider's rules
+  recado templates preview delivered --html delivered.html
+  recado templates push order_confirmed       # brings it to the provider, after you said yes
+  recado templates sync                       # notes what is approved there
   recado templates approve order_confirmed    # says so by hand
   recado templates approve --all";
 
-/// How templates stand: list, approve, sync.
+/// What the templates say, how they stand at the provider, and how they get there.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Args {
@@ -41,6 +54,73 @@ enum What {
     /// Every template in every language, and whether it may go out.
     List {
         /// The same as JSON, for programs, with what no file describes.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Holds the files against all of the provider's rules; ends with 1 if one is broken.
+    Lint {
+        /// The same as JSON, for programs.
+        #[arg(long)]
+        json: bool,
+        /// A warning counts as an error.
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Shows what people will see, in each language.
+    Preview {
+        name: String,
+        /// Only this language, like es_MX.
+        #[arg(long)]
+        language: Option<String>,
+        /// A CloudEvent in JSON to fill it from; its own example if not given.
+        #[arg(long, value_name = "FILE")]
+        event: Option<PathBuf>,
+        /// Writes a page instead.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
+    /// Makes or changes templates at the provider, as the files say. Shows what it will do and asks.
+    Push {
+        /// Only this template.
+        name: Option<String>,
+        /// Only this language, like es_MX.
+        #[arg(long)]
+        language: Option<String>,
+        /// Only this sender's account.
+        #[arg(long)]
+        sender: Option<String>,
+        /// Does not ask.
+        #[arg(long)]
+        yes: bool,
+        /// Only says what it would do.
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
+    },
+    /// What a template says, and which versions of it there were.
+    #[command(disable_version_flag = true)]
+    Show {
+        name: String,
+        /// Only this language, like es_MX.
+        #[arg(long)]
+        language: Option<String>,
+        /// This version, as `recado why` names it.
+        #[arg(long, value_name = "N")]
+        version: Option<i32>,
+        /// The same as JSON, for programs, with the text of every version.
+        #[arg(long)]
+        json: bool,
+    },
+    /// In what the files and what the provider has differ. Asks the provider; ends with 1 if something differs.
+    Diff {
+        /// Only this template.
+        name: Option<String>,
+        /// Only this language, like es_MX.
+        #[arg(long)]
+        language: Option<String>,
+        /// Only this sender's account.
+        #[arg(long)]
+        sender: Option<String>,
+        /// The same as JSON, for programs.
         #[arg(long)]
         json: bool,
     },
@@ -58,7 +138,7 @@ enum What {
         #[arg(long)]
         all: bool,
     },
-    /// Asks the provider how each template stands.
+    /// Asks the provider how each template stands and what it says. The service does so by itself, every templates.sync_every.
     Sync {
         /// Only this sender's account.
         #[arg(long)]
@@ -66,42 +146,31 @@ enum What {
     },
 }
 
-/// A template in one language, at the sender that sends it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Wanted {
-    pub sender: String,
-    pub template: String,
-    pub language: String,
-    /// As Meta writes it.
-    pub category: &'static str,
-}
-
-/// Everything that the catalogue sends.
-#[must_use]
-pub fn wanted(catalogue: &Catalogue) -> Vec<Wanted> {
-    let of = |template: &Template, language: &str| Wanted {
-        sender: template.sender().to_owned(),
-        template: template.name().to_owned(),
-        language: language.to_owned(),
-        category: template.category().as_str(),
-    };
-    let all = catalogue.templates().iter();
-    let mut wanted: Vec<_> = all.flat_map(|t| t.languages().map(move |language| of(t, language))).collect();
-    wanted.sort();
-    wanted
-}
-
 /// 0 if it was done.
 pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
     match args.what {
         What::List { json } => list(place, json).await,
+        What::Lint { json, strict } => lint::lint(place, json, strict),
+        What::Preview { name, language, event, html } => {
+            preview::preview(place, &name, language.as_deref(), event.as_deref(), html.as_ref())
+        }
+        What::Push { name, language, sender, yes, dry_run } => {
+            let which = push::Which { name: name.as_deref(), language: language.as_deref(), sender: sender.as_deref() };
+            push::push(place, &which, yes, dry_run).await
+        }
+        What::Show { name, language, version, json } => {
+            show::show(place, &name, language.as_deref(), version, json).await
+        }
+        What::Diff { name, language, sender, json } => {
+            diff::diff(place, name.as_deref(), language.as_deref(), sender.as_deref(), json).await
+        }
         What::Approve { name, language, sender, all: _ } => {
             let settings = settings(place, Needs { templates: true, ..Needs::DATABASE })?;
-            let wanted = wanted(&catalogue(&settings)?.catalogue);
+            let wanted = wanted(&catalogue(&settings)?.catalogue, &Versions::default());
             let mut chosen = chosen(&wanted, name.as_deref(), language.as_deref())?;
             if let Some(sender) = sender {
-                if !settings.senders.is_empty() && !settings.senders.contains_key(&sender) {
-                    bail!("there is no sender of this name; there are {}", names(settings.senders.keys()));
+                if !settings.senders.is_empty() {
+                    only(&settings, Some(&sender))?;
                 }
                 chosen.iter_mut().for_each(|one| one.sender.clone_from(&sender));
             }
@@ -112,26 +181,39 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        What::Sync { sender } => {
-            let settings = settings(place, Needs { templates: true, senders: true, ..Needs::DATABASE })?;
-            if let Some(sender) = &sender
-                && !settings.senders.contains_key(sender)
-            {
-                bail!("there is no sender of this name; there are {}", names(settings.senders.keys()));
-            }
-            let wanted = wanted(&catalogue(&settings)?.catalogue);
-            let pools = database(&settings).await?;
-            let mut missing = 0;
-            for (name, of) in &settings.senders {
-                if sender.as_ref().is_none_or(|only| only == name) {
-                    missing += sync::sync(&pools.ops, of, &wanted).await?;
-                }
-            }
-            if missing > 0 {
-                complain(&format!("{missing} of the catalogue's templates may not go out yet."));
-            }
-            Ok(ExitCode::SUCCESS)
+        What::Sync { sender } => sync::sync(place, sender.as_deref()).await,
+    }
+}
+
+/// The senders whose providers can be asked about templates; only this one, if given. Says of the others why not.
+///
+/// # Errors
+/// If a sender's settings make no request.
+pub fn accounts(settings: &Settings, ids: &HashMap<String, i16>, only: Option<&str>) -> anyhow::Result<Vec<Account>> {
+    let mut accounts = Vec::new();
+    for sender in settings.senders.values().filter(|sender| only.is_none_or(|only| sender.name == only)) {
+        let (Some(of), Some(id)) = (sender.meta(), ids.get(&sender.name)) else { continue };
+        let Some(account) = &of.waba_id else {
+            complain(&format!(
+                "{}: senders.{}.waba_id is not set, so the provider cannot be asked about templates",
+                sender.name, sender.name
+            ));
+            continue;
+        };
+        let token = SecretString::from(of.token.reveal()?);
+        let at = meta::Templates::new(&of.base_url, &of.version, account, &token)?;
+        accounts.push(Account { sender: *id, name: sender.name.clone(), desk: Desk::new(at)? });
+    }
+    Ok(accounts)
+}
+
+/// Complains if there is no sender of this name.
+fn only(settings: &Settings, sender: Option<&str>) -> anyhow::Result<()> {
+    match sender {
+        Some(sender) if !settings.senders.contains_key(sender) => {
+            bail!("there is no sender of this name; there are {}", names(settings.senders.keys()))
         }
+        _ => Ok(()),
     }
 }
 
@@ -178,7 +260,7 @@ fn names<'a>(names: impl Iterator<Item = &'a String>) -> String {
 
 async fn list(place: &Place, json: bool) -> anyhow::Result<ExitCode> {
     let settings = settings(place, Needs { templates: true, ..Needs::DATABASE })?;
-    let wanted = wanted(&catalogue(&settings)?.catalogue);
+    let wanted = wanted(&catalogue(&settings)?.catalogue, &Versions::default());
     let pools = database(&settings).await?;
     let known = templates::list(&pools.ops).await?;
     let listed = listed(&wanted, &known);
@@ -275,9 +357,17 @@ fn line(one: &Listed<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::template::Definition;
 
     fn one(template: &str, language: &str) -> Wanted {
-        Wanted { sender: "main".into(), template: template.into(), language: language.into(), category: "UTILITY" }
+        Wanted {
+            sender: "main".into(),
+            template: template.into(),
+            language: language.into(),
+            category: "UTILITY",
+            definition: Definition::default(),
+            version: None,
+        }
     }
 
     #[test]

@@ -366,6 +366,8 @@ pub struct Templates {
     pub default_language: String,
     /// IANA name; for quiet hours of people of whose zone nothing is known.
     pub default_zone: String,
+    /// How often the providers are asked how the templates stand.
+    pub sync_every: Duration,
 }
 
 #[derive(Debug, Clone)]

@@ -379,6 +379,7 @@ fn templates(r: &mut Reader, needs: Needs, senders: &BTreeMap<String, Sender>) -
         default_sender,
         default_language: r.text("templates.default_language"),
         default_zone: r.text("templates.default_zone"),
+        sync_every: r.duration("templates.sync_every", SECOND..=DAY),
     }
 }
 

@@ -166,9 +166,9 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
           ) t on true
           left join lateral (
             select true as held, max(coalesce(h.until, 'infinity')) as until,
-              -- What the provider stopped for the template's sake stops no free text; what somebody here stopped does, and so does what
-              -- the provider takes for a breach of its policy.
-              bool_or(h.placed_by <> 'provider' or h.reason = 'template_against_policy') as firmly
+              -- What the provider stopped for the template's sake, or differs there, stops no free text; what somebody here stopped does,
+              -- and so does what the provider takes for a breach of its policy.
+              bool_or(h.placed_by <> 'provider' and h.reason <> 'template_drifted' or h.reason = 'template_against_policy') as firmly
             from holds h
             where h.released_at is null and (h.until is null or h.until > k.now) and h.scope = 'template' and h.sender = $1
               and h.template = s.template and (h.language is null or h.language = s.language)

@@ -55,6 +55,8 @@ pub struct Born {
     /// A Postgres multirange of the times in which it must not go.
     pub quiet: Option<String>,
     pub doubt: &'static str,
+    /// What its template said, as `versions` knows it.
+    pub version: Option<i32>,
     /// The filled-in values as JSON.
     pub filled: String,
     /// The same as a free text, if it may go so.
@@ -120,9 +122,9 @@ async fn insert(pool: &PgPool, arrivals: &[Arrival]) -> Result<Vec<i64>, Error> 
           select * from unnest($13::int8[], $14::uuid[], $15::int2[], $16::int2[], $17::text[], $18::text[], $19::text[],
                                $20::text[], $21::text[], $22::text[], $23::timestamptz[], $24::int8[], $25::int8[],
                                $26::text[], $27::text[], $28::text[], $29::text[], $30::text[], $31::timestamptz[],
-                               $32::text[], $33::text[], $34::int2[], $35::text[], $36::json[])
+                               $32::text[], $33::text[], $34::int2[], $35::text[], $36::json[], $37::int4[])
             as b(n, id, sender, class, phone, locale, purpose, template, language, subject, expires_at, grace_ms, pending_ms,
-                 quiet, doubt, filled, event_source, event_id, event_time, journey, journey_key, stage, free_text, sms)
+                 quiet, doubt, filled, event_source, event_id, event_time, journey, journey_key, stage, free_text, sms, version)
         ), known as materialized (
           -- Who proved to be another contact is that one.
           select coalesce(c.merged_into, c.id) as id, c.phone from (select distinct phone from born) b join contacts c on c.phone = b.phone
@@ -154,11 +156,11 @@ async fn insert(pool: &PgPool, arrivals: &[Arrival]) -> Result<Vec<i64>, Error> 
           on conflict do nothing
         ), planned as (
           insert into notifications (id, event_source, event_id, event_time, sender, class, contact_id, purpose, template, language,
-            subject, journey, journey_key, stage, expires_at, grace_until, consent_until, quiet, doubt, filled, free_text, sms, due_at)
+            subject, journey, journey_key, stage, expires_at, grace_until, consent_until, quiet, doubt, filled, free_text, sms, version, due_at)
           select b.id, b.event_source, b.event_id, b.event_time, b.sender, b.class, c.id, b.purpose, b.template, b.language,
             b.subject, b.journey, b.journey_key, b.stage, b.expires_at,
             recado_now() + b.grace_ms * interval '1 ms', recado_now() + b.pending_ms * interval '1 ms',
-            b.quiet::tstzmultirange, b.doubt, b.filled::json, b.free_text, b.sms, least(recado_now(), b.expires_at)
+            b.quiet::tstzmultirange, b.doubt, b.filled::json, b.free_text, b.sms, b.version, least(recado_now(), b.expires_at)
           from fresh f join born b on b.n = f.n left join contact c on c.phone = b.phone
         )
         select n as "n!" from fresh
@@ -199,6 +201,7 @@ async fn insert(pool: &PgPool, arrivals: &[Arrival]) -> Result<Vec<i64>, Error> 
         &born.iter().map(|(_, a, _)| a.stage.as_ref().map(|s| s.number)).collect::<Vec<_>>() as _,
         &born.iter().map(|(.., b)| b.free_text.as_deref()).collect::<Vec<_>>() as _,
         &born.iter().map(|(.., b)| b.sms.as_ref().map(sqlx::types::Json)).collect::<Vec<_>>() as _,
+        &born.iter().map(|(.., b)| b.version).collect::<Vec<_>>() as _,
     )
     .fetch_all(pool)
     .await?)

@@ -5,6 +5,7 @@
 //! Whatever is read is parsed here: no text from a row means anything further up.
 
 pub mod anchors;
+pub mod approvals;
 pub mod checkup;
 pub mod consents;
 pub mod contacts;
@@ -35,6 +36,7 @@ pub mod settle;
 pub mod story;
 pub mod templates;
 pub mod upkeep;
+pub mod versions;
 pub mod webhooks;
 
 pub use jiff_sqlx::Timestamp as Time;
@@ -52,6 +54,24 @@ pub enum Error {
     /// A row says what no version of ours writes.
     #[error("the database holds an inconsistency: {table}.{column} of {row}")]
     Inconsistent { table: &'static str, column: &'static str, row: String },
+}
+
+impl Error {
+    /// What to do about a database that does not let us in.
+    #[must_use]
+    pub fn cure(&self) -> &'static str {
+        let code = match self {
+            Error::Outage(error) => error.as_database_error().and_then(sqlx::error::DatabaseError::code),
+            Error::Data { .. } | Error::Inconsistent { .. } => None,
+        };
+        match code.as_deref() {
+            Some("3D000") => "Make the database that the address names: createdb",
+            Some("28000" | "28P01") => {
+                "Look at the address's user and password, and whether Postgres lets this user in from here"
+            }
+            _ => "Is Postgres running there?",
+        }
+    }
 }
 
 impl From<sqlx::Error> for Error {

@@ -199,7 +199,7 @@ pub async fn of(pool: &PgPool, id: Uuid) -> Result<Option<Story>, Error> {
           n.expires_at as "expires_at: Time", n.doubt, n.resends, n.duplicate, n.superseded_by, n.consent_entry,
           n.event_source, n.event_id, n.sender, n.contact_id, c.phone as "phone?", s.name as sender_name,
           e.at as "entry_at?: Time", e.act as "entry_act?", c.consents -> n.purpose ->> 'state' as consent_state,
-          (c.consents -> n.purpose ->> 'entry')::int as consent_now, t.status as "template_status?",
+          (c.consents -> n.purpose ->> 'entry')::int as consent_now, t.status as "template_status?", v.number as "version?",
           n.free_text is not null as "has_text!", n.fallback, n.fallback_of, l.window_until > recado_now() as "in_window?",
           (select e.id from notifications e where e.contact_id = n.contact_id and e.subject = n.subject and e.id < n.id
              and e.state = 'pending' and n.waiting_on = 'subject' order by e.id limit 1) as behind
@@ -207,6 +207,7 @@ pub async fn of(pool: &PgPool, id: Uuid) -> Result<Option<Story>, Error> {
         join contacts c on c.id = n.contact_id
         join senders s on s.id = n.sender
         left join consent_entries e on e.contact_id = n.contact_id and e.number = n.consent_entry
+        left join template_versions v on v.id = n.version
         left join template_states t on t.sender = n.sender and t.template = n.template and t.language = n.language
         left join lanes l on l.contact_id = n.contact_id and l.sender = n.sender
         where n.id = $1
@@ -246,6 +247,7 @@ pub async fn of(pool: &PgPool, id: Uuid) -> Result<Option<Story>, Error> {
         holds: holds_on(pool, row.sender, &row.template, &row.language).await?,
         template: row.template,
         language: row.language,
+        version: row.version,
         purpose: row.purpose,
         urgent: row.class == 0,
         expires_at: row.expires_at.to_jiff(),

@@ -30,7 +30,7 @@ pub struct News<'a> {
     pub at: Option<Timestamp>,
     /// How long it lasts from `at`, if it ends by itself.
     pub lasts: Option<Duration>,
-    /// `meta` for the provider's own news, else who did it.
+    /// `meta` for the provider's own news, `sync` for its list, else who did it.
     pub by: &'a str,
 }
 
@@ -50,7 +50,9 @@ pub async fn set(pool: &PgPool, key: Key<'_>, news: &News<'_>) -> Result<bool, E
           reason = excluded.reason, changed_at = excluded.changed_at, changed_by = excluded.changed_by,
           -- A listing does not say how long a pause lasts; the news did.
           until = case when excluded.until is null and excluded.status = t.status then t.until else excluded.until end
-        where not (t.changed_by = 'meta' and excluded.changed_by = 'meta' and t.changed_at > excluded.changed_at)
+        -- News carries whole seconds by the provider's clock, a list was read by ours.
+        where not (t.changed_by in ('meta', 'sync') and excluded.changed_by in ('meta', 'sync')
+          and t.changed_at > excluded.changed_at + case when t.changed_by = excluded.changed_by then interval '0 s' else interval '5 s' end)
         returning true as "taken!"
         "#,
         key.sender,
@@ -189,6 +191,14 @@ pub struct Standing {
     pub until: Option<Timestamp>,
     pub changed_at: Timestamp,
     pub changed_by: String,
+    /// What the provider has, as `versions` knows it, as far as it was read.
+    #[serde(skip)]
+    pub version: Option<i32>,
+    /// What our file said when it was last found to differ from that.
+    #[serde(skip)]
+    pub drifted_from: Option<i32>,
+    #[serde(skip)]
+    pub provider_id: Option<String>,
 }
 
 /// All that is known, by sender, template and language.
@@ -200,7 +210,7 @@ pub async fn list(pool: &PgPool) -> Result<Vec<Standing>, Error> {
         r#"
         -- templates: list
         select t.sender as sender_id, s.name as sender, t.template, t.language, t.status, t.category, t.quality, t.reason,
-          t.until as "until: Time", t.changed_at as "changed_at: Time", t.changed_by
+          t.until as "until: Time", t.changed_at as "changed_at: Time", t.changed_by, t.version, t.drifted_from, t.provider_id
         from template_states t join senders s on s.id = t.sender
         order by s.name, t.template, t.language
         "#
@@ -221,6 +231,9 @@ pub async fn list(pool: &PgPool) -> Result<Vec<Standing>, Error> {
             until: row.until.map(Time::to_jiff),
             changed_at: row.changed_at.to_jiff(),
             changed_by: row.changed_by,
+            version: row.version,
+            drifted_from: row.drifted_from,
+            provider_id: row.provider_id,
         })
         .collect())
 }

@@ -265,6 +265,12 @@ impl Approval {
         Approval::Deleted,
     ];
 
+    /// Whether it may go out.
+    #[must_use]
+    pub const fn is_approved(self) -> bool {
+        matches!(self, Approval::Approved)
+    }
+
     /// Its name in the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

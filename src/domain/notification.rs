@@ -228,6 +228,7 @@ pub mod reason {
     pub const CANCELLED: Reason = Reason::new("cancelled");
     pub const UNKNOWN: Reason = Reason::new("unknown");
     pub const TRIES_EXHAUSTED: Reason = Reason::new("tries_exhausted");
+    pub const TEMPLATE_OUTDATED: Reason = Reason::new("template_outdated");
     pub const LEASE_LOST: Reason = Reason::new("lease_lost");
     pub const TOO_LATE_TO_SEND: Reason = Reason::new("too_late_to_send");
     pub const NOT_CONNECTED: Reason = Reason::new("not_connected");
@@ -255,6 +256,9 @@ pub mod reason {
             "cancelled" => "An operator cancelled it.",
             "unknown" => "Its outcome could not be learnt: it may have been received, and was not sent again.",
             "tries_exhausted" => "It was tried as often as allowed.",
+            "template_outdated" => {
+                "It was made from an older version of its template, and its values do not fit the one that is approved now."
+            }
             "lease_lost" => "The process that was sending it did not come back with an answer.",
             "too_late_to_send" => "The claim was too old when its turn came, so nothing was sent.",
             "not_connected" => "No connection to the provider could be made, so nothing was sent.",

@@ -29,6 +29,8 @@ pub struct Story {
     pub sender: String,
     pub template: String,
     pub language: String,
+    /// Which version of the template it was made from, counted from 1; `recado templates show` has its text.
+    pub version: Option<i32>,
     pub purpose: String,
     pub urgent: bool,
     pub expires_at: Timestamp,
@@ -196,9 +198,10 @@ impl Story {
         lines.push(line(
             self.created_at,
             format!(
-                "{}: {} in {} from {}, purpose {}{}; it is of use until {}.",
+                "{}: {}{} in {} from {}, purpose {}{}; it is of use until {}.",
                 if self.fallback_of.is_some() { "Follows" } else { "Planned" },
                 self.template,
+                self.version.map(|version| format!(" (version {version})")).unwrap_or_default(),
                 self.language,
                 self.sender,
                 self.purpose,

@@ -8,6 +8,7 @@
 
 pub mod meta;
 pub mod reason;
+pub mod templates;
 pub mod twilio;
 
 use std::fmt;

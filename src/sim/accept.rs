@@ -364,7 +364,7 @@ fn check_content(
                 .get(name)
                 .and_then(|languages| languages.get(language))
                 .ok_or_else(|| no_translation(name, language))?;
-            template.sendable()?;
+            template.sendable(now)?;
             if matches!(asked.to, To::User(_)) && template.category == "AUTHENTICATION" {
                 return Err(Refusal::new(131062, "Authentication templates need a phone number"));
             }

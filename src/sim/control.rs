@@ -9,6 +9,8 @@
 //! | `POST faults` · `DELETE faults` | adds a script (`{"fault":{"kind":"cut_after"},"next":3}`) or a list of them; ends all |
 //! | `POST templates` | one template in Meta's JSON, or a list |
 //! | `POST templates/status` | `{"name","language","status"}`, and sends the news |
+//! | `POST templates/category` · `templates/quality` | `{"name","language","category"}` or `"quality"`, and sends the news |
+//! | `POST reviews` | `{"after_ms"?,"counts_as"?}`: new templates are approved after so long, counted as this category |
 //! | `POST senders/{id}` | changes a number (`{"mps":20}`, `{"trouble":190}`); makes it if there is none |
 //! | `POST numbers/{address}` | changes a number at Twilio (`{"inbound_url":"…"}`, `{"trouble":63051}`); makes it if there is none |
 //! | `POST services/{sid}` | changes a messaging service (`{"advanced_opt_out":true}`); makes it if there is none |
@@ -79,6 +81,9 @@ pub(super) fn router<S>(house: House) -> Router<S> {
         .route("/faults", post(add_faults).delete(clear_faults))
         .route("/templates", post(add_templates))
         .route("/templates/status", post(set_template_status))
+        .route("/templates/category", post(recategorise))
+        .route("/templates/quality", post(set_template_quality))
+        .route("/reviews", post(change_reviews))
         .route("/senders/{id}", post(change_sender))
         .route("/numbers/{address}", post(change_number))
         .route("/services/{sid}", post(change_service))
@@ -175,10 +180,51 @@ struct NewStatus {
 
 async fn set_template_status(State(house): State<House>, body: Bytes) -> Answer {
     let new: NewStatus = read(&body)?;
-    if house.world.set_template_status(&new.name, &new.language, new.status) {
-        return done();
-    }
-    Err(Wrong(StatusCode::NOT_FOUND, "there is no such template".into()))
+    known(house.world.set_template_status(&new.name, &new.language, new.status))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewCategory {
+    name: String,
+    language: String,
+    category: String,
+}
+
+async fn recategorise(State(house): State<House>, body: Bytes) -> Answer {
+    let new: NewCategory = read(&body)?;
+    known(house.world.recategorise(&new.name, &new.language, &new.category))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewQuality {
+    name: String,
+    language: String,
+    quality: String,
+}
+
+async fn set_template_quality(State(house): State<House>, body: Bytes) -> Answer {
+    let new: NewQuality = read(&body)?;
+    known(house.world.set_template_quality(&new.name, &new.language, &new.quality))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reviews {
+    after_ms: Option<u64>,
+    counts_as: Option<String>,
+}
+
+async fn change_reviews(State(house): State<House>, body: Bytes) -> Answer {
+    let reviews: Reviews = read(&body)?;
+    house.world.review_after(reviews.after_ms);
+    house.world.count_new_templates_as(reviews.counts_as.as_deref());
+    done()
+}
+
+fn known(is: bool) -> Answer {
+    if is { done() } else { Err(Wrong(StatusCode::NOT_FOUND, "there is no such template".into())) }
 }
 
 async fn change_sender(State(house): State<House>, Path(id): Path<String>, body: Bytes) -> Answer {

@@ -25,7 +25,7 @@ use super::world::World;
 
 pub(super) fn router(world: Arc<World>) -> Router {
     Router::new()
-        .route("/{version}/{node}", get(ask_node).fallback(unsupported))
+        .route("/{version}/{node}", get(ask_node).post(ask_node).fallback(unsupported))
         .route("/{version}/{node}/{edge}", any(edge))
         .fallback(unsupported)
         .with_state(world)

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::accept::{bearer, invalid_token, unknown_object};
 use super::refusal::Refusal;
-use super::templates::Approval;
+use super::review;
 use super::world::{Accepted, Sender, World};
 
 /// A question, as HTTP brought it.
@@ -23,6 +23,7 @@ pub(super) struct Ask<'a> {
 /// Answers it with Meta's JSON.
 pub(super) fn answer(world: &World, ask: &Ask<'_>) -> Result<Value, Refusal> {
     let sender = authorize(world, ask)?;
+    world.end_reviews();
     let read = *ask.method == Method::GET;
     match (ask.edge, sender, read) {
         ("", Some(sender), true) => number(&sender, ask.param("fields").as_deref(), ask.major()),
@@ -33,8 +34,9 @@ pub(super) fn answer(world: &World, ask: &Ask<'_>) -> Result<Value, Refusal> {
         ("", None, true) => one_template(world, ask),
         ("events", None, true) => events(world, ask),
         ("message_templates", None, true) => list_templates(world, ask),
-        ("message_templates", None, false) if *ask.method == Method::POST => create_template(world, ask),
-        ("message_templates", None, false) if *ask.method == Method::DELETE => delete_template(world, ask),
+        ("message_templates", None, false) if *ask.method == Method::POST => review::create(world, ask),
+        ("message_templates", None, false) if *ask.method == Method::DELETE => review::delete(world, ask),
+        ("" | "unpause", None, false) if *ask.method == Method::POST => review::change(world, ask),
         ("phone_numbers", None, true) => {
             let senders: Vec<Sender> = world.state().senders.values().map(|line| line.sender.clone()).collect();
             let data: Result<Vec<Value>, Refusal> =
@@ -55,7 +57,7 @@ pub(super) fn answer(world: &World, ask: &Ask<'_>) -> Result<Value, Refusal> {
 }
 
 impl Ask<'_> {
-    fn param(&self, key: &str) -> Option<String> {
+    pub(super) fn param(&self, key: &str) -> Option<String> {
         self.query.split('&').find_map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (name == key).then(|| decode(value))
@@ -195,25 +197,6 @@ fn one_template(world: &World, ask: &Ask<'_>) -> Result<Value, Refusal> {
         .find(|template| template.id.to_string() == ask.node)
         .map(|template| template.show(ask.param("fields").as_deref()))
         .ok_or_else(|| unknown_object(ask.node))
-}
-
-fn create_template(world: &World, ask: &Ask<'_>) -> Result<Value, Refusal> {
-    let mut json: Value =
-        serde_json::from_slice(ask.body).map_err(|_| Refusal::new(100, "The body is not valid JSON"))?;
-    let named = |key: &str| json.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let (name, language, category) = (named("name"), named("language"), named("category").to_ascii_uppercase());
-    if world.state().templates.get(&name).is_some_and(|languages| languages.contains_key(&language)) {
-        return Err(Refusal::new(100, "There is already a template of this name and language").subcode(2_388_024));
-    }
-    super::webhooks::put(&mut json, "status", json!(Approval::Pending));
-    let id = world.add_template(&json).map_err(|why| Refusal::new(100, why))?;
-    Ok(json!({"id": id.to_string(), "status": "PENDING", "category": category}))
-}
-
-fn delete_template(world: &World, ask: &Ask<'_>) -> Result<Value, Refusal> {
-    let name = ask.param("name").ok_or_else(|| Refusal::new(100, "name is missing"))?;
-    world.state().templates.remove(&name).ok_or_else(|| Refusal::new(100, "There is no template of this name"))?;
-    Ok(json!({"success": true}))
 }
 
 fn history(world: &World, ask: &Ask<'_>) -> Result<Value, Refusal> {

@@ -39,6 +39,7 @@ mod parameters;
 mod people;
 mod post;
 mod refusal;
+mod review;
 mod templates;
 mod twilio;
 mod webhooks;

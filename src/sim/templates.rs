@@ -35,6 +35,11 @@ pub struct Template {
     pub category: String,
     pub status: Approval,
     pub components: Value,
+    pub(super) quality: String,
+    /// When it was edited while it was approved, Unix ms.
+    pub(super) edits: Vec<i64>,
+    /// When its review is over, Unix ms, if it ends by itself.
+    pub(super) reviewed_at: Option<i64>,
     named: bool,
     ttl: Option<i64>,
     header: Header,
@@ -123,6 +128,9 @@ impl Template {
             category,
             status,
             components,
+            quality: "GREEN".to_owned(),
+            edits: Vec::new(),
+            reviewed_at: None,
             named,
             header,
             body,
@@ -140,8 +148,8 @@ impl Template {
             "id": self.id.to_string(),
             "components": self.components,
             "parameter_format": if self.named { "NAMED" } else { "POSITIONAL" },
-            "quality_score": {"score": "GREEN", "date": 0},
-            "rejected_reason": "NONE",
+            "quality_score": {"score": self.quality, "date": 0},
+            "rejected_reason": if self.status == Approval::Rejected { "INVALID_FORMAT" } else { "NONE" },
             "message_send_ttl_seconds": self.ttl,
         });
         let asked: Vec<&str> = fields
@@ -160,9 +168,10 @@ impl Template {
         Value::Object(shown)
     }
 
-    /// Refuses what may not be sent now.
-    pub(super) fn sendable(&self) -> Result<(), Refusal> {
+    /// Refuses what may not be sent at `now`, Unix ms.
+    pub(super) fn sendable(&self, now: i64) -> Result<(), Refusal> {
         match self.status {
+            Approval::Pending if self.reviewed_at.is_some_and(|at| at <= now) => Ok(()),
             Approval::Approved => Ok(()),
             Approval::Paused => Err(Refusal::new(132015, "Template is paused due to low quality")),
             Approval::Disabled => {

@@ -21,6 +21,7 @@ use super::outbox::{Outbox, Tally};
 use super::pace::{Pair, Second};
 use super::people::{Person, Ways, user_id, wa_id};
 use super::refusal::Refusal;
+use super::review::Desk;
 use super::templates::{Approval, Press, Template};
 use super::twilio::Exchange;
 use super::webhooks::{BATCH_MAX, Face, Rules, Update, Webhook, Who, render, sign};
@@ -148,6 +149,7 @@ pub(super) struct State {
     pub(super) refused: BTreeMap<u32, u64>,
     pub(super) faulted: BTreeMap<&'static str, u64>,
     pub(super) subscribed: bool,
+    pub(super) desk: Desk,
     pub(super) pair: Pair,
     pub(super) strangers: bool,
     pub(super) late: BTreeSet<u32>,
@@ -187,6 +189,7 @@ impl World {
                 refused: BTreeMap::new(),
                 faulted: BTreeMap::new(),
                 subscribed: true,
+                desk: Desk::default(),
                 pair: options.pair,
                 strangers: options.strangers_on_whatsapp,
                 late: options.late,
@@ -275,6 +278,7 @@ impl World {
             return false;
         };
         let was = std::mem::replace(&mut template.status, status);
+        template.reviewed_at = None;
         let event = match (was, status) {
             (Approval::Paused, Approval::Approved) => json!("APPROVED"),
             _ => json!(status),

@@ -15,6 +15,7 @@ use super::{
     Flag, Nudge, Progress,
     rate::{Backing, SenderRate},
     settling,
+    versions::Versions,
     wire::Wire,
 };
 use crate::{
@@ -31,7 +32,7 @@ use crate::{
         phone::Phone,
     },
     lifecycle::{Lifecycle, crash},
-    provider::{Provider, unanswered},
+    provider::{Provider, reason as provider_reason, unanswered},
     telemetry::{self, Attempts},
 };
 
@@ -59,6 +60,8 @@ pub struct Dispatcher {
     pub provider: Arc<dyn Provider>,
     pub rules: Rules,
     pub rate: SenderRate,
+    /// What this process plans with.
+    pub versions: Versions,
     pool: PgPool,
     wire: Wire,
     figures: Attempts,
@@ -78,19 +81,22 @@ pub struct Cursor {
     scan: i64,
     /// Whether the last claim took all that it was permitted to: then there is more, and fuller claims cost less.
     backlog: bool,
-    rewound_at: std::time::Instant,
+    rewind_at: std::time::Instant,
 }
 
-/// How far behind the first due row a look begins, for rows that are committed late; and how often it begins at the beginning.
+/// How far behind the first due row a look begins, for rows that are committed late.
 const MARGIN: SignedDuration = SignedDuration::from_millis(100);
+/// How often it begins at the beginning; more rarely if that takes long, so that it costs a twentieth of the time at most: while
+/// somebody's snapshot is open, every index entry since then is read again.
 const REWIND: Duration = Duration::from_secs(10);
+const REWIND_SHARE: u32 = 20;
 /// How long a claim waits for more slots while there is a backlog.
 const FULLER: Duration = Duration::from_millis(5);
 
 impl Cursor {
     #[must_use]
     pub fn new(clock: &Clock) -> Cursor {
-        Cursor { due_from: [Timestamp::UNIX_EPOCH; 2], scan: 1, backlog: false, rewound_at: clock.instant() }
+        Cursor { due_from: [Timestamp::UNIX_EPOCH; 2], scan: 1, backlog: false, rewind_at: clock.instant() }
     }
 }
 
@@ -124,6 +130,7 @@ impl Dispatcher {
             provider,
             rules,
             rate,
+            versions: Versions::default(),
             pool,
             wire,
             figures,
@@ -191,16 +198,22 @@ impl Dispatcher {
         if !ready.is_empty() {
             crash::point("claimed");
         }
-        self.rate.put_back(tokens.saturating_sub(u32::try_from(ready.len()).unwrap_or(0)));
-        for one in ready {
-            let Some(slot) = slots.split(1) else { break };
-            let (dispatcher, results) = (Arc::clone(self), results.clone());
-            life.spawn(async move {
-                let settlement = dispatcher.send(one).await;
-                crash::point("answered");
-                // Nobody takes results any more only when the process ends hard: the lease will tell.
-                let _ = results.send(settling::Result { settlement, slot }).await;
-            });
+        let mut left = u32::try_from(ready.len()).unwrap_or(0);
+        self.rate.put_back(tokens.saturating_sub(left));
+        let mut ready = ready.into_iter();
+        while left > 0 {
+            let now = self.rate.let_out(left).await;
+            left -= now;
+            for one in ready.by_ref().take(now as usize) {
+                let Some(slot) = slots.split(1) else { break };
+                let (dispatcher, results) = (Arc::clone(self), results.clone());
+                life.spawn(async move {
+                    let settlement = dispatcher.send(one).await;
+                    crash::point("answered");
+                    // Nobody takes results any more only when the process ends hard: the lease will tell.
+                    let _ = results.send(settling::Result { settlement, slot }).await;
+                });
+            }
         }
         Ok(progress)
     }
@@ -261,9 +274,9 @@ impl Dispatcher {
 
     async fn claim(&self, cursor: &mut Cursor, permits: u32) -> Result<(Vec<Ready>, Progress), db::Error> {
         let began = self.clock.instant();
-        if began.duration_since(cursor.rewound_at) > REWIND || self.clock.is_standing() {
+        let rewinds = began >= cursor.rewind_at || self.clock.is_standing();
+        if rewinds {
             cursor.due_from = [Timestamp::UNIX_EPOCH; 2];
-            cursor.rewound_at = began;
         }
         let permits = i64::from(permits);
         let terms = Terms {
@@ -278,7 +291,11 @@ impl Dispatcher {
             content_ids: self.provider.wants_content_id(),
         };
         let claimed = claim(&self.pool, &terms).await?;
-        telemetry::time_claim(began.elapsed(), claimed.go.len() as u64);
+        let took = began.elapsed();
+        telemetry::time_claim(took, claimed.go.len() as u64);
+        if rewinds {
+            cursor.rewind_at = began + REWIND.max(took * REWIND_SHARE);
+        }
         for (from, first) in cursor.due_from.iter_mut().zip(claimed.first_due) {
             if let Some(first) = first {
                 *from = first.saturating_sub(MARGIN).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -310,6 +327,7 @@ impl Dispatcher {
             Ok(request) => self.post(request).await,
             Err(reason) => not_sendable(reason),
         };
+        let outcome = self.weighed(&claim, outcome).await;
         let took = began.elapsed();
         let name = outcome_name(&outcome);
         self.figures.count(name, took);
@@ -340,6 +358,15 @@ impl Dispatcher {
         }
     }
 
+    /// What an answer about the template means for this message, which may be older than the template. Unknown, it is taken at its word.
+    async fn weighed(&self, claim: &Claim, outcome: Outcome) -> Outcome {
+        if !matches!(outcome, Outcome::Busy { whose: Whose::Template, .. }) {
+            return outcome;
+        }
+        let template = (claim.template.as_str(), claim.language.as_str());
+        self.versions.weigh(&self.pool, claim.attempt, template, outcome.clone()).await.unwrap_or(outcome)
+    }
+
     /// An answer about the sender or the template concerns more than this message.
     async fn heed(&self, claim: &Claim, outcome: &Outcome) {
         let Outcome::Busy { whose, hold, failure, wait } = outcome else { return };
@@ -358,6 +385,15 @@ impl Dispatcher {
         }
     }
 
+    /// The provider has another template than we thought: it is to be read.
+    async fn look_again(&self, failure: &Failure) {
+        if failure.reason == provider_reason::TEMPLATE_DRIFTED
+            && let Err(error) = db::approvals::want(&self.pool, self.sender).await
+        {
+            tracing::debug!(%error, "templates.not_wanted: they are read on schedule");
+        }
+    }
+
     async fn hold(&self, scope: holds::Scope, failure: &Failure, wait: Option<Duration>) {
         let hold = holds::Hold {
             scope,
@@ -366,6 +402,7 @@ impl Dispatcher {
             lasts: wait,
             by: "provider".to_owned(),
         };
+        self.look_again(failure).await;
         match holds::place(&self.pool, &hold).await {
             Ok(true) => tracing::error!(sender = %self.name, reason = %hold.reason, code = failure.code, "hold.placed"),
             Ok(false) => {}

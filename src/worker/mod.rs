@@ -13,7 +13,9 @@ pub mod reading;
 pub mod receipts;
 pub mod replies;
 pub mod settling;
+pub mod templates;
 pub mod upkeep;
+pub mod versions;
 pub mod wire;
 
 use std::{

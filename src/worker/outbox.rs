@@ -174,14 +174,25 @@ impl Publisher {
                 });
                 (&topology.status_exchange, kind, id, body.to_string())
             }
+            None if row.kind == "inbound" => {
+                let id = format!("{}.{}", row.kind, row.id);
+                let body = news("message.received", &id, row);
+                (&topology.inbound_exchange, "message.received".to_owned(), id, body)
+            }
+            // Of a hold or a template.
             None => {
                 let id = format!("{}.{}", row.kind, row.id);
-                let body = json!({
-                    "specversion": "1.0", "id": id, "source": "/recado", "type": "message.received", "time": row.at,
-                    "datacontenttype": "application/json", "data": row.payload,
-                });
-                (&topology.inbound_exchange, "message.received".to_owned(), id, body.to_string())
+                let body = news(&row.kind, &id, row);
+                (&topology.status_exchange, row.kind.clone(), id, body)
             }
         }
     }
+}
+
+fn news(kind: &str, id: &str, row: &Told) -> String {
+    let body = json!({
+        "specversion": "1.0", "id": id, "source": "/recado", "type": kind, "time": row.at,
+        "datacontenttype": "application/json", "data": row.payload,
+    });
+    body.to_string()
 }

@@ -3,6 +3,7 @@
 //! The recipient's pace is not here: it is exact for the fleet and so lives in the claim.
 
 use std::{
+    collections::VecDeque,
     num::NonZeroU32,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -37,7 +38,12 @@ struct Now {
     recovers_at: Option<Instant>,
     /// Tokens that were put back, and when.
     spare: (u32, Instant),
+    /// When how many were let out, of the last [`SECOND`].
+    out: VecDeque<(Instant, u32)>,
 }
+
+/// A provider's second, and what one request may take longer on its way there than another.
+const SECOND: Duration = Duration::from_millis(1_030);
 
 /// How a sender slows down when its provider says so: it pauses, then comes back at half its rate, a tenth more each step.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +67,7 @@ impl SenderRate {
             pause: Duration::ZERO,
             recovers_at: None,
             spare: (0, Instant::now()),
+            out: VecDeque::new(),
         };
         SenderRate { full, allowed, now: Mutex::new(now) }
     }
@@ -89,6 +96,34 @@ impl SenderRate {
                 Err(wait) => wait,
             };
             tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Lets out at least one and at most `most` requests now, so that no second gets more than this process's share of what the
+    /// provider takes: tokens are taken before a claim, and claims that took long return together. Waits until there is room.
+    pub async fn let_out(&self, most: u32) -> u32 {
+        loop {
+            let wait = match self.try_let_out(most, Instant::now()) {
+                Ok(out) => return out,
+                Err(wait) => wait,
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    fn try_let_out(&self, most: u32, at: Instant) -> Result<u32, Duration> {
+        let mut now = self.lock();
+        while now.out.front().is_some_and(|(since, _)| at.duration_since(*since) >= SECOND) {
+            now.out.pop_front();
+        }
+        let share = ((self.allowed / f64::from(now.live)) as u32).max(1);
+        let used: u32 = now.out.iter().map(|(_, count)| count).sum();
+        match (share.saturating_sub(used).min(most), now.out.front()) {
+            (0, Some((first, _))) => Err(SECOND.saturating_sub(at.duration_since(*first))),
+            (room, _) => {
+                now.out.push_back((at, room));
+                Ok(room)
+            }
         }
     }
 
@@ -193,6 +228,22 @@ mod tests {
         rate.put_back(1);
         rate.lock().spare.1 -= Duration::from_secs(2);
         assert!(rate.try_take(5).is_err(), "the limiter has had the time to make a new one");
+    }
+
+    #[test]
+    fn claims_that_return_together_are_let_out_within_the_second() {
+        let (rate, begin) = (SenderRate::new(50, 0.05), Instant::now());
+        rate.share(3);
+        let at = |ms: u64| begin + Duration::from_millis(ms);
+        assert_eq!(rate.try_let_out(10, at(0)), Ok(10));
+        assert_eq!(rate.try_let_out(10, at(100)), Ok(6), "16 of a third of 50");
+        assert_eq!(rate.try_let_out(10, at(200)), Err(Duration::from_millis(830)));
+        assert_eq!(rate.try_let_out(20, at(1_030)), Ok(10), "the first ones are a second ago");
+        assert_eq!(rate.try_let_out(10, at(1_130)), Ok(6));
+        rate.share(4);
+        assert!(rate.try_let_out(1, at(1_131)).is_err(), "what went out counts also after the share became smaller");
+        rate.share(1);
+        assert_eq!(rate.try_let_out(50, at(1_132)), Ok(34));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt::Write};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::intake::v7;
+use super::{intake::v7, versions::Versions};
 use crate::{
     db::inbox::{Arrival, Born, Sms, Stage},
     domain::{
@@ -34,6 +34,8 @@ pub struct Reader {
     pub sources: Sources,
     /// The senders' keys in the database, by name.
     pub senders: HashMap<String, i16>,
+    /// What the catalogue's templates say, as the database knows it.
+    pub versions: Versions,
     /// Whether the templates' quiet hours count.
     pub quiet_hours: bool,
 }
@@ -111,6 +113,7 @@ impl Reader {
             phone: planned.to.reveal().to_owned(),
             locale: Some(planned.locale),
             purpose: planned.purpose,
+            version: self.versions.current(&planned.template, &planned.language),
             template: planned.template,
             language: planned.language,
             subject: planned.subject,

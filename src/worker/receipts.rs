@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
 
-use super::{Nudge, Progress, settling};
+use super::{Nudge, Progress, settling, versions::Versions};
 use crate::{
     clock::Clock,
     db::{
@@ -85,6 +85,8 @@ pub struct Receipts {
     pub pool: PgPool,
     pub rules: Rules,
     pub known: Vec<Known>,
+    /// What this process plans with.
+    pub versions: Versions,
     pub clock: Clock,
     /// Woken by the door that stores webhooks.
     pub nudge: Nudge,
@@ -107,7 +109,8 @@ struct Reported {
 impl Receipts {
     #[must_use]
     pub fn new(pool: PgPool, rules: Rules, known: Vec<Known>, clock: Clock, nudge: Nudge, dispatch: Nudge) -> Receipts {
-        Receipts { pool, rules, known, clock, nudge, dispatch, chance, sweep_at: None }
+        let versions = Versions::default();
+        Receipts { pool, rules, known, versions, clock, nudge, dispatch, chance, sweep_at: None }
     }
 
     /// Applies until the soft token.
@@ -261,6 +264,9 @@ impl Receipts {
         }
         let settled = concerned.filter(|concerned| !concerned.sending);
         let Some(concerned) = settled else { return self.stray(sender, receipt, fresh).await };
+        let template = (concerned.template.as_str(), concerned.language.as_str());
+        let outcome = self.versions.weigh(&self.pool, concerned.attempt, template, outcome.clone()).await?;
+        let failure = failure_of(&outcome).unwrap_or(failure);
         let next = after(costing(outcome.clone()), concerned.behind, &self.rules.retry, (self.chance)());
         let bad = Bad { message_id: &receipt.message_id, at: receipt.at, failure, pricing: receipt.pricing.as_ref() };
         let undelivered = receipts::fail(&self.pool, concerned.attempt, &bad, &next).await?;
@@ -276,10 +282,10 @@ impl Receipts {
         let retried = undelivered == Undelivered::Followed && matches!(next, Next::Pending { .. });
         tracing::info!(attempt = %concerned.attempt, sender, reason = failure.reason.as_str(), code = failure.code, retried,
             "attempt.undelivered");
-        if let Outcome::Busy { whose: Whose::Sender, hold: false, wait, .. } = outcome {
+        if let Outcome::Busy { whose: Whose::Sender, hold: false, wait, .. } = &outcome {
             self.slow_down(concerned.sender, *wait).await?;
         }
-        if let Outcome::Busy { whose, hold: true, wait, .. } = outcome {
+        if let Outcome::Busy { whose, hold: true, wait, .. } = &outcome {
             let scope = match whose {
                 Whose::Recipient => return Ok(true),
                 Whose::Sender => holds::Scope::Sender(concerned.sender),
@@ -289,6 +295,9 @@ impl Receipts {
                     language: Some(concerned.language),
                 },
             };
+            if failure.reason == reason::TEMPLATE_DRIFTED {
+                db::approvals::want(&self.pool, concerned.sender).await?;
+            }
             self.hold(scope, failure, *wait).await?;
         }
         Ok(true)

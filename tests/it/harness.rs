@@ -74,6 +74,7 @@ pub struct Fleet {
     pub services: Vec<Service>,
     pub settings: BTreeMap<String, String>,
     broker: Connection,
+    began: Instant,
     out: PathBuf,
     started: usize,
 }
@@ -307,10 +308,14 @@ impl Fleet {
             published: Vec::new(),
             services: Vec::new(),
             settings,
+            began: Instant::now(),
             broker,
             out,
             started: 0,
         };
+        // The templates are read only when something makes it necessary, unless a test sets templates.sync_every.
+        let read = "insert into template_syncs (sender, synced_at) values ($1, now())";
+        sqlx::query(read).bind(fleet.sender).execute(&fleet.pool).await.expect("a sync");
         for template in catalogue.templates() {
             fleet.approve(template.name()).await;
         }
@@ -549,13 +554,15 @@ impl Fleet {
     /// The same, doubts included, while a few more people are written to: without later messages silence means nothing.
     pub async fn settle(&mut self) {
         let began = Instant::now();
+        // A report that came while nobody was there has as long again to come: a life full of crashes ends later.
+        let patience = PATIENCE + self.began.elapsed();
         self.quiet(PATIENCE, false).await;
         for round in 0.. {
             let doubts = self.count("select count(*) from notifications where state = 'in_doubt'").await;
             if doubts == 0 {
                 return;
             }
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > patience {
                 let unread = self.count("select count(*) from webhooks where applied_at is null").await;
                 let strays = self.count("select count(*) from stray_receipts").await;
                 let told = self.sim.world().counters().webhooks;
@@ -698,6 +705,7 @@ fn usual_settings(name: &str) -> BTreeMap<String, String> {
         ("outbox.poll", "100ms"),
         ("outbox.lease", "2s"),
         ("upkeep.every", "100ms"),
+        ("templates.sync_every", "1h"),
         ("shutdown.grace", "10s"),
         ("log.level", "info"),
     ];

@@ -147,6 +147,7 @@ impl House {
             pending_ms: 7_200_000,
             quiet: None,
             doubt: "resend_once",
+            version: None,
             filled: "{}".to_owned(),
             free_text: None,
             sms: None,

@@ -19,6 +19,7 @@ fn story(state: State) -> Story {
         sender: "main".to_owned(),
         template: "order_confirmed".to_owned(),
         language: "es_MX".to_owned(),
+        version: None,
         purpose: "orders".to_owned(),
         urgent: false,
         expires_at: at(3_600),

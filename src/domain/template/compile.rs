@@ -34,7 +34,7 @@ pub(super) fn read(
     zone: &TimeZone,
     earlier: &[Template],
     report: &mut Report<'_>,
-) -> Option<Template> {
+) -> Option<(File, Template)> {
     let file: File = match toml::from_str(text) {
         Ok(file) => file,
         Err(error) => {
@@ -66,7 +66,7 @@ pub(super) fn read(
     let template = compiler.template(&file, &example, settings, earlier)?;
     rules::check(&file, &template, zone, earlier, report);
     fallback::check(&file, &template, zone, report);
-    Some(template)
+    Some((file, template))
 }
 
 pub(super) struct Compiler<'a, 'r, 't> {

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Action, Catalogue, Header, Language, Template, fill::shown, judge::example_event};
 use crate::domain::{
+    event::{Event, Rejection},
     expression::{self, Scope, Zones},
     message::{self, ButtonValue, Filled},
 };
@@ -12,8 +13,19 @@ impl Catalogue {
     /// The example of `template`, filled in. `None` if it has no such language; a catalogue that was loaded fills its examples.
     #[must_use]
     pub fn fill_example(&self, template: &Template, language: &str) -> Option<Filled> {
+        self.fill_event(template, language, &example_event(&template.event_type, &template.example))?.ok()
+    }
+
+    /// `template` filled in for an event of its type. `None` if it has no such language.
+    ///
+    /// # Errors
+    /// If the event lacks what the message needs.
+    pub fn fill_event(&self, template: &Template, language: &str, event: &Event) -> Option<Result<Filled, Rejection>> {
         let language = template.language(language)?;
-        template.fill(language, &self.example_scope(template, language)).ok()
+        let zones = Zones { person: None, default: self.default_zone.clone() };
+        let data = expression::value_of(&event.data);
+        let scope = Scope::of_event(expression::attributes(event), data, &language.locale, &zones);
+        Some(template.fill(language, &scope))
     }
 
     /// `{name, language, category, parameter_format, components}` with examples. A media header's example is the link;
@@ -29,13 +41,6 @@ impl Catalogue {
             "parameter_format": if template.named { "NAMED" } else { "POSITIONAL" },
             "components": components(template, language, &filled),
         }))
-    }
-
-    fn example_scope(&self, template: &Template, language: &Language) -> Scope {
-        let event = example_event(&template.event_type, &template.example);
-        let zones = Zones { person: None, default: self.default_zone.clone() };
-        let data = expression::value_of(&event.data);
-        Scope::of_event(expression::attributes(&event), data, &language.locale, &zones)
     }
 }
 

@@ -46,24 +46,38 @@ impl Template {
     /// that the template does not have gives an empty text.
     #[must_use]
     pub fn render_text(&self, language: &str, filled: &Filled) -> String {
-        let Some(language) = self.language(language) else { return String::new() };
-        let mut parts = Vec::new();
-        match (&language.header, &filled.header) {
-            (Some(Header::Text { text, .. }), header) => parts.push(header_text(text, header.as_ref())),
-            (_, Some(message::Header::Image { link } | message::Header::Video { link })) => {
-                parts.push(format!("[{link}]"));
-            }
-            (_, Some(message::Header::Document { filename, .. })) => parts.push(format!("[{filename}]")),
-            (_, Some(message::Header::Location { name, address, .. })) => parts.push(format!("[{name}, {address}]")),
-            (_, Some(message::Header::Text(_)) | None) => {}
-        }
-        parts.push(self.render_body(language, filled));
-        parts.extend(language.footer.clone());
-        let buttons: Vec<String> = language.buttons.iter().map(|button| format!("[{}]", button.label())).collect();
+        let Some(reading) = self.reading(language, filled) else { return String::new() };
+        let mut parts: Vec<String> = reading.header.into_iter().collect();
+        parts.push(reading.body);
+        parts.extend(reading.footer);
+        let buttons: Vec<String> = reading.buttons.iter().map(|button| format!("[{}]", button.text)).collect();
         if !buttons.is_empty() {
             parts.push(buttons.join(" "));
         }
         parts.join("\n\n")
+    }
+
+    /// What the person will read, part by part. `None` if the template does not have the language.
+    #[must_use]
+    pub fn reading(&self, language: &str, filled: &Filled) -> Option<Reading> {
+        let language = self.language(language)?;
+        let header = match (&language.header, &filled.header) {
+            (Some(Header::Text { text, .. }), header) => Some(header_text(text, header.as_ref())),
+            (_, Some(message::Header::Image { link } | message::Header::Video { link })) => Some(format!("[{link}]")),
+            (_, Some(message::Header::Document { filename, .. })) => Some(format!("[{filename}]")),
+            (_, Some(message::Header::Location { name, address, .. })) => Some(format!("[{name}, {address}]")),
+            (_, Some(message::Header::Text(_)) | None) => None,
+        };
+        Some(Reading {
+            header,
+            body: self.render_body(language, filled),
+            footer: language.footer.clone(),
+            buttons: language
+                .buttons
+                .iter()
+                .map(|button| ReadButton { kind: button.action.kind(), text: button.label().to_owned() })
+                .collect(),
+        })
     }
 
     pub(super) fn render_body(&self, language: &Language, filled: &Filled) -> String {
@@ -95,6 +109,22 @@ pub(super) fn header_text(text: &super::text::Text, header: Option<&message::Hea
         Some(message::Header::Text(parameter)) => shown(&parameter.value).to_owned(),
         _ => String::new(),
     })
+}
+
+/// A message as a person reads it. What is no text stands in brackets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    pub header: Option<String>,
+    pub body: String,
+    pub footer: Option<String>,
+    pub buttons: Vec<ReadButton>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadButton {
+    /// `quick_reply`, `url`, `phone`, `copy_code`.
+    pub kind: &'static str,
+    pub text: String,
 }
 
 impl super::Button {

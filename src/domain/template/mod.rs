@@ -16,13 +16,18 @@ use super::{
     quiet::QuietHours,
 };
 
+mod advice;
+mod bubble;
 mod compile;
 mod components;
+mod definition;
+mod diff;
 mod event_type;
 mod fallback;
 mod file;
 mod fill;
 mod judge;
+mod push;
 mod rules;
 mod schema;
 mod shipped;
@@ -30,6 +35,11 @@ mod shipped;
 mod tests;
 mod text;
 
+pub use bubble::bubble;
+pub use definition::{Definition, Heading, Pressable};
+pub use diff::{Difference, all_differences, differences, lines, places};
+pub use fill::{ReadButton, Reading};
+pub use push::{Edits, Step, There, step};
 pub use shipped::{shipped_events, shipped_messages};
 
 /// What templates need to know of the configuration.
@@ -70,6 +80,7 @@ pub struct Catalogue {
     templates: Vec<Template>,
     types: BTreeMap<String, EventType>,
     default_zone: TimeZone,
+    notes: Vec<Problem>,
 }
 
 /// What an event type means.
@@ -253,10 +264,17 @@ impl Catalogue {
             }
             problems.extend(report.into_problems());
         }
-        let mut templates: Vec<Template> = Vec::new();
+        let (mut templates, mut notes): (Vec<Template>, _) = (Vec::new(), Vec::new());
         for (path, text) in messages {
             let mut report = Report::of(path, text);
-            let read = compile::read(text, &files, settings, &default_zone, &templates, &mut report);
+            let (mut advice, mut read) = (Report::of(path, text), None);
+            if let Some((file, template)) =
+                compile::read(text, &files, settings, &default_zone, &templates, &mut report)
+            {
+                advice::note(&file, &template, &mut advice);
+                read = Some(template);
+            }
+            notes.extend(advice.into_problems());
             problems.extend(report.into_problems());
             templates.extend(read);
         }
@@ -270,12 +288,18 @@ impl Catalogue {
             let positions = users().map(|(i, _)| i).collect();
             types.insert(name, EventType { journey, templates: positions });
         }
-        if problems.is_empty() { Ok(Catalogue { templates, types, default_zone }) } else { Err(problems) }
+        if problems.is_empty() { Ok(Catalogue { templates, types, default_zone, notes }) } else { Err(problems) }
     }
 
     /// The event types that mean something: those with a schema. The queue is bound to them.
     pub fn event_types(&self) -> impl Iterator<Item = &str> {
         self.types.keys().map(String::as_str)
+    }
+
+    /// What is no mistake and may still be refused, recategorised or regretted.
+    #[must_use]
+    pub fn notes(&self) -> &[Problem] {
+        &self.notes
     }
 
     #[must_use]

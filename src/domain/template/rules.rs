@@ -52,7 +52,10 @@ pub(super) fn check(file: &File, template: &Template, zone: &TimeZone, earlier: 
             other.language(&language.code).is_some_and(|l| l.body == language.body && l.footer == language.footer)
         };
         if let Some(other) = earlier.iter().find(same) {
-            let message = format!("The template {} has the same body and footer; Meta refuses duplicates.", other.name);
+            let message = format!(
+                "The template {} has the same body and footer; Meta refuses duplicates. Change one of them.",
+                other.name
+            );
             report.add(source.body.span(), format!("{key}.body"), message);
         }
         if report.is_empty() {
@@ -90,17 +93,19 @@ fn check_body(body: &Text, span: Range<usize>, key: &str, report: &mut Report<'_
     let source = body.source();
     let mut complain = |message: String| report.add(span.clone(), key, message);
     if source.trim().is_empty() {
-        complain("The body is empty.".into());
+        complain("The body is empty; say what happened.".into());
         return;
     }
     if source.chars().count() > 1_024 {
-        complain("The body is longer than 1024 characters.".into());
+        complain("The body is longer than 1024 characters; shorten it, and leave room for the values.".into());
     }
     if source.contains('\t') || source.contains("     ") || source.contains("\n\n\n") {
-        complain("The body has a tab, more than four spaces on end or more than one empty line on end.".into());
+        complain(
+            "The body has a tab, more than four spaces on end or more than one empty line on end; remove them.".into(),
+        );
     }
     if source != source.trim() {
-        complain("The body begins or ends with white space.".into());
+        complain("The body begins or ends with white space; remove it.".into());
     }
     let is_placeholder = |piece: Option<&Piece>| matches!(piece, Some(Piece::Placeholder(_)));
     // A full stop after a variable does not make it less of an end.
@@ -134,7 +139,9 @@ fn check_body(body: &Text, span: Range<usize>, key: &str, report: &mut Report<'_
         .sum();
     let least = 2 * placeholders + 1;
     if placeholders > 0 && words < least {
-        complain(format!("The body has {words} words for {placeholders} placeholders; Meta wants at least {least}."));
+        complain(format!(
+            "The body has {words} words for {placeholders} placeholders; Meta wants at least {least}. Say more, or use fewer placeholders."
+        ));
     }
 }
 
@@ -181,10 +188,10 @@ fn check_header(text: &Text, written: &file::Text, key: &str, report: &mut Repor
         report.add(written.span(), key, format!("A header has 1 to {HEADER} characters."));
     }
     if source.contains(['\n', '*', '~', '`']) || source.chars().any(is_emoji) {
-        report.add(written.span(), key, "A header has no line breaks, emojis or marks of formatting.");
+        report.add(written.span(), key, "A header has no line breaks, emojis or marks of formatting; remove them.");
     }
     if text.pieces.iter().filter(|piece| matches!(piece, Piece::Placeholder(_))).count() > 1 {
-        report.add(written.span(), key, "A header has at most one placeholder.");
+        report.add(written.span(), key, "A header has at most one placeholder; put the others into the body.");
     }
 }
 
@@ -194,21 +201,21 @@ fn check_footer(footer: &file::Text, key: &str, report: &mut Report<'_>) {
         report.add(footer.span(), key, format!("A footer has 1 to {FOOTER} characters."));
     }
     if text.contains("{{") {
-        report.add(footer.span(), key, "A footer has no placeholders.");
+        report.add(footer.span(), key, "A footer has no placeholders; put what varies into the body.");
     }
     if text.contains('\n') {
-        report.add(footer.span(), key, "A footer has no line breaks.");
+        report.add(footer.span(), key, "A footer is one line; remove the line breaks.");
     }
 }
 
 fn check_buttons(file: &File, report: &mut Report<'_>) {
     let whole = file.buttons.first().map_or_else(|| file.name.span(), toml::Spanned::span);
     if file.buttons.len() > BUTTONS {
-        report.add(whole.clone(), "buttons", format!("A template has at most {BUTTONS} buttons."));
+        report.add(whole.clone(), "buttons", format!("A template has at most {BUTTONS} buttons; remove some."));
     }
     for (kind, most, name) in MOST {
         if file.buttons.iter().filter(|button| button.get_ref().kind == kind).count() > most {
-            report.add(whole.clone(), "buttons", format!("A template has at most {most} {name} buttons."));
+            report.add(whole.clone(), "buttons", format!("A template has at most {most} {name} buttons; remove some."));
         }
     }
     let is_reply = |button: &toml::Spanned<file::Button>| button.get_ref().kind == ButtonKind::QuickReply;
@@ -237,10 +244,14 @@ fn check_buttons(file: &File, report: &mut Report<'_>) {
                     .any(|(l, t)| l.get_ref() == language.get_ref() && t.get_ref() == text.get_ref())
             });
             if twins.count() > 1 {
-                report.add(text.span(), key.clone(), "Two buttons have the same text.");
+                report.add(text.span(), key.clone(), "Two buttons have the same text; change one.");
             }
             if !file.languages.keys().any(|known| known.get_ref() == language.get_ref()) {
-                report.add(text.span(), key, "The template does not have this language.");
+                report.add(
+                    text.span(),
+                    key,
+                    "The template does not have this language; remove the text, or add the language.",
+                );
             }
         }
         if let Some(url) = &button.url {
@@ -249,7 +260,11 @@ fn check_buttons(file: &File, report: &mut Report<'_>) {
                 report.add(url.span(), "buttons.url", format!("An address begins with https://, has at most {URL} characters, and a placeholder {{{{1}}}} only at its end."));
             }
             if fixed.starts_with("https://wa.me") || fixed.starts_with("https://bit.ly") {
-                report.add(url.span(), "buttons.url", "Meta refuses links to WhatsApp and shortened links.");
+                report.add(
+                    url.span(),
+                    "buttons.url",
+                    "Meta refuses links to WhatsApp and shortened links; use an address of the shop's own.",
+                );
             }
         }
         if let Some(phone) = &button.phone

@@ -315,6 +315,78 @@ fn buttons_follow_metas_rules() {
 }
 
 #[test]
+fn there_are_only_so_many_buttons_and_each_is_only_so_long() {
+    let button = |lines: &str| format!("[[buttons]]\n{lines}\n");
+    let refuse =
+        |lines: String, line, says| refused("[languages.en]", &format!("{lines}[languages.en]"), line, "buttons", says);
+    let reply = |n: usize| button(&format!("kind = \"quick_reply\"\ntext = {{ en = \"Answer {n}\" }}"));
+    refuse((0..11).map(reply).collect(), 10, "at most 10 buttons; remove");
+    let url =
+        |n: usize| button(&format!("kind = \"url\"\nurl = \"https://a.example/{n}\"\ntext = {{ en = \"Go {n}\" }}"));
+    refuse((0..3).map(url).collect(), 10, "at most 2 address buttons");
+    let phone =
+        |n: usize| button(&format!("kind = \"phone\"\nphone = \"+3460011122{n}\"\ntext = {{ en = \"Call {n}\" }}"));
+    refuse((0..2).map(phone).collect(), 10, "at most 1 telephone buttons");
+    let code = |_| button("kind = \"copy_code\"\ncode = \"data.order\"");
+    refuse((0..2).map(code).collect(), 10, "at most 1 copy-code buttons");
+    let long = format!("kind = \"url\"\nurl = \"https://a.example/{}\"\ntext = {{ en = \"Go\" }}", "x".repeat(2_000));
+    refuse(button(&long), 12, "at most 2000 characters");
+    refuse(button("kind = \"url\"\nurl = \"https://wa.me/34600111222\"\ntext = { en = \"Go\" }"), 12, "shop's own");
+    let many = "kind = \"copy_code\"\ncode = \"'x' ~ data.order ~ '12345678901234'\"";
+    refused(
+        "[languages.en]",
+        &format!("{}[languages.en]", button(many)),
+        14,
+        "languages.en",
+        "longer than 15 characters",
+    );
+}
+
+#[test]
+fn names_headers_and_footers_follow_metas_rules() {
+    let body = "Your order {{order}} is on its way today.";
+    refused("on_its_way", &"x".repeat(513), 1, "name", "512");
+    refused("\"shipping\"", "\"Shipping\"", 3, "purpose", "lower-case");
+    let extra = |extra: &str| format!("{body}\"\n{extra}");
+    refused(&format!("{body}\""), &extra("footer = \"Thanks\\nto you\""), 12, "footer", "one line");
+    refused(&format!("{body}\""), &extra("header = \"Your *order*\""), 12, "header", "marks of formatting");
+    refused(&format!("{body}\""), &extra("header = \"Your\\norder\""), 12, "header", "line breaks");
+    refused("\"utility\"", "\"transactional\"", 2, "", "transactional");
+}
+
+#[test]
+fn what_a_review_may_dislike_is_noted() {
+    let noted = |old: &str, new: &str| {
+        let catalogue = load(&small().replace(old, new)).unwrap();
+        catalogue.notes().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(noted("", ""), Vec::<String>::new());
+    let selling = noted("is on its way today", "is on its way today, with a discount");
+    assert!(
+        selling[0].starts_with("messages/small.toml:11: languages.en.body: \"discount\" sounds like selling"),
+        "{selling:?}"
+    );
+    assert!(noted("\"utility\"", "\"marketing\"")[0].contains("opt_out = true"));
+    assert!(noted("\"utility\"", "\"authentication\"")[0].contains("Meta writes the text"));
+    let header = "[header]\nkind = \"image\"\nlink = \"'https://a.example/a.png'\"\n[languages.en]";
+    assert!(
+        noted("[languages.en]", header)[0].starts_with("messages/small.toml:11: header.kind: Meta wants an uploaded")
+    );
+    let code = "[[buttons]]\nkind = \"copy_code\"\ncode = \"data.order\"\n[languages.en]";
+    assert!(noted("[languages.en]", code)[0].contains("A code to copy"));
+}
+
+#[test]
+fn a_version_is_what_a_template_says_and_nothing_else() {
+    let definition = |text: &str| load(text).unwrap().templates()[0].definition("en").unwrap();
+    let first = definition(&small());
+    assert_eq!(first.hash(), definition(&small().replace("\"utility\"", "\"marketing\"").replace("2h", "3h")).hash());
+    assert_ne!(first.hash(), definition(&small().replace("today", "now")).hash());
+    assert_eq!(first.parameters(), ["order"]);
+    assert_eq!(serde_json::from_value::<Definition>(serde_json::to_value(&first).unwrap()).unwrap(), first);
+}
+
+#[test]
 fn positional_parameters_are_numbered_in_order() {
     let positional = small().replace(
         "order = \"data.order\"",

@@ -47,25 +47,12 @@ impl Meta {
     /// # Errors
     /// If one of them cannot be a part of a request.
     pub fn new(base_url: &str, version: &str, phone_number_id: &str, token: &SecretString) -> Result<Meta, BadSender> {
-        let base = base_url.trim_end_matches('/');
-        let uri = base.parse::<Uri>().map_err(|_| BadSender::BaseUrl)?;
-        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() || uri.query().is_some() {
-            return Err(BadSender::BaseUrl);
-        }
-        if !is_version(version) {
-            return Err(BadSender::Version);
-        }
+        let root = root(base_url, version)?;
         if phone_number_id.is_empty() || !phone_number_id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(BadSender::PhoneNumberId);
         }
-        let address = format!("{base}/{version}/{phone_number_id}/messages").parse().map_err(|_| BadSender::BaseUrl)?;
-        let token = token.expose_secret();
-        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(BadSender::Token);
-        }
-        let mut authorization = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| BadSender::Token)?;
-        authorization.set_sensitive(true);
-        Ok(Meta { address, authorization })
+        let address = format!("{root}/{phone_number_id}/messages").parse().map_err(|_| BadSender::BaseUrl)?;
+        Ok(Meta { address, authorization: bearer(token)? })
     }
 }
 
@@ -92,6 +79,27 @@ impl Provider for Meta {
     fn wants_content_id(&self) -> bool {
         false
     }
+}
+
+/// Where everything of this version of the API begins.
+pub(super) fn root(base_url: &str, version: &str) -> Result<String, BadSender> {
+    let base = base_url.trim_end_matches('/');
+    let uri = base.parse::<Uri>().map_err(|_| BadSender::BaseUrl)?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() || uri.query().is_some() {
+        return Err(BadSender::BaseUrl);
+    }
+    if is_version(version) { Ok(format!("{base}/{version}")) } else { Err(BadSender::Version) }
+}
+
+/// The header that carries a token; it prints as nothing.
+pub(super) fn bearer(token: &SecretString) -> Result<HeaderValue, BadSender> {
+    let token = token.expose_secret();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(BadSender::Token);
+    }
+    let mut authorization = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| BadSender::Token)?;
+    authorization.set_sensitive(true);
+    Ok(authorization)
 }
 
 fn is_version(text: &str) -> bool {

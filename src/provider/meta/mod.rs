@@ -9,9 +9,11 @@ mod encode;
 mod facts;
 mod number;
 mod signature;
+mod templates;
 
 pub use decode::decode;
 pub use encode::{BadSender, Meta};
 pub use facts::{UPDATES_MAX, facts, said};
 pub use number::{FIELDS, Number, number, subscribers};
 pub use signature::verify;
+pub use templates::{Templates, listed, written};

@@ -117,3 +117,78 @@ async fn the_subscription_and_the_history_of_messages_can_be_asked() {
     let seen: Vec<&str> = events.iter().map(|event| event["delivery_status"].as_str().unwrap()).collect();
     assert_eq!(seen, ["SENT", "DELIVERED"], "it is not read yet");
 }
+
+/// Posts to the management API; gives the status and the answer.
+async fn post(shop: &Shop, path: &str, body: &Value) -> (u16, Value) {
+    let url = format!("{}/v25.0/{path}", shop.sim.url());
+    let asked = shop.client.post(url).header("authorization", "Bearer sim-token").body(body.to_string());
+    let answer = asked.send().await.unwrap();
+    let status = answer.status().as_u16();
+    (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap())
+}
+
+fn another(name: &str, text: &str) -> Value {
+    let mut template = greeting();
+    template["name"] = name.into();
+    template["components"] = json!([{"type": "BODY", "text": text}]);
+    template
+}
+
+#[tokio::test]
+async fn a_review_ends_by_itself_if_it_may() {
+    let shop = Shop::open().await;
+    shop.sim.world().review_after(Some(1_000));
+    let (_, made) = post(&shop, &format!("{WABA}/message_templates"), &another("thanks", "Gracias por todo.")).await;
+    let id = made["id"].as_str().unwrap();
+    assert_eq!(shop.get(&format!("/v25.0/{id}")).await.1["status"], "PENDING");
+    let mut body = hello(ANA);
+    body["template"] = json!({"name": "thanks", "language": {"code": "es"}});
+    assert_eq!(shop.refused(&body).await, (400, 132001));
+    shop.pass(1_001);
+    shop.accepted(&body).await;
+    assert_eq!(shop.get(&format!("/v25.0/{id}")).await.1["status"], "APPROVED");
+}
+
+#[tokio::test]
+async fn an_approved_template_is_edited_once_a_day_and_reviewed_again() {
+    let shop = Shop::open().await;
+    let (_, made) = post(&shop, &format!("{WABA}/message_templates"), &another("thanks", "Gracias.")).await;
+    let id = made["id"].as_str().unwrap().to_owned();
+    let says = |text: &str| json!({"components": [{"type": "BODY", "text": text}]});
+    assert_eq!(post(&shop, &id, &says("Muchas gracias.")).await.0, 400, "it is under review");
+    let world = shop.sim.world();
+    world.set_template_status("thanks", "es", Approval::Approved);
+    let mut other = says("Muchas gracias.");
+    other["category"] = json!("MARKETING");
+    assert_eq!(post(&shop, &id, &other).await.0, 400, "the category stays");
+    assert_eq!(post(&shop, &id, &says("Muchas gracias.")).await, (200, json!({"success": true})));
+    let (_, now) = shop.get(&format!("/v25.0/{id}")).await;
+    assert_eq!((&now["status"], &now["components"][0]["text"]), (&json!("PENDING"), &json!("Muchas gracias.")));
+    world.set_template_status("thanks", "es", Approval::Approved);
+    assert_eq!(post(&shop, &id, &says("Gracias otra vez.")).await.0, 400, "once in 24 hours");
+    shop.pass(24 * 3_600_000);
+    assert_eq!(post(&shop, &id, &says("Gracias otra vez.")).await.0, 200);
+    world.set_template_status("thanks", "es", Approval::Rejected);
+    assert_eq!(post(&shop, &id, &other).await.0, 200, "what was rejected may change as it likes");
+}
+
+#[tokio::test]
+async fn a_deleted_name_is_locked_and_a_pause_can_be_ended() {
+    let shop = Shop::open().await;
+    let world = shop.sim.world();
+    world.count_new_templates_as(Some("MARKETING"));
+    let list = format!("{WABA}/message_templates");
+    let (_, made) = post(&shop, &list, &another("thanks", "Gracias.")).await;
+    assert_eq!(made["category"], "MARKETING");
+    let id = made["id"].as_str().unwrap();
+    world.set_template_status("thanks", "es", Approval::Paused);
+    assert_eq!(post(&shop, &format!("{id}/unpause"), &json!({})).await.0, 200);
+    assert_eq!(post(&shop, &format!("{id}/unpause"), &json!({})).await.0, 400);
+    let url = format!("{}/v25.0/{list}?name=thanks", shop.sim.url());
+    let delete = || shop.client.delete(&url).header("authorization", "Bearer sim-token").send();
+    assert_eq!(delete().await.unwrap().status().as_u16(), 200);
+    assert_eq!(delete().await.unwrap().status().as_u16(), 400);
+    assert_eq!(post(&shop, &list, &another("thanks", "Gracias.")).await.1["error"]["error_subcode"], 2_388_023);
+    shop.pass(30 * 24 * 3_600_000 + 1);
+    assert_eq!(post(&shop, &list, &another("thanks", "Gracias.")).await.0, 200);
+}

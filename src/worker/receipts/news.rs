@@ -5,12 +5,13 @@ use std::time::Duration;
 use super::{Known, Receipts, Trouble};
 use crate::{
     db::{
+        approvals,
         holds::{self, Hold, Scope},
         senders,
         templates::{self, Key, News},
     },
     domain::{
-        fact::{AccountNews, Effect, SenderQuality, TemplateCategory, TemplateStatus},
+        fact::{AccountNews, Approval, Effect, SenderQuality, TemplateCategory, TemplateStatus},
         notification::{Outcome, Whose},
     },
     provider::reason,
@@ -19,6 +20,8 @@ use crate::{
 impl Receipts {
     pub(super) async fn template_status(&self, senders: &[&Known], news: &TemplateStatus) -> Result<(), Trouble> {
         for sender in senders {
+            // What was approved may say something else than before.
+            approvals::want(&self.pool, sender.id).await?;
             let key = Key { sender: sender.id, template: &news.name, language: &news.language };
             let Some(status) = news.status else {
                 templates::remark(&self.pool, key, news.reason.as_deref().unwrap_or(&news.event)).await?;
@@ -34,7 +37,22 @@ impl Receipts {
                 by: "meta",
             };
             if templates::set(&self.pool, key, &noted).await? {
-                tracing::info!(sender = %sender.name, template = %news.name, language = %news.language, %status, "template.changed");
+                let (name, language, reason) = (&news.name, &news.language, news.reason.as_deref());
+                match status {
+                    Approval::Approved | Approval::Pending => {
+                        tracing::info!(sender = %sender.name, template = %name, %language, %status, reason, "template.changed");
+                    }
+                    Approval::Rejected
+                    | Approval::Paused
+                    | Approval::Disabled
+                    | Approval::InAppeal
+                    | Approval::Locked
+                    | Approval::LimitExceeded
+                    | Approval::Archived
+                    | Approval::Deleted => {
+                        tracing::error!(sender = %sender.name, template = %name, %language, %status, reason, "template.changed: its messages wait");
+                    }
+                }
                 self.dispatch.wake();
             }
         }
@@ -59,8 +77,7 @@ impl Receipts {
 
     pub(super) async fn template_changed(&self, senders: &[&Known], name: &str, language: &str) -> Result<(), Trouble> {
         for sender in senders {
-            let key = Key { sender: sender.id, template: name, language };
-            templates::remark(&self.pool, key, "edited at the provider: compare it with the file").await?;
+            approvals::want(&self.pool, sender.id).await?;
             tracing::warn!(sender = %sender.name, template = name, language, "template.edited");
         }
         Ok(())

@@ -33,6 +33,7 @@ use recado::{
         receipts::{self, Known, Receipts},
         settling,
         upkeep::{self, Upkeep},
+        versions::Versions,
     },
 };
 use serde_json::{Value, json};
@@ -111,6 +112,7 @@ impl Stage {
             catalogue,
             sources: Sources::default(),
             senders: [("main".to_owned(), sender)].into(),
+            versions: Versions::default(),
             quiet_hours: true,
         };
         let intake = Intake {

@@ -1,0 +1,184 @@
+//! What people will see: each language as a bubble in the terminal, or as a page.
+
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, bail};
+use minijinja::{Environment, context};
+
+use super::{catalogue, complain, say, settings};
+use crate::{
+    clock::Clock,
+    config::{Needs, Place},
+    domain::{
+        event::Event,
+        template::{Catalogue, Reading, Template, bubble},
+    },
+};
+
+const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/templates/pages/preview.html"));
+
+/// 0 if it could be shown.
+pub(super) fn preview(
+    place: &Place,
+    name: &str,
+    language: Option<&str>,
+    event: Option<&Path>,
+    html: Option<&PathBuf>,
+) -> anyhow::Result<ExitCode> {
+    let mut settings = settings(place, Needs { templates: true, ..Needs::NOTHING })?;
+    if settings.senders.is_empty() && settings.templates.default_sender.is_none() {
+        settings.templates.default_sender = Some("main".to_owned());
+    }
+    let catalogue = catalogue(&settings)?.catalogue;
+    let Some(template) = catalogue.template(name) else {
+        let known: Vec<&str> = catalogue.templates().iter().map(Template::name).collect();
+        bail!("the catalogue has no template of this name; it has {}", known.join(", "));
+    };
+    let event = event.map(|file| read(file, template)).transpose()?;
+    let mut readings = Vec::new();
+    for code in template.languages().filter(|code| language.is_none_or(|language| *code == language)) {
+        readings.push((code, reading(&catalogue, template, code, event.as_ref())?));
+    }
+    if readings.is_empty() {
+        let known: Vec<&str> = template.languages().collect();
+        bail!("it is not written in this language; it has {}", known.join(", "));
+    }
+    let Some(file) = html else {
+        let colours = std::io::stdout().is_terminal();
+        for (code, reading) in &readings {
+            say(&format!("{name} in {code}\n{}\n", bubble(reading, colours)));
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    std::fs::write(file, page(name, &readings)?).with_context(|| file.display().to_string())?;
+    complain(&format!("Written to {}.", file.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(file: &Path, template: &Template) -> anyhow::Result<Event> {
+    let text = std::fs::read(file).with_context(|| file.display().to_string())?;
+    let event = Event::parse(&text, Clock::system().now())
+        .map_err(|why| anyhow::anyhow!("{}: this is no event of ours: {why}", file.display()))?;
+    if event.r#type != template.event_type() {
+        bail!(
+            "{}: the event is of the type {}, and {} is for {}",
+            file.display(),
+            event.r#type,
+            template.name(),
+            template.event_type()
+        );
+    }
+    Ok(event)
+}
+
+fn reading(
+    catalogue: &Catalogue,
+    template: &Template,
+    language: &str,
+    event: Option<&Event>,
+) -> anyhow::Result<Reading> {
+    let filled = match event {
+        Some(event) => {
+            catalogue.fill_event(template, language, event).transpose().map_err(|why| anyhow::anyhow!("{why}"))?
+        }
+        None => catalogue.fill_example(template, language),
+    };
+    filled
+        .and_then(|filled| template.reading(language, &filled))
+        .with_context(|| format!("{} in {language} cannot be filled", template.name()))
+}
+
+fn page(name: &str, readings: &[(&str, Reading)]) -> anyhow::Result<String> {
+    let mut pages = Environment::new();
+    pages.add_template("preview.html", PAGE)?;
+    let languages: Vec<_> = readings
+        .iter()
+        .map(|(language, reading)| {
+            let buttons: Vec<String> = reading.buttons.iter().map(|button| button.text.clone()).collect();
+            context! {
+                language => *language,
+                buttons,
+                header => reading.header.clone(),
+                footer => reading.footer.clone(),
+                body => formatted(&reading.body),
+            }
+        })
+        .collect();
+    Ok(pages.get_template("preview.html")?.render(context! { template => name, languages })?)
+}
+
+/// WhatsApp's marks as HTML, everything else escaped.
+fn formatted(text: &str) -> String {
+    const MARKS: [(&str, &str); 4] = [("```", "code"), ("*", "b"), ("_", "i"), ("~", "s")];
+    let mut html = String::new();
+    let mut rest = text;
+    let mut before = ' ';
+    'text: while let Some(letter) = rest.chars().next() {
+        for (mark, tag) in MARKS {
+            let Some(after) = rest.strip_prefix(mark) else { continue };
+            let Some((inside, behind)) = after.split_once(mark) else { continue };
+            let ends = behind.chars().next().is_none_or(|next| !next.is_alphanumeric());
+            let stands = !inside.is_empty() && inside.trim() == inside && !inside.contains('\n');
+            if stands && ends && !before.is_alphanumeric() {
+                let inner = if tag == "code" { escaped(inside) } else { formatted(inside) };
+                html += &format!("<{tag}>{inner}</{tag}>");
+                (rest, before) = (behind, ' ');
+                continue 'text;
+            }
+        }
+        html += &escaped(letter.encode_utf8(&mut [0; 4]));
+        rest = rest.get(letter.len_utf8()..).unwrap_or_default();
+        before = letter;
+    }
+    html
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::template::{Settings, shipped_events, shipped_messages};
+
+    fn shipped() -> Catalogue {
+        let settings = Settings { senders: vec!["main".into()], default_language: "es".into(), ..Settings::default() };
+        Catalogue::load(&shipped_messages(), &shipped_events(), &settings).unwrap()
+    }
+
+    #[test]
+    fn whatsapps_marks_are_shown_and_everything_else_is_escaped() {
+        assert_eq!(
+            formatted("*Ana* & <b> 2*3*4 _so_ ~no~ ```a*b*```"),
+            "<b>Ana</b> &amp; &lt;b&gt; 2*3*4 <i>so</i> <s>no</s> <code>a*b*</code>"
+        );
+        assert_eq!(formatted("*_both_*, * not * this\n*nor\nthis*"), "<b><i>both</i></b>, * not * this\n*nor\nthis*");
+    }
+
+    #[test]
+    fn every_language_is_drawn() {
+        let catalogue = shipped();
+        let template = catalogue.template("shipment_dispatched").unwrap();
+        let drawn: Vec<String> = template
+            .languages()
+            .map(|code| format!("{code}\n{}", bubble(&reading(&catalogue, template, code, None).unwrap(), false)))
+            .collect();
+        insta::assert_snapshot!(drawn.join("\n\n"));
+    }
+
+    #[test]
+    fn a_page_has_every_language() {
+        let catalogue = shipped();
+        let template = catalogue.template("delivered").unwrap();
+        let readings: Vec<_> =
+            template.languages().map(|code| (code, reading(&catalogue, template, code, None).unwrap())).collect();
+        let page = page("delivered", &readings).unwrap();
+        let (_, shown) = page.split_once("<body>").unwrap();
+        insta::assert_snapshot!(shown);
+    }
+}

@@ -1,0 +1,128 @@
+//! What templates said and when: each definition once, by its content. Nothing here is ever changed or removed.
+
+use jiff::Timestamp;
+use sqlx::PgPool;
+
+use super::{Error, Time};
+use crate::domain::{notification::AttemptId, template::Definition};
+
+/// A definition to be known by its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    pub template: String,
+    pub language: String,
+    pub definition: Definition,
+}
+
+/// A definition that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    pub id: i32,
+    pub template: String,
+    pub language: String,
+    /// Counted from 1 for its template and language.
+    pub number: i32,
+    pub definition: Definition,
+    pub first_seen: Timestamp,
+}
+
+/// Sees that these definitions are known; gives the id of each, in order.
+///
+/// # Errors
+/// If the database does not take them.
+pub async fn know(pool: &PgPool, said: &[Said]) -> Result<Vec<i32>, Error> {
+    // Whoever else sees a new one at the same moment gives it its number; then it is there to be found.
+    const ROUNDS: usize = 20;
+    for _ in 0..ROUNDS {
+        let ids = know_once(pool, said).await?;
+        if let Some(ids) = ids.into_iter().collect() {
+            return Ok(ids);
+        }
+    }
+    Err(Error::Inconsistent {
+        table: "template_versions",
+        column: "id",
+        row: "a definition that cannot be kept".into(),
+    })
+}
+
+async fn know_once(pool: &PgPool, said: &[Said]) -> Result<Vec<Option<i32>>, Error> {
+    let definitions: Vec<_> =
+        said.iter().map(|one| serde_json::to_value(&one.definition).unwrap_or_default()).collect();
+    let hashes: Vec<_> = said.iter().map(|one| one.definition.hash()).collect();
+    Ok(sqlx::query_scalar!(
+        r#"
+        -- versions: know
+        with said as materialized (
+          select * from unnest($1::text[], $2::text[], $3::bytea[], $4::jsonb[]) with ordinality as s(template, language, hash, definition, n)
+        ), fresh as materialized (
+          select distinct on (template, language, hash) template, language, hash, definition from said s
+          where not exists (select from template_versions v
+            where v.template = s.template and v.language = s.language and v.hash = s.hash)
+          order by template, language, hash, n
+        ), added as (
+          insert into template_versions (template, language, number, hash, definition)
+          select f.template, f.language,
+            coalesce((select max(v.number) from template_versions v where v.template = f.template and v.language = f.language), 0)
+              + row_number() over (partition by f.template, f.language order by f.hash),
+            f.hash, f.definition
+          from fresh f
+          on conflict do nothing
+          returning id, template, language, hash
+        )
+        select coalesce(v.id, a.id) as id
+        from said s
+        left join template_versions v on v.template = s.template and v.language = s.language and v.hash = s.hash
+        left join added a on a.template = s.template and a.language = s.language and a.hash = s.hash
+        order by s.n
+        "#,
+        &said.iter().map(|one| one.template.as_str()).collect::<Vec<_>>() as _,
+        &said.iter().map(|one| one.language.as_str()).collect::<Vec<_>>() as _,
+        &hashes.iter().map(<[u8; 32]>::as_slice).collect::<Vec<_>>() as _,
+        &definitions as _,
+    )
+    .fetch_all(pool)
+    .await?)
+}
+
+/// All versions of a template, by language, the latest last.
+///
+/// # Errors
+/// If the database cannot be asked, or a definition cannot be read.
+pub async fn of_template(pool: &PgPool, template: &str) -> Result<Vec<Version>, Error> {
+    let rows = sqlx::query!(
+        r#"
+        -- versions: of a template
+        select id, template, language, number, definition, first_seen as "first_seen: Time" from template_versions
+        where template = $1 order by language, number
+        "#,
+        template
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let wrong =
+                |_| Error::Inconsistent { table: "template_versions", column: "definition", row: row.id.to_string() };
+            Ok(Version {
+                id: row.id,
+                template: row.template,
+                language: row.language,
+                number: row.number,
+                definition: serde_json::from_value(row.definition).map_err(wrong)?,
+                first_seen: row.first_seen.to_jiff(),
+            })
+        })
+        .collect()
+}
+
+/// The version that the notification of an attempt was made from, if it is known.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn of_attempt(pool: &PgPool, attempt: AttemptId) -> Result<Option<i32>, Error> {
+    Ok(sqlx::query_scalar!("select version from notifications where id = $1", attempt.notification)
+        .fetch_optional(pool)
+        .await?
+        .flatten())
+}

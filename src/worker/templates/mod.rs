@@ -1,0 +1,339 @@
+//! How the catalogue's templates stand at the providers: read on a schedule and when news makes it necessary, by one process at a
+//! time, and compared with what our files say.
+//!
+//! What is not as the file says is held, and released when it is again. What must be done about it is the commands' to do.
+
+pub mod desk;
+
+use std::{collections::HashMap, time::Duration};
+
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use self::desk::{Desk, Trouble};
+use super::{Nudge, versions::Versions};
+use crate::{
+    db::{
+        self, approvals,
+        holds::{self, Hold, InForce, Scope},
+        outbox,
+        templates::{self, Key, News, Standing},
+        versions::{self, Said},
+    },
+    domain::{
+        fact::Approval,
+        template::{Catalogue, Definition, Difference, Template, differences, places},
+    },
+    lifecycle::Lifecycle,
+    provider::templates::Listed,
+};
+
+/// A template in one language, at the sender that sends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    pub sender: String,
+    pub template: String,
+    pub language: String,
+    /// As Meta writes it.
+    pub category: &'static str,
+    /// What the file says.
+    pub definition: Definition,
+    /// Its id, if the versions are known.
+    pub version: Option<i32>,
+}
+
+/// Everything that the catalogue sends, by sender, template and language.
+#[must_use]
+pub fn wanted(catalogue: &Catalogue, versions: &Versions) -> Vec<Wanted> {
+    let of = |template: &Template, language: &str| {
+        Some(Wanted {
+            sender: template.sender().to_owned(),
+            template: template.name().to_owned(),
+            language: language.to_owned(),
+            category: template.category().as_str(),
+            definition: template.definition(language)?,
+            version: versions.current(template.name(), language),
+        })
+    };
+    let all = catalogue.templates().iter();
+    let mut wanted: Vec<_> = all.flat_map(|t| t.languages().filter_map(move |language| of(t, language))).collect();
+    wanted.sort_by(|a, b| (&a.sender, &a.template, &a.language).cmp(&(&b.sender, &b.template, &b.language)));
+    wanted
+}
+
+/// A sender whose provider can be asked.
+#[derive(Debug, Clone)]
+pub struct Account {
+    pub sender: i16,
+    pub name: String,
+    pub desk: Desk,
+}
+
+/// How one of the wanted templates was found.
+#[derive(Debug, Clone)]
+pub struct Found<'a> {
+    pub wanted: &'a Wanted,
+    /// None if the provider does not have it.
+    pub status: Option<Approval>,
+    /// In what the file and the provider differ.
+    pub differences: Vec<Difference>,
+    /// Why it is held now and was not.
+    pub held: Vec<&'static str>,
+    /// Why it is not held any more.
+    pub released: Vec<&'static str>,
+}
+
+/// Why the templates could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Provider(#[from] Trouble),
+    #[error(transparent)]
+    Database(#[from] db::Error),
+}
+
+/// Reads how the templates of an account stand, notes it, and holds or releases what follows from it. Gives those of `wanted` that
+/// are this sender's, in their order.
+///
+/// # Errors
+/// If the provider cannot be asked, or the database does not take it. What was noted stays; a later time finds the rest.
+pub async fn sync<'a>(pool: &PgPool, account: &Account, wanted: &'a [Wanted]) -> Result<Vec<Found<'a>>, Error> {
+    let begun = approvals::begin(pool, account.sender).await?;
+    let found = match account.desk.list().await {
+        Ok(listed) => Reading::new(pool, account, begun).await?.note(&listed, wanted).await,
+        Err(trouble) => Err(trouble.into()),
+    };
+    let problem = found.as_ref().err().map(ToString::to_string);
+    approvals::end(pool, account.sender, begun, problem.as_deref()).await?;
+    found
+}
+
+/// What is known of a sender while its list is gone through.
+struct Reading<'p> {
+    pool: &'p PgPool,
+    sender: i16,
+    name: String,
+    begun: jiff::Timestamp,
+    known: HashMap<(String, String), Standing>,
+    holds: Vec<InForce>,
+}
+
+impl<'p> Reading<'p> {
+    async fn new(pool: &'p PgPool, account: &Account, begun: jiff::Timestamp) -> Result<Reading<'p>, db::Error> {
+        let (sender, name) = (account.sender, account.name.clone());
+        let standings = templates::list(pool).await?.into_iter().filter(|standing| standing.sender_id == sender);
+        let known = standings.map(|s| ((s.template.clone(), s.language.clone()), s)).collect();
+        Ok(Reading { pool, sender, name, begun, known, holds: holds::in_force(pool).await? })
+    }
+
+    async fn note<'a>(&self, listed: &[Listed], wanted: &'a [Wanted]) -> Result<Vec<Found<'a>>, Error> {
+        let mut found = Vec::new();
+        for one in wanted.iter().filter(|one| one.sender == self.name) {
+            let there = listed.iter().find(|l| l.name == one.template && l.language == one.language);
+            found.push(self.one(one, there).await?);
+        }
+        let of_ours = |l: &Listed| {
+            wanted.iter().any(|one| one.sender == self.name && one.template == l.name && one.language == l.language)
+        };
+        for other in listed.iter().filter(|l| !of_ours(l)) {
+            self.stand(other, None).await?;
+        }
+        let listed: Vec<_> = listed.iter().map(|one| (one.name.clone(), one.language.clone())).collect();
+        templates::forget_others(self.pool, self.sender, &listed).await?;
+        Ok(found)
+    }
+
+    async fn one<'a>(&self, wanted: &'a Wanted, there: Option<&Listed>) -> Result<Found<'a>, Error> {
+        let mut found = Found { wanted, status: None, differences: Vec::new(), held: Vec::new(), released: Vec::new() };
+        let Some(there) = there else { return Ok(found) };
+        found.status = Some(there.status);
+        if self.stand(there, Some(wanted)).await? {
+            found.held.push(templates::RECATEGORISED);
+        }
+        if there.category.as_deref() == Some(wanted.category) && self.release(wanted, templates::RECATEGORISED).await? {
+            found.released.push(templates::RECATEGORISED);
+        }
+        let Some(definition) = &there.definition else { return Ok(found) };
+        found.differences = differences(&wanted.definition, definition);
+        self.compare(&mut found, definition).await?;
+        Ok(found)
+    }
+
+    /// Notes how a template stands, if that is news. Says whether it is held now because of its category.
+    async fn stand(&self, there: &Listed, wanted: Option<&Wanted>) -> Result<bool, Error> {
+        let key = Key { sender: self.sender, template: &there.name, language: &there.language };
+        let known = self.known.get(&(there.name.clone(), there.language.clone()));
+        let news = News {
+            status: there.status,
+            category: there.category.as_deref(),
+            quality: there.quality.as_deref(),
+            reason: there.reason.as_deref(),
+            at: Some(self.begun),
+            lasts: None,
+            by: "sync",
+        };
+        let category = news.category.filter(|category| known.and_then(|k| k.category.as_deref()) != Some(category));
+        let mut held = false;
+        if let Some(category) = category {
+            // What was known counts; of a template seen for the first time, what its file says.
+            let file = wanted.map(|one| one.category).filter(|_| known.is_none());
+            held = templates::set_category(self.pool, key, category, file).await?;
+        }
+        // What is as it was known stays who said it and when, unless it is approved and something was stopped since.
+        let as_known = known
+            .is_some_and(|k| k.status == there.status.as_str() && (k.reason == there.reason || there.reason.is_none()));
+        let stopped = there.status.is_approved() && self.holds.iter().any(|hold| self.is_stop(hold, there));
+        if !as_known || stopped {
+            templates::set(self.pool, key, &news).await?;
+        } else if let Some(quality) = news.quality.filter(|_| known.is_some_and(|k| k.quality != there.quality)) {
+            templates::set_quality(self.pool, key, quality).await?;
+        }
+        Ok(held)
+    }
+
+    /// Whether the provider's own answers had stopped this template.
+    fn is_stop(&self, hold: &InForce, there: &Listed) -> bool {
+        hold.placed_by == "provider"
+            && hold.reason != approvals::DRIFTED
+            && hold.sender.as_deref() == Some(&self.name)
+            && hold.template.as_deref() == Some(&there.name)
+            && hold.language.as_ref().is_none_or(|language| *language == there.language)
+    }
+
+    /// Holds what differs, once for each difference, so that an operator's release counts; releases what is the same again.
+    async fn compare(&self, found: &mut Found<'_>, definition: &Definition) -> Result<(), Error> {
+        let wanted = found.wanted;
+        let key = Key { sender: self.sender, template: &wanted.template, language: &wanted.language };
+        let same = found.differences.is_empty();
+        let theirs = match (same, wanted.version) {
+            (true, Some(version)) => Some(version),
+            _ => {
+                let said = Said {
+                    template: wanted.template.clone(),
+                    language: wanted.language.clone(),
+                    definition: definition.clone(),
+                };
+                versions::know(self.pool, &[said]).await?.first().copied()
+            }
+        };
+        let ours = wanted.version.filter(|_| !same);
+        let known = self.known.get(&(wanted.template.clone(), wanted.language.clone()));
+        let is_news = known.is_none_or(|k| k.version != theirs || k.drifted_from != ours);
+        if !same && is_news {
+            let hold = Hold {
+                scope: scope(key),
+                reason: approvals::DRIFTED.to_owned(),
+                detail: Some(format!(
+                    "The file and the provider differ in {}. See: recado templates diff {}",
+                    places(&found.differences),
+                    wanted.template
+                )),
+                lasts: None,
+                by: "recado".to_owned(),
+            };
+            if holds::place(self.pool, &hold).await? {
+                found.held.push(approvals::DRIFTED);
+            }
+        }
+        if same && self.release(wanted, approvals::DRIFTED).await? {
+            found.released.push(approvals::DRIFTED);
+        }
+        if is_news {
+            approvals::compare(self.pool, key, theirs, ours).await?;
+        }
+        Ok(())
+    }
+
+    /// Releases the holds of this reason on a template, if there are some.
+    async fn release(&self, wanted: &Wanted, reason: &'static str) -> Result<bool, Error> {
+        let is_meant = |hold: &&InForce| {
+            hold.reason == reason
+                && hold.sender.as_deref() == Some(&self.name)
+                && hold.template.as_deref() == Some(&wanted.template)
+                && hold.language.as_deref() == Some(&wanted.language)
+        };
+        if !self.holds.iter().any(|hold| is_meant(&hold)) {
+            return Ok(false);
+        }
+        let key = Key { sender: self.sender, template: &wanted.template, language: &wanted.language };
+        Ok(holds::release(self.pool, &scope(key), Some(reason), "provider").await? > 0)
+    }
+}
+
+fn scope(key: Key<'_>) -> Scope {
+    Scope::Template { sender: key.sender, template: key.template.to_owned(), language: Some(key.language.to_owned()) }
+}
+
+/// How often the templates are read.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    pub every: Duration,
+    /// Not more often than this, whatever the news: providers take few such questions an hour.
+    pub gap: Duration,
+    /// How long a process that died keeps others from taking over.
+    pub lease: Duration,
+}
+
+/// The role that reads the templates, in whichever process has the lease.
+pub struct Templates {
+    pub worker: Uuid,
+    pub pool: PgPool,
+    pub rules: Rules,
+    pub accounts: Vec<Account>,
+    pub wanted: Vec<Wanted>,
+    /// The dispatchers', woken when something may go.
+    pub dispatch: Nudge,
+}
+
+impl Templates {
+    /// Reads until the soft token.
+    ///
+    /// # Errors
+    /// Never by itself: an outage is waited out.
+    pub async fn run(self, life: Lifecycle) -> Result<(), std::convert::Infallible> {
+        let pause = self.rules.gap.clamp(Duration::from_millis(50), Duration::from_secs(2));
+        while !life.soft().is_cancelled() && !self.accounts.is_empty() {
+            if let Err(error) = self.step().await {
+                tracing::warn!(%error, "templates.interrupted: tried again");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = life.soft().cancelled() => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the accounts that are due, if no other process does.
+    ///
+    /// # Errors
+    /// If the database cannot be asked. A provider that cannot is noted and asked again later.
+    pub async fn step(&self) -> Result<(), db::Error> {
+        let senders: Vec<i16> = self.accounts.iter().map(|account| account.sender).collect();
+        let due = approvals::due(&self.pool, &senders, self.rules.every, self.rules.gap).await?;
+        if due.is_empty() || !outbox::hold_lease(&self.pool, "templates", self.worker, self.rules.lease).await? {
+            return Ok(());
+        }
+        for account in self.accounts.iter().filter(|account| due.contains(&account.sender)) {
+            match sync(&self.pool, account, &self.wanted).await {
+                Ok(found) => found.iter().for_each(|one| self.tell(one)),
+                Err(Error::Database(error)) => return Err(error),
+                Err(Error::Provider(trouble)) => {
+                    tracing::warn!(sender = %account.name, %trouble, "templates.not_read: how they stand is as it was known");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, found: &Found<'_>) {
+        let Wanted { sender, template, language, .. } = found.wanted;
+        for reason in &found.held {
+            tracing::error!(%sender, %template, %language, reason, differs = places(&found.differences), "hold.placed");
+        }
+        for reason in &found.released {
+            tracing::info!(%sender, %template, %language, reason, "hold.released");
+            self.dispatch.wake();
+        }
+    }
+}
