@@ -5,7 +5,8 @@
 //!
 //! 1. [`worker::intake`] takes it from RabbitMQ ([`worker::broker`]) in a batch and has it read ([`worker::reading`]): bytes become a
 //!    [`domain::event`], by [`domain::source`] if a shop publishes in a shape of its own.
-//! 2. [`domain::plan`] says what it leads to: messages of the catalogue ([`domain::template`]) with every value filled in, or why none.
+//! 2. [`domain::plan`] says what it leads to: messages of the catalogue ([`domain::template`]) with every value filled in, each
+//!    from the sender that [`domain::route`] chooses, or why none.
 //! 3. [`db::inbox`] records it (T1); then it is acknowledged. What cannot be used is kept there with its bytes and the reason.
 //! 4. [`worker::dispatch`] has a slot and a token of [`worker::rate`] in hand and claims (T2, [`db::dispatch`]): one statement decides
 //!    what goes, waits or ends, from consent, pace and order as they stand on rows that it locked.
@@ -15,7 +16,7 @@
 //!    [`worker::receipts`] applies it (T4, [`db::receipts`]): what became of messages, what people wrote ([`domain::consent`],
 //!    [`domain::ledger`]), what has to stop ([`db::holds`]).
 //! 8. [`worker::outbox`] tells the shop. [`worker::upkeep`] ends what nobody else ends, and judges doubts ([`domain::doubt`]);
-//!    [`worker::fleet`] divides the rate among the processes.
+//!    [`worker::fleet`] divides the rate among the processes; [`worker::health`] asks how the senders stand ([`domain::health`]).
 //!
 //! Whoever wants to know asks [`cli::why`] or [`http::notifications`]; both tell a [`domain::story`].
 //!

@@ -94,6 +94,8 @@ const IN_DOUBT: &str = "recado_in_doubt";
 const HOLDS: &str = "recado_holds";
 const SENDER_RATE: &str = "recado_sender_rate_per_second";
 const DAILY: &str = "recado_daily_recipients";
+const DAILY_LIMIT: &str = "recado_daily_limit";
+const SENDER_ABLE: &str = "recado_sender_able";
 const WEBHOOKS: &str = "recado_webhooks_total";
 const RECEIPTS: &str = "recado_receipts_total";
 const WEBHOOK_LAG: &str = "recado_webhook_unapplied_age_seconds";
@@ -209,6 +211,17 @@ pub fn tell_daily_recipients(portfolio: &str, recipients: u32) {
     gauge!(DAILY, "portfolio" => portfolio.to_owned()).set(f64::from(recipients));
 }
 
+/// How many a portfolio may have of them before the others wait: the least of what is set and what the provider allows, less the share
+/// that is kept free.
+pub fn tell_daily_limit(portfolio: &str, recipients: u32) {
+    gauge!(DAILY_LIMIT, "portfolio" => portfolio.to_owned()).set(f64::from(recipients));
+}
+
+/// Whether a sender may send, as its provider last said: 1 or 0.
+pub fn tell_sender_able(sender: &str, able: bool) {
+    gauge!(SENDER_ABLE, "sender" => sender.to_owned()).set(f64::from(u8::from(able)));
+}
+
 /// A webhook was answered: `stored`, `bad_signature`, `too_large`, `unreadable`, `failed`.
 pub fn count_webhook(sender: &str, answer: &'static str) {
     counter!(WEBHOOKS, "sender" => sender.to_owned(), "answer" => answer).increment(1);
@@ -252,6 +265,8 @@ fn describe() {
     describe_gauge!(HOLDS, "Holds in force.");
     describe_gauge!(SENDER_RATE, "This process's share of a sender's rate.");
     describe_gauge!(DAILY, "Unique recipients in 24 hours that count against a portfolio's limit.");
+    describe_gauge!(DAILY_LIMIT, "Recipients of 24 hours at which a portfolio's other messages wait.");
+    describe_gauge!(SENDER_ABLE, "1 if the provider lets the sender send, 0 if not; absent if it has not said.");
     describe_counter!(WEBHOOKS, "Webhooks, by answer.");
     describe_counter!(RECEIPTS, "Receipts applied.");
     describe_gauge!(WEBHOOK_LAG, "Age of the oldest stored webhook that is not applied.");

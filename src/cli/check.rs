@@ -42,6 +42,12 @@ pub fn run(place: &Place, args: &Args) -> anyhow::Result<ExitCode> {
              read. Name the folder in sources.dir if other systems publish too.",
         );
     }
+    if settings.routing.as_ref().is_some_and(|rules| !rules.are_complete()) {
+        complain(
+            "Warning: routing: an event that no rule fits is rejected (no_route) and can be run again. If another sender should take \
+             it, name that in templates.default_sender, or in a last rule that asks for nothing.",
+        );
+    }
     let Checked { catalogue, sources } = catalogue(&settings)?;
     let forms = super::forms::load(&settings)?;
     if !args.templates {

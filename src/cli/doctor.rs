@@ -1,13 +1,16 @@
 //! `recado doctor`: what is wrong, in the order in which to put it right. Looks and changes nothing.
+//!
+//! The way of one sender from nothing to its first message, step by step, is [`access`].
+
+mod access;
 
 use std::{process::ExitCode, time::Duration};
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
-use secrecy::SecretString;
 use serde::Serialize;
 
-use super::{catalogue, check, hold, open, run, say};
+use super::{ago, catalogue, check, hold, open, run, say};
 use crate::{
     config::{self, Needs, Place, Settings},
     db::{
@@ -16,14 +19,18 @@ use crate::{
         holds,
         pools::{self, Schema},
     },
-    domain::{notification::Failure, template::Catalogue},
+    domain::{health::Standing, notification::Failure, template::Catalogue},
     http::notifications::explain,
-    provider::meta,
-    worker::broker,
+    provider::{
+        meta::{self, Inquiry, inquiry},
+        unasked,
+    },
+    worker::{broker, wire::Wire},
 };
 
-const EXAMPLE: &str = "Example:
-  recado doctor && recado run";
+const EXAMPLE: &str = "Examples:
+  recado doctor && recado run
+  recado doctor --sender main               # each step to this sender's first message, see docs/access.md";
 
 /// Says what is wrong with configuration, connections, senders and templates, in the order in which to put it right.
 #[derive(Debug, clap::Args)]
@@ -32,6 +39,9 @@ pub struct Args {
     /// The same as JSON, for programs.
     #[arg(long)]
     json: bool,
+    /// Only this sender: each step from nothing to its first message, asked of its provider.
+    #[arg(long, value_name = "NAME")]
+    sender: Option<String>,
 }
 
 /// How one thing stands.
@@ -42,6 +52,8 @@ enum Verdict {
     /// It works, or somebody wanted it so; worth a look.
     Warning,
     Wrong,
+    /// Could not be looked at before something else is right.
+    Open,
 }
 
 #[derive(Debug, Serialize)]
@@ -51,6 +63,9 @@ struct Finding {
     said: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     cure: Option<String>,
+    /// Where the documentation says more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    see: Option<&'static str>,
 }
 
 /// What was found so far.
@@ -59,17 +74,19 @@ struct Findings(Vec<Finding>);
 
 impl Findings {
     fn ok(&mut self, what: impl Into<String>, said: impl Into<String>) {
-        self.0.push(Finding { verdict: Verdict::Ok, what: what.into(), said: said.into(), cure: None });
+        self.add(Verdict::Ok, what, said, None);
     }
 
     fn warn(&mut self, what: impl Into<String>, said: impl Into<String>, cure: impl Into<String>) {
-        let cure = Some(cure.into());
-        self.0.push(Finding { verdict: Verdict::Warning, what: what.into(), said: said.into(), cure });
+        self.add(Verdict::Warning, what, said, Some(cure.into()));
     }
 
     fn wrong(&mut self, what: impl Into<String>, said: impl Into<String>, cure: impl Into<String>) {
-        let cure = Some(cure.into());
-        self.0.push(Finding { verdict: Verdict::Wrong, what: what.into(), said: said.into(), cure });
+        self.add(Verdict::Wrong, what, said, Some(cure.into()));
+    }
+
+    fn add(&mut self, verdict: Verdict, what: impl Into<String>, said: impl Into<String>, cure: Option<String>) {
+        self.0.push(Finding { verdict, what: what.into(), said: said.into(), cure, see: None });
     }
 }
 
@@ -82,7 +99,9 @@ const SHOWN_MAX: usize = 5;
 /// 0 if nothing is wrong, be there warnings; 1 if something is.
 pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
     let mut found = Findings::default();
-    if let Some(settings) = check_settings(&mut found, place) {
+    if let Some(name) = &args.sender {
+        access::check(&mut found, place, name).await;
+    } else if let Some(settings) = check_settings(&mut found, place) {
         let pools = check_database(&mut found, &settings).await;
         let templates = check_templates(&mut found, &settings);
         check_broker(&mut found, &settings).await;
@@ -95,15 +114,19 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
     if args.json {
         say(&serde_json::to_string_pretty(&found.0)?);
     } else {
-        for Finding { verdict, what, said, cure } in &found.0 {
+        for Finding { verdict, what, said, cure, see } in &found.0 {
             let verdict = match verdict {
                 Verdict::Ok => "ok     ",
                 Verdict::Warning => "warning",
                 Verdict::Wrong => "WRONG  ",
+                Verdict::Open => "open   ",
             };
             say(&format!("{verdict}  {what}: {said}"));
             if let Some(cure) = cure {
                 say(&format!("         → {cure}"));
+                if let Some(see) = see {
+                    say(&format!("           see {see}"));
+                }
             }
         }
         match wrong {
@@ -217,78 +240,82 @@ async fn check_broker(found: &mut Findings, settings: &Settings) {
 }
 
 async fn check_providers(found: &mut Findings, settings: &Settings) {
-    let client = reqwest::Client::builder()
-        .timeout(PATIENCE)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .build();
-    let Ok(client) = client else {
-        found.wrong("senders", "the HTTP client could not be made", "are there root certificates on this machine?");
-        return;
-    };
+    let Some(wire) = wire(found) else { return };
     for sender in settings.senders.values() {
         let Some(of) = sender.meta() else { continue };
-        let Ok(token) = of.token.reveal().map(SecretString::from) else { continue };
-        check_number(found, &client, sender, of, &token).await;
-        check_subscription(found, &client, sender, of, &token).await;
+        let Some(inquiry) = access::inquiry(of) else { continue };
+        check_number(found, &wire, sender, of, &inquiry).await;
+        check_subscription(found, &wire, sender, &inquiry).await;
     }
+}
+
+/// What asks the providers.
+fn wire(found: &mut Findings) -> Option<Wire> {
+    let wire = Wire::new(PATIENCE, PATIENCE / 2, 1);
+    if wire.is_err() {
+        let cure = "are there root certificates on this machine?";
+        found.wrong("senders", "the connections to providers could not be made", cure);
+    }
+    wire.ok()
 }
 
 async fn check_number(
     found: &mut Findings,
-    client: &reqwest::Client,
+    wire: &Wire,
     sender: &config::Sender,
     of: &config::Meta,
-    token: &SecretString,
+    inquiry: &Inquiry,
 ) {
     let (what, key) = (format!("sender {}", sender.name), format!("senders.{}", sender.name));
-    let address = format!("{}/{}/{}?fields={}", of.base_url, of.version, of.phone_number_id, meta::FIELDS);
-    let number = match ask(client, &address, token).await.as_ref().map(meta::number) {
-        Err(why) => {
-            found.wrong(
-                what,
-                *why,
-                format!("is {key}.base_url right ({}), and does this machine reach it?", of.base_url),
-            );
-            return;
-        }
-        Ok(Err(failure)) => {
-            let cure = match failure.as_ref().map(|failure| failure.reason.as_str()) {
-                Some("token_invalid" | "permission_missing") => {
-                    format!("give {key}.token a token of a system user that may send")
+    let health = match ask(wire, inquiry.number()).await.and_then(|answer| meta::number(&answer)) {
+        Ok(number) => number.health(),
+        Err(failure) => {
+            let cure = match failure.reason.as_str() {
+                "token_invalid" | "permission_missing" => {
+                    format!(
+                        "give {key}.token a token of a system user that may send; recado doctor --sender {} goes step by step",
+                        sender.name
+                    )
                 }
-                Some(_) | None => format!("are {key}.phone_number_id and version right?"),
+                _ if failure.code.is_some() => format!("are {key}.phone_number_id and version right?"),
+                _ => format!("is {key}.base_url right ({}), and does this machine reach it?", of.base_url),
             };
-            found.wrong(what, refusal(failure.as_ref()), cure);
+            found.wrong(what, refusal(&failure), cure);
             return;
         }
-        Ok(Ok(number)) => number,
     };
-    if number.status != "CONNECTED" {
-        let said = format!("Meta has its number as {}, so it cannot send", or_unknown(&number.status));
-        found.wrong(what, said, "see the number in Meta's WhatsApp Manager");
+    if let Standing::Unable { reason, detail } = health.standing() {
+        let cure = format!(
+            "see the number in Meta's WhatsApp Manager; recado doctor --sender {} goes step by step",
+            sender.name
+        );
+        found.wrong(what, format!("it cannot send ({reason}): {detail}"), cure);
         return;
     }
-    let said = format!("its token is valid and its number connected, quality {}", or_unknown(&number.quality_rating));
-    if number.quality_rating == "RED" {
-        found.warn(what, said, "people block or report it: send less, or only what they expect");
-    } else if let Some(most) = number.per_second().filter(|most| *most < sender.rate_per_second) {
+    let quality = health.quality.as_deref().unwrap_or("unknown");
+    let said = format!("its token is valid and its number connected, quality {quality}");
+    let worries = health.worries();
+    if !worries.is_empty() {
+        found.warn(
+            what,
+            format!("{said}; {}", worries.join("; ")),
+            "send less, or only what people expect; Meta's WhatsApp Manager says more",
+        );
+    } else if let Some(most) = health.per_second().filter(|most| *most < sender.rate_per_second) {
         let cure = format!("set {key}.rate_per_second to {most}, or let Meta raise the number's throughput");
-        found.warn(what, format!("{said}; it is set to {} a second, Meta takes {most}", sender.rate_per_second), cure);
+        found.warn(
+            what,
+            format!("{said}; it is set to {} a second, Meta takes {most} and no more are sent", sender.rate_per_second),
+            cure,
+        );
     } else {
         found.ok(what, said);
     }
 }
 
-async fn check_subscription(
-    found: &mut Findings,
-    client: &reqwest::Client,
-    sender: &config::Sender,
-    of: &config::Meta,
-    token: &SecretString,
-) {
+async fn check_subscription(found: &mut Findings, wire: &Wire, sender: &config::Sender, inquiry: &Inquiry) {
     let what = format!("webhooks of {}", sender.name);
-    let Some(account) = &of.waba_id else {
+    let Some(question) = inquiry.subscribers() else {
         found.warn(
             what,
             "whether Meta sends any cannot be asked",
@@ -296,18 +323,17 @@ async fn check_subscription(
         );
         return;
     };
-    let address = format!("{}/{}/{account}/subscribed_apps", of.base_url, of.version);
-    match ask(client, &address, token).await.as_ref().map(meta::subscribers) {
-        Ok(Ok(0)) => found.wrong(
-            what,
-            "no app is subscribed to the account, so Meta reports nothing",
-            format!("subscribe yours: POST {address}"),
-        ),
-        Ok(Ok(apps)) => found.ok(what, format!("{apps} app(s) subscribed to the account")),
-        Ok(Err(failure)) => {
-            found.warn(what, refusal(failure.as_ref()), "the token needs whatsapp_business_management to look this up");
+    let cure = format!("subscribe yours: POST {}", question.uri());
+    match ask(wire, question).await.and_then(|answer| inquiry::subscribers(&answer)) {
+        Ok(apps) if apps.is_empty() => {
+            found.wrong(what, "no app is subscribed to the account, so Meta reports nothing", cure);
         }
-        Err(_) => {} // told of the number already
+        Ok(apps) => found.ok(what, format!("{} app(s) subscribed to the account", apps.len())),
+        // Told of the number already.
+        Err(Failure { code: None, .. }) => {}
+        Err(failure) => {
+            found.warn(what, refusal(&failure), "the token needs whatsapp_business_management to look this up");
+        }
     }
 }
 
@@ -340,7 +366,7 @@ fn check_approvals(found: &mut Findings, sender: &str, known: Option<&SenderStan
     let Some(catalogue) = templates else { return };
     let what = format!("approvals of {sender}");
     let (mut approved, mut missing) = (0, Vec::new());
-    for template in catalogue.templates().iter().filter(|template| template.sender() == sender) {
+    for template in catalogue.templates().iter().filter(|template| template.senders().contains(&sender)) {
         for language in template.languages() {
             let standing = known.into_iter().flat_map(|known| &known.templates);
             let status = standing.clone().find(|t| t.template == template.name() && t.language == language);
@@ -446,48 +472,23 @@ fn check_backlog(found: &mut Findings, checked: &Checkup) {
     }
 }
 
-async fn ask(
-    client: &reqwest::Client,
-    address: &str,
-    token: &SecretString,
-) -> Result<http::Response<Bytes>, &'static str> {
-    use secrecy::ExposeSecret;
-    let sent = client.get(address).bearer_auth(token.expose_secret()).send().await;
-    let answer =
-        sent.map_err(|error| if error.is_timeout() { "Meta does not answer" } else { "Meta cannot be reached" })?;
-    let status = answer.status();
-    let body = answer.bytes().await.map_err(|_| "Meta's answer broke off")?;
-    let mut response = http::Response::new(body);
-    *response.status_mut() = status;
-    Ok(response)
+async fn ask(wire: &Wire, question: http::Request<Bytes>) -> Result<http::Response<Bytes>, Failure> {
+    wire.ask(question).await.map_err(unasked)
 }
 
-fn refusal(failure: Option<&Failure>) -> String {
-    let Some(failure) = failure else { return "Meta's answer cannot be read".to_owned() };
+fn refusal(failure: &Failure) -> String {
     let reason = failure.reason.as_str();
     let code = failure.code.map(|code| format!(" (code {code})")).unwrap_or_default();
     let why = explain(reason).map(|why| format!(": {}", why.trim_end_matches('.'))).unwrap_or_default();
-    format!("Meta refuses, {reason}{code}{why}")
-}
-
-fn or_unknown(text: &str) -> &str {
-    if text.is_empty() { "unknown" } else { text }
+    match failure.code {
+        Some(_) => format!("Meta refuses, {reason}{code}{why}"),
+        None => format!("no answer, {reason}{why}"),
+    }
 }
 
 fn counted(names: &[&str], what: &str) -> String {
     match names {
         [one] => format!("the {what} {one}"),
         several => format!("the {what}s {}", several.join(", ")),
-    }
-}
-
-fn ago(at: Timestamp, now: Timestamp) -> String {
-    let passed = now.duration_since(at);
-    let (hours, minutes) = (passed.as_hours(), passed.as_mins());
-    match (hours, minutes) {
-        (48.., _) => format!("{} days", hours / 24),
-        (2.., _) => format!("{hours} hours"),
-        (_, 2..) => format!("{minutes} minutes"),
-        (_, _) => format!("{} seconds", passed.as_secs().max(0)),
     }
 }

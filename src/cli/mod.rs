@@ -15,6 +15,7 @@ pub mod keys;
 pub mod rejected;
 pub mod run;
 pub mod schema;
+pub mod senders;
 pub mod sim;
 pub mod templates;
 pub mod upkeep;
@@ -28,6 +29,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use jiff::Timestamp;
 
 use crate::{
     clock::Clock,
@@ -73,6 +75,8 @@ enum Command {
     Consent(consent::Args),
     /// Shows how templates stand, approves them, or asks the provider.
     Templates(templates::Args),
+    /// Shows how the senders stand at their providers: status, quality, limits, holds.
+    Senders(senders::Args),
     /// Makes, lists and revokes the API's keys.
     Keys(keys::Args),
     /// Stops sending, with a reason.
@@ -137,6 +141,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Why(args) => why::run(&place, args).await,
         Command::Consent(args) => consent::run(&place, args).await,
         Command::Templates(args) => templates::run(&place, args).await,
+        Command::Senders(args) => senders::run(&place, args).await,
         Command::Keys(args) => keys::run(&place, args).await,
         Command::Hold(args) => hold::hold(&place, args).await,
         Command::Release(args) => hold::release(&place, args).await,
@@ -230,11 +235,13 @@ pub fn catalogue(settings: &Settings) -> anyhow::Result<check::Checked> {
 #[must_use]
 pub fn template_settings(settings: &Settings) -> template::Settings {
     let default = settings.templates.default_sender.as_ref();
-    let others = settings.senders.keys().filter(|name| Some(*name) != default);
+    let (able, unable): (Vec<_>, Vec<_>) = settings.senders.values().partition(|sender| sender.sends_templates());
+    let others = able.into_iter().map(|sender| &sender.name).filter(|name| Some(*name) != default);
     template::Settings {
         senders: default.into_iter().chain(others).cloned().collect(),
-        sms_senders: settings.senders.values().filter(|of| of.sms().is_some()).map(|of| of.name.clone()).collect(),
         words: settings.words.clone(),
+        other_senders: unable.into_iter().map(|sender| sender.name.clone()).collect(),
+        routing: settings.routing.clone(),
         default_language: settings.templates.default_language.clone(),
         default_zone: settings.templates.default_zone.clone(),
         grace: settings.consent.grace,
@@ -269,6 +276,19 @@ pub fn files(folder: &Path, ending: &str) -> anyhow::Result<Vec<(String, String)
     }
     found.sort();
     Ok(found)
+}
+
+/// How long ago that was, as people say it.
+#[must_use]
+pub fn ago(at: Timestamp, now: Timestamp) -> String {
+    let passed = now.duration_since(at);
+    let (hours, minutes) = (passed.as_hours(), passed.as_mins());
+    match (hours, minutes) {
+        (48.., _) => format!("{} days", hours / 24),
+        (2.., _) => format!("{hours} hours"),
+        (_, 2..) => format!("{minutes} minutes"),
+        (_, _) => format!("{} seconds", passed.as_secs().max(0)),
+    }
 }
 
 /// Prints a line for people or programs. A reader who has left is no fault of ours.

@@ -1,6 +1,6 @@
 //! `recado run`: the service, as roles under one roof.
 
-use std::{collections::HashMap, net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::ValueEnum;
 use secrecy::SecretString;
@@ -17,7 +17,7 @@ use crate::{
     lifecycle::{Lifecycle, Vigil},
     provider::{
         Dialect, Provider,
-        meta::Meta,
+        meta::{Inquiry, Meta},
         twilio::{self, Twilio},
     },
     telemetry::Figures,
@@ -27,6 +27,7 @@ use crate::{
         dispatch::{self, Dispatcher},
         door::Door,
         fleet::{self, Fleet, Portfolio},
+        health::{self, Watch, Watched},
         intake::{self, Intake, Queue},
         outbox::{self, Publisher},
         rate::{Backing, SenderRate},
@@ -37,6 +38,7 @@ use crate::{
         templates::{self as worker_templates, Templates},
         upkeep::{self, Upkeep},
         versions::Versions,
+        wire::Wire,
     },
 };
 
@@ -73,10 +75,10 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
     life.heed_signals()?;
     let roles = if args.roles.is_empty() { Role::value_variants() } else { &args.roles };
     start(&settings, &pools, &life, roles).await?;
-    Ok(watch(vigil).await)
+    Ok(end(vigil).await)
 }
 
-async fn watch(vigil: Vigil) -> ExitCode {
+async fn end(vigil: Vigil) -> ExitCode {
     let ending = vigil.watch().await;
     tracing::info!(?ending, "recado.ended");
     ending.exit_code()
@@ -116,6 +118,9 @@ pub async fn start(
     if roles.contains(&Role::Upkeep) {
         let upkeep = Upkeep::new(pools.ops.clone(), upkeep_rules(settings), clock.clone(), nudge.clone());
         life.role("upkeep", upkeep.run(life.clone()));
+        if let Some(watch) = watch(settings, pools, &nudge, &ids, worker)? {
+            life.role("health", watch.run(life.clone()));
+        }
         let templates = Templates {
             worker,
             pool: pools.ops.clone(),
@@ -319,7 +324,7 @@ fn fleet(
         dispatchers.push(Arc::new(dispatcher));
     }
     let rules = fleet::Rules { every: settings.dispatch.heartbeat, gone_after: settings.dispatch.gone_after };
-    Ok(Fleet { worker, pool: pools.ops.clone(), rules, dispatchers, portfolios })
+    Ok(Fleet { worker, pool: pools.ops.clone(), clock: clock.clone(), rules, dispatchers, portfolios })
 }
 
 fn known_senders(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<receipts::Known> {
@@ -398,18 +403,44 @@ fn portfolios(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<Portfolio>
     let mut portfolios: Vec<Portfolio> = Vec::new();
     for sender in settings.senders.values() {
         let (Some(daily), Some(id)) = (&sender.daily, ids.get(&sender.name)) else { continue };
-        let limit = (f64::from(daily.limit) * daily.share) as i64;
-        match portfolios.iter_mut().find(|p| p.name == daily.portfolio) {
-            Some(portfolio) => portfolio.senders.push(*id),
-            None => portfolios.push(Portfolio {
-                name: daily.portfolio.clone(),
-                senders: vec![*id],
-                limit,
-                full: Flag::default(),
-            }),
+        let at = portfolios.iter().position(|portfolio| portfolio.name == daily.portfolio);
+        let at = at.unwrap_or_else(|| {
+            portfolios.push(Portfolio::new(daily.portfolio.clone(), None, daily.share));
+            portfolios.len() - 1
+        });
+        if let Some(portfolio) = portfolios.get_mut(at) {
+            portfolio.senders.push(*id);
+            portfolio.limit = portfolio.limit.into_iter().chain(daily.limit).min();
+            portfolio.share = portfolio.share.min(daily.share);
         }
     }
     portfolios
+}
+
+/// Who asks how the senders stand; none if nobody is to, or if no provider tells.
+fn watch(
+    settings: &Settings,
+    pools: &Pools,
+    nudge: &Nudge,
+    ids: &HashMap<String, i16>,
+    worker: Uuid,
+) -> anyhow::Result<Option<Watch>> {
+    const POLL: Duration = Duration::from_secs(5);
+    let Some(every) = settings.health_every else { return Ok(None) };
+    let mut watched = Vec::new();
+    for sender in settings.senders.values() {
+        // Twilio has no address that tells the like of a number.
+        let (Some(id), Some(of)) = (ids.get(&sender.name), sender.meta()) else { continue };
+        let token = SecretString::from(of.token.reveal()?);
+        let account = of.waba_id.as_deref();
+        let inquiry = Inquiry::new(&of.base_url, &of.version, &of.phone_number_id, account, &token)?;
+        watched.push(Watched { id: *id, name: sender.name.clone(), inquiry });
+    }
+    let of = &settings.dispatch;
+    let wire = Wire::new(of.send_timeout, of.connect_timeout, 1)?;
+    let rules = health::Rules { every, poll: POLL, lease: 6 * POLL };
+    let watch = Watch { worker, pool: pools.ops.clone(), rules, watched, wire, dispatch: nudge.clone() };
+    Ok((!watch.watched.is_empty()).then_some(watch))
 }
 
 /// How messages are sent, by these settings.

@@ -90,12 +90,13 @@ impl Layers {
         Ok(Layers { merged, file: written, settings, variables, folder: place.folder.clone() })
     }
 
-    /// The topmost value of `key`.
+    /// The topmost value of `key`. The items of a list are called `1`, `2` and so on.
     pub fn value(&self, key: &str) -> Option<&Value> {
         let mut value = &self.merged.cache;
         for part in key.split('.') {
             match &value.kind {
                 config::ValueKind::Table(table) => value = table.get(part)?,
+                config::ValueKind::Array(items) => value = items.get(part.parse::<usize>().ok()?.checked_sub(1)?)?,
                 config::ValueKind::Nil
                 | config::ValueKind::Boolean(_)
                 | config::ValueKind::I64(_)
@@ -103,8 +104,7 @@ impl Layers {
                 | config::ValueKind::U64(_)
                 | config::ValueKind::U128(_)
                 | config::ValueKind::Float(_)
-                | config::ValueKind::String(_)
-                | config::ValueKind::Array(_) => return None,
+                | config::ValueKind::String(_) => return None,
             }
         }
         Some(value)
@@ -172,19 +172,31 @@ fn locate(path: &Path, text: &str) -> Result<BTreeMap<String, Spot>, Problems> {
 fn note(table: &DeTable<'_>, prefix: &str, text: &str, keys: &mut BTreeMap<String, Spot>) {
     for (name, value) in table {
         let key = if prefix.is_empty() { name.get_ref().to_string() } else { format!("{prefix}.{}", name.get_ref()) };
-        let inner = match value.get_ref() {
-            DeValue::Table(inner) => Some(inner),
+        let line = line_at(text, name.span().start);
+        let table = match value.get_ref() {
+            DeValue::Table(inner) => {
+                note(inner, &key, text, keys);
+                true
+            }
+            // A list of sections ([[…]]), as against one of plain values.
+            DeValue::Array(items) => {
+                let sections = items.iter().filter(|item| matches!(item.get_ref(), DeValue::Table(_))).count();
+                for (number, item) in (1..).zip(items.iter()) {
+                    if let DeValue::Table(inner) = item.get_ref() {
+                        let key = format!("{key}.{number}");
+                        keys.insert(key.clone(), Spot { line: line_at(text, item.span().start), table: true });
+                        note(inner, &key, text, keys);
+                    }
+                }
+                sections > 0
+            }
             DeValue::String(_)
             | DeValue::Integer(_)
             | DeValue::Float(_)
             | DeValue::Boolean(_)
-            | DeValue::Datetime(_)
-            | DeValue::Array(_) => None,
+            | DeValue::Datetime(_) => false,
         };
-        keys.insert(key.clone(), Spot { line: line_at(text, name.span().start), table: inner.is_some() });
-        if let Some(inner) = inner {
-            note(inner, &key, text, keys);
-        }
+        keys.insert(key, Spot { line, table });
     }
 }
 

@@ -8,6 +8,7 @@
 mod layers;
 mod problem;
 mod reader;
+mod routing;
 mod secret;
 mod sections;
 mod senders;
@@ -19,13 +20,14 @@ use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 pub use problem::{Problem, Problems};
 pub use secret::{NotGiven, Secret};
 
-use crate::domain::{consent::Words, phone::Phone};
+use crate::domain::{consent::Words, phone::Phone, route::Rules};
 
 /// The built-in file: every key that has a default, with what it means.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -89,10 +91,14 @@ pub struct Settings {
     pub doubt: Doubt,
     pub pace: Pace,
     pub consent: Consent,
+    /// How often Meta is asked how its senders stand; never, if none.
+    pub health_every: Option<Duration>,
     /// By name. Not empty if senders were needed.
     pub senders: BTreeMap<String, Sender>,
     pub http: Http,
     pub templates: Templates,
+    /// By which the sender is chosen of templates that name none, if there are rules. They name senders that exist.
+    pub routing: Option<Arc<Rules>>,
     /// What whole messages of people mean.
     pub words: Words,
     pub forms: Forms,
@@ -240,6 +246,15 @@ pub struct Sender {
 }
 
 impl Sender {
+    /// Whether it can send templates, and so notifications.
+    #[must_use]
+    pub const fn sends_templates(&self) -> bool {
+        match self.provider {
+            Provider::Meta(_) => true,
+            Provider::TwilioSms(_) => false,
+        }
+    }
+
     /// Its settings at Meta, if it is there.
     #[must_use]
     pub fn meta(&self) -> Option<&Meta> {
@@ -262,9 +277,10 @@ impl Sender {
 /// How many unique recipients in 24 hours a portfolio may write to, and at which share of it Recado holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Daily {
-    /// Senders that name the same portfolio count together. The sender's own name if none was given.
+    /// Senders that name the same portfolio count together; if none was given, those of the same account.
     pub portfolio: String,
-    pub limit: u32,
+    /// If it is set. What the provider says of the sender counts all the same, if it is less.
+    pub limit: Option<u32>,
     /// Above 0, up to 1.
     pub share: f64,
 }
@@ -360,7 +376,7 @@ impl Network {
 pub struct Templates {
     /// Exists, if templates were needed.
     pub dir: PathBuf,
-    /// Names one of the senders. None only if there is no sender.
+    /// Names one of the senders. None if there is no sender, or if there are several and rules that choose among them.
     pub default_sender: Option<String>,
     /// For people whose language neither they nor a template says.
     pub default_language: String,

@@ -95,6 +95,28 @@ impl Reader {
         }
     }
 
+    /// How many sections a list of sections has (`[[routing]]`), which are called `routing.1` and so on.
+    pub fn sections(&mut self, list: &str) -> usize {
+        self.known.insert(format!("{list}."));
+        match self.layers.value(list).map(|value| &value.kind) {
+            Some(ValueKind::Array(items)) => items.len(),
+            // From variables: RECADO_ROUTING__1__SENDER.
+            Some(ValueKind::Table(numbered)) => {
+                (1..).take_while(|number: &usize| numbered.contains_key(&number.to_string())).count()
+            }
+            Some(_) | None => 0,
+        }
+    }
+
+    /// The file and line where `key` stands; its variable if it comes from one.
+    pub fn place(&self, key: &str) -> (String, usize) {
+        match self.layers.origin(key) {
+            Origin::File { shown, line } => (shown, line),
+            Origin::Variable(name) => (name, 1),
+            Origin::Default => ("configuration".to_owned(), 1),
+        }
+    }
+
     /// Whether anybody, the defaults included, says something about `key`.
     pub fn has(&mut self, key: &str) -> bool {
         self.known.insert(key.to_owned());
@@ -186,6 +208,18 @@ impl Reader {
             self.accuse(key, "must be a list of texts, like [\"one\", \"two\"]");
             Vec::new()
         })
+    }
+
+    /// A text or several.
+    pub fn texts(&mut self, key: &str) -> Vec<String> {
+        let Some(raw) = self.take(key) else { return Vec::new() };
+        let texts = raw.list.or_else(|| raw.text.map(|text| vec![text])).unwrap_or_default();
+        if texts.is_empty() {
+            self.blame(key, "must be a text or a list of texts, like \"one\" or [\"one\", \"two\"]");
+            return texts;
+        }
+        self.note(key, format!("{texts:?}"));
+        texts
     }
 
     pub fn address(&mut self, key: &str) -> SocketAddr {

@@ -7,7 +7,7 @@ use super::{
     Problems, Retry, Sender, Settings, Shutdown, Sources, Templates, Upkeep,
     problem::did_you_mean,
     reader::{Reader, Scheme, SecretFrom, Span, check_url},
-    senders,
+    routing, senders,
 };
 use crate::domain::{
     consent::{Vocabulary, Words},
@@ -32,8 +32,10 @@ pub(super) fn read(mut r: Reader, needs: Needs) -> Result<Settings, Problems> {
     let pace = pace(r_);
     let consent = consent(r_);
     let senders = senders::senders(r_, needs);
+    let health_every = health_every(r_);
     let http = http(r_);
     let templates = templates(r_, needs, &senders);
+    let routing = routing::rules(r_, needs, &senders);
     let words = words(r_);
     let forms = forms(r_);
     let sources = Sources { dir: r_.folder("sources.dir", &["/usr/share/recado/sources"]) };
@@ -51,9 +53,11 @@ pub(super) fn read(mut r: Reader, needs: Needs) -> Result<Settings, Problems> {
         doubt,
         pace,
         consent,
+        health_every,
         senders,
         http,
         templates,
+        routing,
         words,
         forms,
         sources,
@@ -272,6 +276,15 @@ fn consent(r: &mut Reader) -> Consent {
     }
 }
 
+fn health_every(r: &mut Reader) -> Option<Duration> {
+    const KEY: &str = "meta.health_every";
+    let every = r.duration(KEY, Duration::ZERO..=DAY);
+    if !every.is_zero() && every < MINUTE {
+        r.blame(KEY, "must be at least a minute, since Meta counts the questions; or \"0s\" to ask never");
+    }
+    (!every.is_zero()).then_some(every)
+}
+
 fn http(r: &mut Reader) -> Http {
     const PUBLIC: Scheme =
         Scheme { schemes: &["https", "http"], plain_only_here: true, like: "https://recado.example.com" };
@@ -358,7 +371,7 @@ fn templates(r: &mut Reader, needs: Needs, senders: &BTreeMap<String, Sender>) -
     }
     let mut default_sender = r.has(DEFAULT).then(|| r.text(DEFAULT));
     let names: Vec<&str> =
-        senders.iter().filter(|(_, sender)| sender.meta().is_some()).map(|(name, _)| name.as_str()).collect();
+        senders.iter().filter(|(_, sender)| sender.sends_templates()).map(|(name, _)| name.as_str()).collect();
     match (&default_sender, names.as_slice()) {
         (Some(named), known) => {
             if !known.contains(&named.as_str()) && !named.is_empty() && needs.senders {
@@ -370,8 +383,9 @@ fn templates(r: &mut Reader, needs: Needs, senders: &BTreeMap<String, Sender>) -
         }
         (None, [only]) => default_sender = Some((*only).to_owned()),
         (None, []) => {}
+        (None, _) if r.sections("routing") > 0 => {}
         (None, several) => {
-            r.miss(DEFAULT, &format!("is missing; there are several senders, name one of {}", several.join(", ")));
+            r.miss(DEFAULT, &format!("is missing; there are several senders, name one of {}, or say by [[routing]] when which of them is meant", several.join(", ")));
         }
     }
     Templates {

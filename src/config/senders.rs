@@ -29,10 +29,24 @@ pub(super) fn senders(r: &mut Reader, needs: Needs) -> BTreeMap<String, Sender> 
         }
         senders.insert(name, sender);
     }
+    join_accounts(&mut senders);
     if senders.is_empty() && needs.senders {
         r.miss("senders", "there is none; describe one in a section [senders.main] with its phone_number_id");
     }
     senders
+}
+
+/// Numbers of one account belong to one business, and so share its day, also if nobody says so: under the first one's name.
+fn join_accounts(senders: &mut BTreeMap<String, Sender>) {
+    let mut accounts: BTreeMap<String, String> = BTreeMap::new();
+    for sender in senders.values_mut() {
+        let account = sender.meta().and_then(|meta| meta.waba_id.clone());
+        let Some((daily, account)) = sender.daily.as_mut().zip(account) else { continue };
+        let portfolio = accounts.entry(account).or_insert_with(|| daily.portfolio.clone());
+        if daily.portfolio == sender.name {
+            daily.portfolio.clone_from(portfolio);
+        }
+    }
 }
 
 struct MetaShared {
@@ -176,14 +190,7 @@ fn daily(r: &mut Reader, name: &str) -> Option<Daily> {
     let limit = r.has(&key("daily_limit")).then(|| r.integer(&key("daily_limit"), 1..=100_000_000));
     let portfolio = r.has(&key("portfolio")).then(|| r.text(&key("portfolio")));
     let share = r.has(&key("daily_share")).then(|| r.share(&key("daily_share"), 0.01..=1.0));
-    if limit.is_none() {
-        for (given, last) in [(portfolio.is_some(), "portfolio"), (share.is_some(), "daily_share")] {
-            if given {
-                r.blame(&key(last), &format!("means nothing without {}", key("daily_limit")));
-            }
-        }
-    }
-    Some(Daily { portfolio: portfolio.unwrap_or_else(|| name.to_owned()), limit: limit?, share: share.unwrap_or(0.95) })
+    Some(Daily { portfolio: portfolio.unwrap_or_else(|| name.to_owned()), limit, share: share.unwrap_or(0.95) })
 }
 
 fn is_sender_name(name: &str) -> bool {

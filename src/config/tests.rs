@@ -3,21 +3,21 @@ use std::fs;
 use super::*;
 
 /// A folder of its own, removed at the end.
-struct Desk(PathBuf);
+pub(super) struct Desk(PathBuf);
 
 impl Desk {
-    fn new() -> Desk {
+    pub(super) fn new() -> Desk {
         let folder = std::env::temp_dir().join(format!("recado-config-{}", uuid::Uuid::now_v7().simple()));
         fs::create_dir_all(folder.join("templates")).unwrap();
         Desk(folder)
     }
 
-    fn write(&self, name: &str, text: &str) -> &Desk {
+    pub(super) fn write(&self, name: &str, text: &str) -> &Desk {
         fs::write(self.0.join(name), text).unwrap();
         self
     }
 
-    fn load(&self, needs: Needs, variables: &[(&str, &str)]) -> Result<Settings, Problems> {
+    pub(super) fn load(&self, needs: Needs, variables: &[(&str, &str)]) -> Result<Settings, Problems> {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Settings::load(&Place::with(&self.0, variables), needs)
     }
@@ -38,14 +38,14 @@ kind = "meta"
 phone_number_id = "106540352242922"
 "#;
 
-const SECRETS: [(&str, &str); 3] = [
+pub(super) const SECRETS: [(&str, &str); 3] = [
     ("RECADO_SENDERS__MAIN__TOKEN", "EAAG-token"),
     ("RECADO_SENDERS__MAIN__APP_SECRET", "app-secret"),
     ("RECADO_SENDERS__MAIN__VERIFY_TOKEN", "verify-me"),
 ];
 
 /// What is wrong if this is all that was said, one line a mistake.
-fn mistakes(file: &str, variables: &[(&str, &str)]) -> String {
+pub(super) fn mistakes(file: &str, variables: &[(&str, &str)]) -> String {
     let desk = Desk::new();
     let problems = desk.write("recado.toml", file).load(Needs::NOTHING, variables).unwrap_err();
     problems.0.iter().map(|problem| format!("{problem}\n")).collect::<String>().trim_end().to_owned()
@@ -135,7 +135,7 @@ fn the_built_in_files_example_of_a_sender_is_right() {
     let meta = sender.meta().unwrap();
     assert_eq!(meta.token.reveal(), Ok("EAAG-token"));
     assert_eq!(meta.app_secret.reveal(), Ok("app-secret"));
-    assert_eq!(sender.daily, Some(Daily { portfolio: "shop".into(), limit: 2_000, share: 0.95 }));
+    assert_eq!(sender.daily, Some(Daily { portfolio: "shop".into(), limit: Some(2_000), share: 0.95 }));
 }
 
 #[test]
@@ -326,6 +326,36 @@ fn without_a_sender_the_service_cannot_start() {
 }
 
 #[test]
+fn numbers_of_one_account_share_its_day_also_if_nobody_says_so() {
+    let of = |name: &str, number: u8, rest: &str| {
+        format!("[senders.{name}]\nkind = \"meta\"\nphone_number_id = \"10654035224292{number}\"\n{rest}\n")
+    };
+    let account = "waba_id = \"102290129340398\"";
+    let file = [
+        "[templates]\ndefault_sender = \"main\"\n".to_owned(),
+        of("luna", 1, account),
+        of("main", 2, account),
+        of("other", 3, "waba_id = \"102290129340399\"\nportfolio = \"shop\"\ndaily_share = 0.5"),
+        of("alone", 4, ""),
+    ];
+    let desk = Desk::new();
+    let settings = desk.write("recado.toml", &file.concat()).load(Needs::NOTHING, &[]).unwrap();
+    let daily = |name: &str| settings.senders[name].daily.clone().unwrap();
+    assert_eq!((daily("luna").portfolio, daily("main").portfolio), ("luna".to_owned(), "luna".to_owned()));
+    assert_eq!(daily("other"), Daily { portfolio: "shop".into(), limit: None, share: 0.5 });
+    assert_eq!(daily("alone"), Daily { portfolio: "alone".into(), limit: None, share: 0.95 });
+}
+
+#[test]
+fn meta_is_asked_at_most_once_a_minute_or_never() {
+    let desk = Desk::new();
+    let every = |text: &str| desk.load(Needs::NOTHING, &[("RECADO_META__HEALTH_EVERY", text)]).map(|s| s.health_every);
+    assert_eq!(every("").unwrap(), Some(Duration::from_secs(600)));
+    assert_eq!(every("0s").unwrap(), None);
+    assert!(every("5s").unwrap_err().to_string().contains("at least a minute"));
+}
+
+#[test]
 fn senders_are_held_against_each_other() {
     let file = "\
 [senders.main]
@@ -352,9 +382,9 @@ phone_number_id = 12345678
          recado.toml:8: senders.second.base_url = \"http://graph.facebook.com\": must begin with https://, like \
          https://graph.facebook.com (http:// only for this machine)\n\
          recado.toml:9: senders.second.version = \"25\": must be a version of Meta's Graph API, like \"v25.0\"\n\
-         recado.toml:10: senders.second.daily_share = 0.5: means nothing without senders.second.daily_limit\n\
          recado.toml:7: senders.second.phone_number_id = \"106540352242922\": is the number of senders.main already\n\
-         templates.default_sender: is missing; there are several senders, name one of Third-One, main, second"
+         templates.default_sender: is missing; there are several senders, name one of Third-One, main, second, or say by [[routing]] when which of \
+         them is meant"
     );
 }
 

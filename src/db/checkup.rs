@@ -121,3 +121,45 @@ async fn senders(pool: &PgPool) -> Result<Vec<SenderStanding>, Error> {
     }
     Ok(senders)
 }
+
+/// How far a sender has come on its way to the first message.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// Whether somebody agreed to one of the purposes.
+    pub agreed: bool,
+    /// Whether one of its templates may go out.
+    pub approved: bool,
+    /// Whether the provider took a message within the last day.
+    pub accepted: bool,
+    pub last_webhook: Option<Timestamp>,
+    pub now: Timestamp,
+}
+
+/// Looks at one sender's beginnings.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn started(pool: &PgPool, sender: &str, purposes: &[String]) -> Result<Started, Error> {
+    let row = sqlx::query!(
+        r#"
+        -- checkup: started
+        select recado_now() as "now!: Time",
+          exists (select from contacts c, unnest($2::text[]) p where c.consents -> p ->> 'state' = 'granted') as "agreed!",
+          exists (select from template_states t join senders s on s.id = t.sender where s.name = $1 and t.status = 'approved') as "approved!",
+          exists (select from attempts a join senders s on s.id = a.sender where s.name = $1 and a.outcome = 'accepted'
+            and a.notification_id >= uuid_v7_floor(recado_now() - interval '1 day')) as "accepted!",
+          (select max(w.received_at) from webhooks w where w.sender = $1) as "last_webhook: Time"
+        "#,
+        sender,
+        purposes
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(Started {
+        agreed: row.agreed,
+        approved: row.approved,
+        accepted: row.accepted,
+        last_webhook: row.last_webhook.map(Time::to_jiff),
+        now: row.now.to_jiff(),
+    })
+}

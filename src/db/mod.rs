@@ -15,6 +15,7 @@ pub mod doors;
 pub mod doubt;
 pub mod erasure;
 pub mod evidence;
+pub mod health;
 pub mod holds;
 pub mod inbound;
 pub mod inbox;

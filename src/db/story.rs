@@ -198,7 +198,7 @@ pub async fn of(pool: &PgPool, id: Uuid) -> Result<Option<Story>, Error> {
           n.accepted_at as "accepted_at: Time", n.ended_at as "ended_at: Time", n.template, n.language, n.purpose, n.class,
           n.expires_at as "expires_at: Time", n.doubt, n.resends, n.duplicate, n.superseded_by, n.consent_entry,
           n.event_source, n.event_id, n.sender, n.contact_id, c.phone as "phone?", s.name as sender_name,
-          e.at as "entry_at?: Time", e.act as "entry_act?", c.consents -> n.purpose ->> 'state' as consent_state,
+          e.at as "entry_at?: Time", e.act as "entry_act?", n.route, c.consents -> n.purpose ->> 'state' as consent_state,
           (c.consents -> n.purpose ->> 'entry')::int as consent_now, t.status as "template_status?", v.number as "version?",
           n.free_text is not null as "has_text!", n.fallback, n.fallback_of, l.window_until > recado_now() as "in_window?",
           (select e.id from notifications e where e.contact_id = n.contact_id and e.subject = n.subject and e.id < n.id
@@ -244,6 +244,7 @@ pub async fn of(pool: &PgPool, id: Uuid) -> Result<Option<Story>, Error> {
         ended_at: row.ended_at.map(Time::to_jiff),
         phone: row.phone.as_deref().and_then(|phone| Phone::parse(phone).ok()),
         sender: row.sender_name,
+        route: row.route,
         holds: holds_on(pool, row.sender, &row.template, &row.language).await?,
         template: row.template,
         language: row.language,

@@ -266,12 +266,3 @@ pub async fn forget_others(
     .await?;
     Ok(rows.into_iter().map(|row| (row.template, row.language)).collect())
 }
-
-/// Notes what the provider says of a sender's number, for people.
-///
-/// # Errors
-/// If the database does not take it.
-pub async fn set_sender_quality(pool: &PgPool, sender: i16, quality: &str) -> Result<(), Error> {
-    sqlx::query!("update senders set quality = $2 where id = $1", sender, quality).execute(pool).await?;
-    Ok(())
-}

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::de::{self, Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::phone::BadPhone;
+use super::{phone::BadPhone, route::Nowhere};
 
 #[cfg(test)]
 mod tests;
@@ -82,6 +82,8 @@ pub enum Rejection {
     Unfillable { template: String, language: String, place: String, problem: String },
     #[error("Event type {event_type}: the journey's key {problem}.")]
     BadJourneyKey { event_type: String, problem: String },
+    #[error("Template {template} has no sender for this event: {why}.")]
+    NoRoute { template: String, why: Nowhere },
     #[error("Source {source_name}: {field} {problem}.")]
     BadMapping { source_name: String, field: String, problem: String },
 }
@@ -105,6 +107,7 @@ impl Rejection {
             Rejection::BadPhone { .. } => "bad_phone",
             Rejection::Unfillable { .. } => "unfillable_template",
             Rejection::BadJourneyKey { .. } => "bad_journey_key",
+            Rejection::NoRoute { .. } => "no_route",
             Rejection::BadMapping { .. } => "bad_mapping",
         }
     }

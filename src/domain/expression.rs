@@ -125,9 +125,15 @@ impl Scope {
     /// `zone` is the person's, if it is known; `default_zone` serves moments that are written in UTC.
     #[must_use]
     pub fn of_event(attributes: Value, data: Value, locale: &Locale, zones: &Zones) -> Scope {
-        let names =
-            Names { event: attributes, data, locale: Value::from_object(Manner::new(locale.clone(), zones.clone())) };
-        Scope(Value::from_object(names))
+        let locale = Value::from_object(Manner::new(locale.clone(), zones.clone()));
+        Scope(Value::from_object(Names { event: attributes, data, locale, country: None }))
+    }
+
+    /// The same with `country`, the recipient's; absent if it is not known.
+    #[must_use]
+    pub fn in_country(self, country: Option<&str>) -> Scope {
+        let Some(names) = self.0.downcast_object_ref::<Names>() else { return self };
+        Scope(Value::from_object(Names { country: country.map(Value::from), ..names.clone() }))
     }
 
     /// Any names. Filters write for no particular locale.
@@ -199,11 +205,12 @@ impl Object for Members {
 }
 
 /// The names of an event's scope.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Names {
     event: Value,
     data: Value,
     locale: Value,
+    country: Option<Value>,
 }
 
 impl Object for Names {
@@ -215,6 +222,7 @@ impl Object for Names {
         match key {
             "event" => Some(self.event.clone()),
             "data" => Some(self.data.clone()),
+            "country" => self.country.clone(),
             MANNER => Some(self.locale.clone()),
             _ => None,
         }

@@ -74,6 +74,13 @@ impl Phone {
         mac.finalize().into_bytes().into()
     }
 
+    /// The country that the number is from, as ISO 3166-1 alpha-2, if one can tell.
+    #[must_use]
+    pub fn country(&self) -> Option<String> {
+        let id = phonenumber::parse(None, &self.0).ok()?.country().id()?;
+        Some(id.as_ref().to_owned())
+    }
+
     /// The full number, `+` first. For the provider's request, the database and an authorised operator's eyes only.
     #[must_use]
     pub fn reveal(&self) -> &str {
@@ -93,6 +100,12 @@ impl fmt::Debug for Phone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Phone({self})")
     }
+}
+
+/// Whether this is a country as [`Phone::country`] names it.
+#[must_use]
+pub fn is_country(text: &str) -> bool {
+    text.parse::<phonenumber::country::Id>().is_ok()
 }
 
 fn parse_slowly(region: Option<phonenumber::country::Id>, text: &str) -> Result<Phone, BadPhone> {

@@ -14,6 +14,7 @@ use super::{
     message::Filled,
     phone::{BadPhone, Phone},
     quiet,
+    route::{self, Chosen},
     template::{Catalogue, Class, EventType, InDoubt, Template},
 };
 
@@ -78,6 +79,8 @@ pub struct Planned {
     /// As it is sent; one of the template's.
     pub language: String,
     pub sender: String,
+    /// The rule that chose the sender, for people; none if there was nothing to choose.
+    pub route: Option<String>,
     pub purpose: String,
     pub class: Class,
     pub to: Phone,
@@ -114,7 +117,8 @@ pub struct Sms {
 /// waiting messages are spread.
 ///
 /// # Errors
-/// If the recipient is no telephone number, or a template that wants the event cannot be filled: then nothing of it goes.
+/// If the recipient is no telephone number, or a template that wants the event cannot be filled or has no sender for it: then nothing
+/// of it goes.
 pub fn plan(event: &Event, catalogue: &Catalogue, now: Timestamp, spread: f64) -> Result<Plan, Rejection> {
     let Some(event_type) = catalogue.event_type(&event.r#type) else {
         return Ok(Plan { stage: None, fate: Fate::Ignored(Ignored::UnknownType) });
@@ -140,8 +144,9 @@ pub fn plan(event: &Event, catalogue: &Catalogue, now: Timestamp, spread: f64) -
     }
     let Some(to) = customer.phone()? else { return ignored(Ignored::NoRecipient, stage) };
     let stage = stage?;
-    let occasion =
-        Occasion { event, customer: &customer, names: &neutral, to, stage: stage.as_ref(), now, spread, catalogue };
+    let country = wanted.iter().any(|template| template.route.asks_country()).then(|| to.country()).flatten();
+    let (customer, names, stage_of) = (&customer, &neutral, stage.as_ref());
+    let occasion = Occasion { event, customer, names, to, country, stage: stage_of, now, spread, catalogue };
     let planned = wanted.into_iter().map(|template| occasion.plan(template)).collect::<Result<_, _>>()?;
     Ok(Plan { stage, fate: Fate::Planned(planned) })
 }
@@ -226,6 +231,8 @@ struct Occasion<'a> {
     customer: &'a Customer<'a>,
     names: &'a Names,
     to: Phone,
+    /// The recipient's, if a sender's choice may depend on it.
+    country: Option<String>,
     stage: Option<&'a Stage>,
     now: Timestamp,
     spread: f64,
@@ -246,6 +253,7 @@ impl Occasion<'_> {
         let scope = self.names.scope(manner);
         let filled = template.fill(language, &scope)?;
         let sms = template.sms_text(language, &filled, &scope)?;
+        let Chosen { sender, rule: route } = self.sender(template)?;
         // An event cannot prolong its messages' life by coming from the future.
         let from = self.event.time.min(self.now);
         let expiry = from.checked_add(template.expires_after).unwrap_or(Timestamp::MAX);
@@ -254,7 +262,8 @@ impl Occasion<'_> {
         Ok(Planned {
             template: template.name.clone(),
             language: language.code.clone(),
-            sender: template.sender.clone(),
+            sender,
+            route,
             purpose: template.purpose.clone(),
             class: template.class,
             to: self.to.clone(),
@@ -273,6 +282,14 @@ impl Occasion<'_> {
             }),
             filled,
         })
+    }
+
+    fn sender(&self, template: &Template) -> Result<Chosen, Rejection> {
+        let country = self.country.as_deref();
+        let scope = self.names.scope(&Locale::unknown()).in_country(country);
+        let brand = self.event.data.get("brand").and_then(Value::as_str);
+        let chosen = template.route.choose(route::Occasion { scope: &scope, country, brand });
+        chosen.map_err(|why| Rejection::NoRoute { template: template.name.clone(), why })
     }
 
     fn quiet(&self, template: &Template, expires_at: Timestamp) -> Vec<(Timestamp, Timestamp)> {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
+    health::HOLDER,
     notification::{Best, State, Wait},
     phone::Phone,
 };
@@ -27,6 +28,8 @@ pub struct Story {
     #[serde(skip)]
     pub phone: Option<Phone>,
     pub sender: String,
+    /// The rule that chose the sender, if there was something to choose.
+    pub route: Option<String>,
     pub template: String,
     pub language: String,
     /// Which version of the template it was made from, counted from 1; `recado templates show` has its text.
@@ -198,12 +201,13 @@ impl Story {
         lines.push(line(
             self.created_at,
             format!(
-                "{}: {}{} in {} from {}, purpose {}{}; it is of use until {}.",
+                "{}: {}{} in {} from {}{}, purpose {}{}; it is of use until {}.",
                 if self.fallback_of.is_some() { "Follows" } else { "Planned" },
                 self.template,
                 self.version.map(|version| format!(" (version {version})")).unwrap_or_default(),
                 self.language,
                 self.sender,
+                self.route.as_deref().map(|rule| format!(", chosen by {rule}")).unwrap_or_default(),
                 self.purpose,
                 if self.urgent { ", urgent" } else { "" },
                 when(self.expires_at)
@@ -301,8 +305,11 @@ impl Story {
             return format!("Its time was over at {expires}; it is about to end as expired.");
         }
         if let Some(hold) = self.holds.first() {
-            let until =
-                hold.until.map_or("until somebody releases it".to_owned(), |until| format!("until {}", when(until)));
+            let until = match hold.until {
+                Some(until) => format!("until {}", when(until)),
+                None if hold.placed_by == HOLDER => "until its provider lets it send again".to_owned(),
+                None => "until somebody releases it".to_owned(),
+            };
             return format!(
                 "{} is held, {until}: {}. To release it: recado release {}. If it is not sent by {expires}, it expires.",
                 hold.on, hold.reason, hold.id

@@ -11,6 +11,7 @@ pub mod notifications;
 pub mod optin;
 mod problem;
 mod rejected;
+pub mod senders;
 mod serving;
 mod webhooks;
 
@@ -131,6 +132,7 @@ pub fn router(doors: Doors) -> Router {
         .route("/v1/notifications", get(notifications::list))
         .route("/v1/notifications/{id}", get(notifications::one))
         .route("/v1/rejected-events", get(rejected::list))
+        .route("/v1/senders", get(senders::list))
         .route("/v1/holds", get(holds::list).post(holds::place))
         .route("/v1/holds/{id}", delete(holds::release))
         .merge(optin::api_routes())

@@ -95,11 +95,21 @@ pub enum Silence {
 /// What a request without an answer comes to: only [`Silence::NotConnected`] proves that nothing was processed.
 #[must_use]
 pub fn unanswered(silence: Silence) -> Outcome {
+    let failure = unasked(silence);
     match silence {
-        Silence::NotConnected => Outcome::NotSent(bare(reason::NOT_CONNECTED)),
-        Silence::TimedOut => Outcome::Unclear(bare(reason::ANSWER_TIMED_OUT)),
-        Silence::Cut => Outcome::Unclear(bare(reason::CONNECTION_CUT)),
+        Silence::NotConnected => Outcome::NotSent(failure),
+        Silence::TimedOut | Silence::Cut => Outcome::Unclear(failure),
     }
+}
+
+/// Why a question got no answer.
+#[must_use]
+pub fn unasked(silence: Silence) -> Failure {
+    bare(match silence {
+        Silence::NotConnected => reason::NOT_CONNECTED,
+        Silence::TimedOut => reason::ANSWER_TIMED_OUT,
+        Silence::Cut => reason::CONNECTION_CUT,
+    })
 }
 
 /// A failure of which the provider said nothing.

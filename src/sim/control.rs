@@ -12,6 +12,7 @@
 //! | `POST templates/category` · `templates/quality` | `{"name","language","category"}` or `"quality"`, and sends the news |
 //! | `POST reviews` | `{"after_ms"?,"counts_as"?}`: new templates are approved after so long, counted as this category |
 //! | `POST senders/{id}` | changes a number (`{"mps":20}`, `{"trouble":190}`); makes it if there is none |
+//! | `POST access` · `GET` | changes the token, the app's webhook, the account (`{"token_expires_at":1}`, `{"subscribed":false}`) |
 //! | `POST numbers/{address}` | changes a number at Twilio (`{"inbound_url":"…"}`, `{"trouble":63051}`); makes it if there is none |
 //! | `POST services/{sid}` | changes a messaging service (`{"advanced_opt_out":true}`); makes it if there is none |
 //! | `POST contents` | content in the Content API's JSON, reviewed if it has an `approval`, or a list; the answer has the sids |
@@ -85,6 +86,7 @@ pub(super) fn router<S>(house: House) -> Router<S> {
         .route("/templates/quality", post(set_template_quality))
         .route("/reviews", post(change_reviews))
         .route("/senders/{id}", post(change_sender))
+        .route("/access", get(access).post(change_access))
         .route("/numbers/{address}", post(change_number))
         .route("/services/{sid}", post(change_service))
         .route("/contents", post(add_contents))
@@ -242,6 +244,24 @@ async fn change_sender(State(house): State<House>, Path(id): Path<String>, body:
     }
     sender.phone_number_id = id;
     world.add_sender(sender);
+    done()
+}
+
+async fn access(State(house): State<House>) -> Json<Value> {
+    let state = house.world.state();
+    let mut access = json!(state.access);
+    super::webhooks::put(&mut access, "subscribed", state.subscribed.into());
+    Json(access)
+}
+
+async fn change_access(State(house): State<House>, body: Bytes) -> Answer {
+    let mut change: Value = read(&body)?;
+    let subscribed = change.as_object_mut().and_then(|change| change.remove("subscribed"));
+    let access = overlay(json!(house.world.state().access), change)?;
+    house.world.change_access(|known| *known = access);
+    if let Some(subscribed) = subscribed.and_then(|subscribed| subscribed.as_bool()) {
+        house.world.set_subscribed(subscribed);
+    }
     done()
 }
 

@@ -15,6 +15,7 @@
 //! | `faults`, `broken`, `wire` | what goes wrong; what it leaves of an answer; the connections it goes wrong on |
 //! | `ledger`, `feed` | what was accepted, on disk; what happened, for a live view |
 //! | `graph`, `management`, `refusal` | Meta's addresses, answers and errors |
+//! | `access` | the token, the app, the account, and what stands in a number's way |
 //! | `twilio` | Twilio's addresses, content, errors, calls and words |
 //! | `control` | the simulator's own addresses, under `/_sim` |
 //!
@@ -23,6 +24,7 @@
 //! indicators are refused as not simulated (131051). HTTP/2 is not spoken.
 
 mod accept;
+mod access;
 mod acts;
 mod broken;
 mod chance;
@@ -62,6 +64,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+pub use access::{Access, Obstacle};
 pub use acts::Unable;
 pub use faults::{Fault, Garbage, On, Script};
 pub use feed::{Happening, What};

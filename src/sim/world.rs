@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
 use super::Options;
+use super::access::{Access, Obstacle};
 use super::chance::Chance;
 use super::faults::{Faults, Script};
 use super::feed::{Feed, Happening, What};
@@ -52,6 +53,12 @@ pub struct Sender {
     /// Answers each call with this code: 190 and 0 for a token that is no good, 131031, 368, 131042, 131048 and others
     /// for a number that may not send.
     pub trouble: Option<u32>,
+    /// `APPROVED`, `DECLINED`, `PENDING_REVIEW`, …
+    pub name_status: String,
+    /// `VERIFIED` or `NOT_VERIFIED`.
+    pub code_verification_status: String,
+    /// What Meta says stands in its way. Sending itself is refused by `trouble`.
+    pub obstacle: Option<Obstacle>,
     /// A test number: only these people (WhatsApp ids); others are 131030.
     pub only: Option<BTreeSet<String>>,
 }
@@ -69,6 +76,9 @@ impl Default for Sender {
             messaging_limit: "TIER_UNLIMITED".into(),
             status: "CONNECTED".into(),
             trouble: None,
+            name_status: "APPROVED".into(),
+            code_verification_status: "VERIFIED".into(),
+            obstacle: None,
             only: None,
         }
     }
@@ -149,6 +159,7 @@ pub(super) struct State {
     pub(super) refused: BTreeMap<u32, u64>,
     pub(super) faulted: BTreeMap<&'static str, u64>,
     pub(super) subscribed: bool,
+    pub(super) access: Access,
     pub(super) desk: Desk,
     pub(super) pair: Pair,
     pub(super) strangers: bool,
@@ -189,6 +200,7 @@ impl World {
                 refused: BTreeMap::new(),
                 faulted: BTreeMap::new(),
                 subscribed: true,
+                access: Access::default(),
                 desk: Desk::default(),
                 pair: options.pair,
                 strangers: options.strangers_on_whatsapp,
@@ -258,6 +270,16 @@ impl World {
     pub fn change_sender(&self, phone_number_id: &str, change: impl FnOnce(&mut Sender)) -> bool {
         let mut state = self.state();
         state.senders.get_mut(phone_number_id).map(|line| change(&mut line.sender)).is_some()
+    }
+
+    /// Changes what is set up at Meta besides the numbers.
+    pub fn change_access(&self, change: impl FnOnce(&mut Access)) {
+        change(&mut self.state().access);
+    }
+
+    /// Whether the app is subscribed to the account.
+    pub fn set_subscribed(&self, subscribed: bool) {
+        self.state().subscribed = subscribed;
     }
 
     /// Adds a template from Meta's JSON (approved, unless it has a `status`), or replaces the one of its name and language.

@@ -1,25 +1,64 @@
 //! The processes among themselves: who lives, so that a sender's rate is divided; and whether the database is the one we left.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{Flag, dispatch::Dispatcher};
 use crate::{
-    db::{self, senders},
+    clock::Clock,
+    db::{
+        self,
+        health::{self, Known},
+        senders,
+    },
     lifecycle::Lifecycle,
     telemetry,
 };
 
-/// The people that a portfolio may write to in 24 hours, the share already taken off.
-#[derive(Debug, Clone)]
+/// Senders that share the people whom they may write to in 24 hours.
+#[derive(Debug)]
 pub struct Portfolio {
     pub name: String,
     pub senders: Vec<i16>,
-    pub limit: i64,
-    /// Up if the day's recipients are used up. Counted now and then, so the limit is kept a share below the provider's.
+    /// As it is set; the provider may allow less.
+    pub limit: Option<u32>,
+    /// The share of the limit that is used, from 0 to 1: it is counted now and then.
+    pub share: f64,
+    /// Up if the day's recipients are used up.
     pub full: Flag,
+    /// When to count again.
+    count_at: Mutex<Option<Instant>>,
+}
+
+impl Portfolio {
+    #[must_use]
+    pub fn new(name: String, limit: Option<u32>, share: f64) -> Portfolio {
+        let (senders, full, count_at) = (Vec::new(), Flag::default(), Mutex::default());
+        Portfolio { name, senders, limit, share, full, count_at }
+    }
+
+    /// How many people count as the limit, the share already taken off: the least that is set or that the provider says of one of the
+    /// senders. None if nobody says so.
+    fn limit(&self, known: &[Known]) -> Option<i64> {
+        let tiers =
+            known.iter().filter(|known| self.senders.contains(&known.id)).map(|known| known.health.people_a_day());
+        let least = tiers.flatten().chain(self.limit).min()?;
+        Some((f64::from(least) * self.share) as i64)
+    }
+}
+
+/// How long until so many more people can have been written to at this rate; looked at once a minute all the same, and often when
+/// it is full.
+fn until_full(left: i64, per_second: f64) -> Duration {
+    if left <= 0 || per_second <= 0.0 {
+        return Duration::ZERO;
+    }
+    Duration::from_secs_f64((left as f64 / per_second).min(60.0))
 }
 
 /// How often to say that we live, and when somebody silent counts as gone.
@@ -33,6 +72,7 @@ pub struct Rules {
 pub struct Fleet {
     pub worker: Uuid,
     pub pool: PgPool,
+    pub clock: Clock,
     pub rules: Rules,
     pub dispatchers: Vec<Arc<Dispatcher>>,
     pub portfolios: Vec<Portfolio>,
@@ -86,6 +126,11 @@ impl Fleet {
             telemetry::tell_sender_rate(&dispatcher.name, dispatcher.rate.current());
             telemetry::tell_in_flight(&dispatcher.name, u32::try_from(dispatcher.in_flight()).unwrap_or(u32::MAX));
         }
+        let known = health::all(&self.pool).await?;
+        for dispatcher in &self.dispatchers {
+            let said = known.iter().find(|known| known.id == dispatcher.sender);
+            dispatcher.rate.cap(said.and_then(|known| known.health.per_second()));
+        }
         for (sender, left) in senders::throttled(&self.pool).await? {
             if let Some(dispatcher) = self.dispatchers.iter().find(|dispatcher| dispatcher.sender == sender) {
                 dispatcher.rate.back_off(dispatcher.rules.backing, Some(left));
@@ -97,14 +142,72 @@ impl Fleet {
             );
         }
         for portfolio in &self.portfolios {
-            let used = senders::recipients_of_the_day(&self.pool, &portfolio.senders).await?;
-            portfolio.full.set(used >= portfolio.limit);
-            telemetry::tell_daily_recipients(&portfolio.name, u32::try_from(used).unwrap_or(u32::MAX));
+            self.count(portfolio, &known).await?;
         }
+        Ok(())
+    }
+
+    /// Counts the day's recipients, unless the limit cannot have been reached since the last time.
+    async fn count(&self, portfolio: &Portfolio, known: &[Known]) -> Result<(), db::Error> {
+        let Some(limit) = portfolio.limit(known) else {
+            portfolio.full.set(false);
+            return Ok(());
+        };
+        let now = self.clock.instant();
+        let due = *portfolio.count_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if due.is_some_and(|due| due > now) {
+            return Ok(());
+        }
+        let used = senders::recipients_of_the_day(&self.pool, &portfolio.senders).await?;
+        portfolio.full.set(used >= limit);
+        telemetry::tell_daily_recipients(&portfolio.name, u32::try_from(used).unwrap_or(u32::MAX));
+        telemetry::tell_daily_limit(&portfolio.name, u32::try_from(limit).unwrap_or(u32::MAX));
+        let of_it = self.dispatchers.iter().filter(|dispatcher| portfolio.senders.contains(&dispatcher.sender));
+        let rate = of_it.map(|dispatcher| dispatcher.rate.full()).sum();
+        *portfolio.count_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now + until_full(limit - used, rate));
         Ok(())
     }
 
     async fn live(&self) -> Result<i64, db::Error> {
         senders::beat(&self.pool, self.worker, !self.dispatchers.is_empty(), self.rules.gone_after).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::health::Health;
+
+    fn known(id: i16, tier: &str) -> Known {
+        Known {
+            id,
+            sender: id.to_string(),
+            health: Health { tier: Some(tier.to_owned()), ..Health::default() },
+            asked_at: None,
+            answered_at: None,
+            trouble: None,
+            throttled_until: None,
+            held: Vec::new(),
+            due: false,
+        }
+    }
+
+    #[test]
+    fn the_least_of_what_is_set_and_what_the_provider_says_is_the_limit() {
+        let shop = |limit| Portfolio { senders: vec![1, 2], ..Portfolio::new("shop".to_owned(), limit, 0.5) };
+        let tiers = [known(1, "TIER_10K"), known(2, "TIER_2K"), known(3, "TIER_250")];
+        assert_eq!(shop(None).limit(&tiers), Some(1_000));
+        assert_eq!(shop(Some(500)).limit(&tiers), Some(250));
+        assert_eq!(shop(Some(5_000)).limit(&tiers), Some(1_000));
+        assert_eq!(shop(Some(500)).limit(&[]), Some(250));
+        assert_eq!(shop(None).limit(&[known(1, "TIER_UNLIMITED")]), None);
+    }
+
+    #[test]
+    fn nobody_counts_before_the_limit_can_be_reached() {
+        assert_eq!(until_full(800, 80.0), Duration::from_secs(10));
+        assert_eq!(until_full(100_000, 80.0), Duration::from_secs(60));
+        assert_eq!(until_full(0, 80.0), Duration::ZERO);
+        assert_eq!(until_full(10, 0.0), Duration::ZERO);
     }
 }

@@ -6,6 +6,7 @@ pub mod broker;
 pub mod dispatch;
 pub mod door;
 pub mod fleet;
+pub mod health;
 pub mod intake;
 pub mod outbox;
 pub mod rate;

@@ -20,15 +20,18 @@ type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock>;
 /// Hands out the right to send one message each. The whole fleet's rate is divided by the number of live processes.
 #[derive(Debug)]
 pub struct SenderRate {
-    /// Messages a second for the fleet, the headroom already taken off.
-    full: f64,
-    /// What the provider takes in a second, from everybody.
-    allowed: f64,
+    /// As it is set.
+    per_second: u32,
+    headroom: f64,
     now: Mutex<Now>,
 }
 
 #[derive(Debug)]
 struct Now {
+    /// Messages a second for the fleet, the headroom already taken off.
+    full: f64,
+    /// What the provider takes in a second, from everybody.
+    allowed: f64,
     limiter: Limiter,
     live: u32,
     /// Less than 1 after the provider said that we are too fast.
@@ -57,9 +60,12 @@ impl SenderRate {
     /// `per_second` from 1; `headroom` is the share of it that is left to others, from 0 to 0.9.
     #[must_use]
     pub fn new(per_second: u32, headroom: f64) -> SenderRate {
+        let headroom = headroom.clamp(0.0, 0.9);
         let allowed = f64::from(per_second);
-        let full = allowed * (1.0 - headroom.clamp(0.0, 0.9));
+        let full = allowed * (1.0 - headroom);
         let now = Now {
+            full,
+            allowed,
             limiter: limiter(full, allowed),
             live: 1,
             factor: 1.0,
@@ -69,7 +75,24 @@ impl SenderRate {
             spare: (0, Instant::now()),
             out: VecDeque::new(),
         };
-        SenderRate { full, allowed, now: Mutex::new(now) }
+        SenderRate { per_second, headroom, now: Mutex::new(now) }
+    }
+
+    /// From now on no more than the provider says that it takes, if it says so; never more than is set.
+    pub fn cap(&self, most: Option<u32>) {
+        let allowed = f64::from(most.map_or(self.per_second, |most| most.min(self.per_second)));
+        let mut now = self.lock();
+        if now.allowed.total_cmp(&allowed).is_ne() {
+            now.allowed = allowed;
+            now.full = allowed * (1.0 - self.headroom);
+            Self::rebuild(&mut now);
+        }
+    }
+
+    /// What the fleet may send in a second if nothing slows it down.
+    #[must_use]
+    pub fn full(&self) -> f64 {
+        self.lock().full
     }
 
     /// Divides the rate by so many processes from now on.
@@ -77,7 +100,7 @@ impl SenderRate {
         let mut now = self.lock();
         if now.live != live.max(1) {
             now.live = live.max(1);
-            self.rebuild(&mut now);
+            Self::rebuild(&mut now);
         }
     }
 
@@ -85,7 +108,7 @@ impl SenderRate {
     #[must_use]
     pub fn current(&self) -> f64 {
         let now = self.lock();
-        self.full * now.factor / f64::from(now.live)
+        now.full * now.factor / f64::from(now.live)
     }
 
     /// Takes at least one and at most `most` tokens; waits until there is one. Cancelling it loses none.
@@ -116,7 +139,7 @@ impl SenderRate {
         while now.out.front().is_some_and(|(since, _)| at.duration_since(*since) >= SECOND) {
             now.out.pop_front();
         }
-        let share = ((self.allowed / f64::from(now.live)) as u32).max(1);
+        let share = ((now.allowed / f64::from(now.live)) as u32).max(1);
         let used: u32 = now.out.iter().map(|(_, count)| count).sum();
         match (share.saturating_sub(used).min(most), now.out.front()) {
             (0, Some((first, _))) => Err(SECOND.saturating_sub(at.duration_since(*first))),
@@ -146,7 +169,7 @@ impl SenderRate {
         now.factor = (now.factor / 2.0).max(0.05);
         now.recovers_at = now.paused_until.map(|until| until + backing.step);
         now.spare = (0, at);
-        self.rebuild(&mut now);
+        Self::rebuild(&mut now);
     }
 
     /// Recovers by one step if one is due. To be called now and then.
@@ -159,7 +182,7 @@ impl SenderRate {
             if now.recovers_at.is_none() {
                 now.pause = Duration::ZERO;
             }
-            self.rebuild(&mut now);
+            Self::rebuild(&mut now);
         }
     }
 
@@ -172,7 +195,7 @@ impl SenderRate {
             }
             now.paused_until = None;
         }
-        let new = at.duration_since(now.spare.1).as_secs_f64() * self.full * now.factor / f64::from(now.live);
+        let new = at.duration_since(now.spare.1).as_secs_f64() * now.full * now.factor / f64::from(now.live);
         let mut taken = now.spare.0.saturating_sub(new.round() as u32).min(most);
         now.spare = (0, at);
         while taken < most {
@@ -187,9 +210,9 @@ impl SenderRate {
         Ok(taken.max(1))
     }
 
-    fn rebuild(&self, now: &mut Now) {
+    fn rebuild(now: &mut Now) {
         let share = now.factor / f64::from(now.live);
-        now.limiter = limiter(self.full * share, self.allowed * share);
+        now.limiter = limiter(now.full * share, now.allowed * share);
         // A new limiter starts with its burst; that must not add up over changes.
         while now.limiter.check().is_ok() {}
     }
@@ -228,6 +251,20 @@ mod tests {
         rate.put_back(1);
         rate.lock().spare.1 -= Duration::from_secs(2);
         assert!(rate.try_take(5).is_err(), "the limiter has had the time to make a new one");
+    }
+
+    #[test]
+    fn the_providers_word_lowers_what_is_set_and_never_raises_it() {
+        let rate = SenderRate::new(250, 0.0);
+        rate.cap(Some(80));
+        assert_eq!(rate.current(), 80.0);
+        rate.cap(Some(1_000));
+        assert_eq!((rate.current(), rate.full()), (250.0, 250.0));
+        rate.share(2);
+        rate.cap(Some(80));
+        assert_eq!((rate.current(), rate.full()), (40.0, 80.0));
+        rate.cap(None);
+        assert_eq!(rate.current(), 125.0);
     }
 
     #[test]

@@ -106,6 +106,7 @@ impl Reader {
         Ok(Born {
             id: v7(now),
             sender,
+            route: planned.route,
             class: match planned.class {
                 Class::Urgent => 0,
                 Class::Normal => 1,

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use recado::worker::{
-    Flag,
-    fleet::{Fleet, Portfolio, Rules},
+use recado::{
+    db::health,
+    worker::{
+        Flag,
+        fleet::{Fleet, Portfolio, Rules},
+    },
 };
 use uuid::Uuid;
 
@@ -19,13 +22,15 @@ const CARLA: &str = "+34600111444";
 const DORA: &str = "+34600111555";
 
 /// How many people the house may write to in a day, as a process counts them.
-fn counting(house: &House, limit: i64) -> (Fleet, Flag) {
-    let full = Flag::default();
-    let portfolio = Portfolio { name: "shop".to_owned(), senders: vec![house.sender], limit, full: full.clone() };
+fn counting(house: &House, limit: Option<u32>) -> (Fleet, Flag) {
+    let mut portfolio = Portfolio::new("shop".to_owned(), limit, 1.0);
+    portfolio.senders.push(house.sender);
+    let full = portfolio.full.clone();
     let rules = Rules { every: Duration::from_secs(5), gone_after: Duration::from_secs(20) };
     let fleet = Fleet {
         worker: Uuid::from_u128(1),
         pool: house.pools.ops.clone(),
+        clock: house.clock.clone(),
         rules,
         dispatchers: Vec::new(),
         portfolios: vec![portfolio],
@@ -36,7 +41,7 @@ fn counting(house: &House, limit: i64) -> (Fleet, Flag) {
 #[tokio::test]
 async fn when_the_days_people_are_used_up_others_wait_until_there_is_room_again() {
     let house = House::start().await;
-    let (fleet, full) = counting(&house, 2);
+    let (fleet, full) = counting(&house, Some(2));
     for who in [ANA, BEA, CARLA, DORA] {
         house.tell(who, recado::domain::ledger::Act::Imported, "orders").await;
     }
@@ -63,6 +68,26 @@ async fn when_the_days_people_are_used_up_others_wait_until_there_is_room_again(
 
     // A day after the first two were written to, Bea and Ana no longer count.
     house.advance(25 * 3_600);
+    fleet.step().await.unwrap();
+    assert!(!full.is_up());
+}
+
+#[tokio::test]
+async fn the_providers_tier_is_a_limit_that_nobody_has_to_set() {
+    let house = House::start().await;
+    let (fleet, full) = counting(&house, None);
+    for who in [ANA, BEA] {
+        house.tell(who, recado::domain::ledger::Act::Imported, "orders").await;
+        house.order(who).await;
+        house.advance(60);
+        house.claim_one().await;
+    }
+    fleet.step().await.unwrap();
+    assert!(!full.is_up(), "nobody has said how many there may be");
+    health::news(&house.pools.ops, house.sender, Some("2"), None).await.unwrap();
+    fleet.step().await.unwrap();
+    assert!(full.is_up());
+    health::news(&house.pools.ops, house.sender, Some("TIER_250"), None).await.unwrap();
     fleet.step().await.unwrap();
     assert!(!full.is_up());
 }

@@ -83,6 +83,24 @@ impl Patient {
     }
 
     async fn approve_all(&self) {
+        let catalogue = Patient::catalogue();
+        for template in catalogue.templates() {
+            for language in template.languages() {
+                self.approve(template.name(), language).await;
+            }
+        }
+    }
+
+    fn approve_at_meta(&self) {
+        let catalogue = Patient::catalogue();
+        for template in catalogue.templates() {
+            for language in template.languages() {
+                self.sim.world().add_template(&catalogue.meta_template(template, language).unwrap()).unwrap();
+            }
+        }
+    }
+
+    fn catalogue() -> Catalogue {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("templates");
         let files = |of: &str, ending| recado::cli::files(&folder.join(of), ending).unwrap();
         let settings = Settings {
@@ -91,12 +109,7 @@ impl Patient {
             default_zone: "UTC".to_owned(),
             ..Settings::default()
         };
-        let catalogue = Catalogue::load(&files("messages", "toml"), &files("events", "json"), &settings).unwrap();
-        for template in catalogue.templates() {
-            for language in template.languages() {
-                self.approve(template.name(), language).await;
-            }
-        }
+        Catalogue::load(&files("messages", "toml"), &files("events", "json"), &settings).unwrap()
     }
 
     async fn approve(&self, template: &str, language: &str) {
@@ -120,7 +133,33 @@ impl Patient {
     }
 
     fn examine(&self) -> Told {
-        let (code, out, err) = self.run(&["doctor", "--json"]);
+        self.told(&["doctor", "--json"])
+    }
+
+    /// Each step of the sender `main`.
+    fn steps(&self) -> Told {
+        self.told(&["doctor", "--sender", "main", "--json"])
+    }
+
+    /// Everything that a shop has to do is done, and the hall is its public address.
+    async fn all_set_up() -> Patient {
+        let mut patient = Patient::admit().await;
+        patient.set("RECADO_HTTP__PUBLIC_URL", &format!("http://{}", patient.hall.address()));
+        let url = format!("http://{}/webhooks/main", patient.hall.address());
+        patient.sim.world().set_webhooks(|rules| {
+            rules.url = Some(url);
+            rules.secret = "app-secret".to_owned();
+        });
+        patient.approve_at_meta();
+        patient.approve_all().await;
+        let id = patient.hall.notification("evt-1", "+34600111222").await;
+        patient.hall.attempt(id, "accepted", None).await;
+        patient.hall.sql("insert into webhooks (sender, body, applied_at) values ('main', 'x', now())").await;
+        patient
+    }
+
+    fn told(&self, arguments: &[&str]) -> Told {
+        let (code, out, err) = self.run(arguments);
         Told { code, findings: serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{err}")) }
     }
 }
@@ -238,4 +277,129 @@ async fn the_health_check_of_a_container_asks_the_doors() {
     patient.set("RECADO_HTTP__METRICS_LISTEN", "127.0.0.1:2");
     let (code, _, err) = patient.run(&["healthcheck"]);
     assert!(code == 1 && err.contains("nobody answers at http://127.0.0.1:1/readyz"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_that_is_all_set_up_is_told_so_step_by_step() {
+    let patient = Patient::all_set_up().await;
+    let told = patient.steps();
+    assert_eq!((told.code, told.wrong()), (0, vec![]), "{:#?}", told.findings);
+    for step in [
+        "configuration",
+        "templates",
+        "token",
+        "business",
+        "number",
+        "name",
+        "sending",
+        "callback",
+        "subscription",
+        "template",
+        "consent",
+        "message",
+    ] {
+        assert_eq!(told.of(step).0, "ok", "{step}: {}", told.of(step).1);
+    }
+    let (verdict, said) = told.of("webhook");
+    assert!(verdict == "warning" && said.contains("answers, but Meta posts to https:// only"), "{said}");
+    let (_, out, _) = patient.run(&["doctor", "--sender", "main"]);
+    for secret in ["right-token", "app-secret", "verify-me"] {
+        assert!(!out.contains(secret), "{out}");
+    }
+    let (code, out, _) = patient.run(&["doctor", "--sender", "man"]);
+    assert!(code == 1 && out.contains("there is no sender man; there are main"), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_step_that_is_missing_is_named_with_its_cure_and_its_section() {
+    use recado::sim::{Access, Obstacle, World};
+    type Break = fn(&World);
+    let patient = Patient::all_set_up().await;
+    let world = patient.sim.world();
+    let sender = |world: &World, change: fn(&mut Sender)| assert!(world.change_sender("200000000000002", change));
+    let sound = world.webhook_rules();
+    let cases: [(&str, &str, &str, Break); 13] = [
+        ("token", "it lacks the permission whatsapp_business_messaging", "4-a-token", |world| {
+            world.change_access(|access| access.scopes.retain(|scope| scope != "whatsapp_business_messaging"));
+        }),
+        ("token", "Meta says that it is not valid any more", "4-a-token", |world| {
+            world.change_access(|access| access.token_expires_at = 1_700_000_000);
+        }),
+        ("business", "the business is not verified (not_verified)", "1-a-business", |world| {
+            world.change_access(|access| access.business_verification_status = "not_verified".to_owned());
+        }),
+        ("business", "Meta's review of the account is REJECTED", "1-a-business", |world| {
+            world.change_access(|access| access.account_review_status = "REJECTED".to_owned());
+        }),
+        ("number", "nobody has proved that it is yours (NOT_VERIFIED)", "2-an-app", |world| {
+            world.change_sender("200000000000002", |sender| {
+                sender.status = "PENDING".to_owned();
+                sender.code_verification_status = "NOT_VERIFIED".to_owned();
+            });
+        }),
+        ("number", "it is not registered with the Cloud API (PENDING)", "2-an-app", |world| {
+            world.change_sender("200000000000002", |sender| sender.status = "PENDING".to_owned());
+        }),
+        ("name", "the display name is DECLINED", "3-the-name", |world| {
+            world.change_sender("200000000000002", |sender| sender.name_status = "DECLINED".to_owned());
+        }),
+        ("sending", "error with the payment method (code 141006)", "7-a-way-to-pay", |world| {
+            world.change_sender("200000000000002", |sender| sender.obstacle = Some(Obstacle::default()));
+        }),
+        ("callback", "the app secret is not that of the token's app", "6-the-webhook", |world| {
+            world.set_webhooks(|rules| rules.secret = "another".to_owned());
+        }),
+        ("callback", "has no webhook for WhatsApp", "6-the-webhook", |world| {
+            world.set_webhooks(|rules| rules.url = None);
+        }),
+        ("callback", "the app's webhooks go to https://elsewhere.example/hook", "6-the-webhook", |world| {
+            world.set_webhooks(|rules| rules.url = Some("https://elsewhere.example/hook".to_owned()));
+        }),
+        ("callback", "the app is not subscribed to messages", "6-the-webhook", |world| {
+            world.change_access(|access| access.webhook_fields.retain(|field| field != "messages"));
+        }),
+        ("subscription", "no app is subscribed to the account", "6-the-webhook", |world| world.set_subscribed(false)),
+    ];
+    for (step, says, section, break_it) in cases {
+        break_it(world);
+        let told = patient.steps();
+        let finding = told.findings.iter().find(|finding| finding["what"] == step).unwrap();
+        assert!(finding["said"].as_str().unwrap().contains(says), "{step}: {finding:#}");
+        assert!(finding["cure"].is_string() && finding["see"].as_str().unwrap().contains(section), "{finding:#}");
+        let expected = if says.contains("not verified (") { ("warning", 0) } else { ("wrong", 1) };
+        assert_eq!((finding["verdict"].as_str().unwrap(), told.code), expected, "{finding:#}");
+        world.change_access(|access| *access = Access::default());
+        world.set_subscribed(true);
+        sender(world, |sender| {
+            *sender = Sender {
+                token: "right-token".to_owned(),
+                display_phone_number: "+15550001111".to_owned(),
+                ..Sender::default()
+            };
+        });
+        let rules = sound.clone();
+        world.set_webhooks(|known| *known = rules);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_we_know_is_a_step_too() {
+    let mut patient = Patient::all_set_up().await;
+    patient.hall.sql("update contacts set consents = '{}'; delete from webhooks; delete from template_states").await;
+    let told = patient.steps();
+    assert_eq!(told.wrong(), ["consent", "approval", "message"], "{:#?}", told.findings);
+    assert!(told.of("message").1.contains("no webhook ever came"));
+    patient.set("RECADO_HTTP__PUBLIC_URL", "http://127.0.0.1:1");
+    let told = patient.steps();
+    assert!(
+        told.of("webhook").1.contains("nobody answers at http://127.0.0.1:1/webhooks/main"),
+        "{}",
+        told.of("webhook").1
+    );
+    patient.variables.retain(|(name, _)| name != "RECADO_HTTP__PUBLIC_URL");
+    assert_eq!(patient.steps().of("webhook"), ("wrong", "it has no public address"));
+    patient.set("RECADO_SENDERS__MAIN__TOKEN", "wrong-token");
+    let told = patient.steps();
+    assert_eq!(told.wrong()[0], "token", "{:#?}", told.findings);
+    assert_eq!(told.of("callback").0, "open");
 }

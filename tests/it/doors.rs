@@ -409,3 +409,23 @@ async fn prometheus_is_told_at_a_door_of_its_own() {
         assert_problem(&hall.get_inside(outside).await, StatusCode::NOT_FOUND);
     }
 }
+
+#[tokio::test]
+async fn a_viewer_sees_how_the_senders_stand() {
+    let hall = Hall::open().await;
+    let viewer = hall.key(Role::Viewer).await;
+    hall.sql(
+        "insert into sender_health (sender, asked_at, answered_at, status, quality, can_send, tier, throughput)
+         select id, now(), now(), 'FLAGGED', 'RED', 'AVAILABLE', 'TIER_2K', 'STANDARD' from senders where name = 'main';
+         insert into holds (scope, sender, reason, placed_by) select 'sender', id, 'operator', 'ana' from senders where name = 'main'",
+    )
+    .await;
+    let told = hall.read("/v1/senders", &viewer).await.json();
+    let main = &told["senders"][0];
+    assert_eq!((&main["sender"], &main["able"], &main["status"]), (&json!("main"), &json!(true), &json!("FLAGGED")));
+    assert_eq!((&main["people_a_day"], &main["per_second"]), (&json!(2_000), &json!(80)));
+    assert_eq!((&main["held"], &main["worries"].as_array().unwrap().len()), (&json!(["operator"]), &1));
+    let second = &told["senders"][1];
+    assert_eq!((&second["sender"], &second["able"], &second["held"]), (&json!("second"), &json!(null), &json!([])));
+    assert_problem(&hall.read("/v1/senders", "nobody").await, StatusCode::UNAUTHORIZED);
+}

@@ -135,6 +135,7 @@ impl House {
         Born {
             id,
             sender: self.sender,
+            route: None,
             class: 1,
             phone: phone.to_owned(),
             locale: Some("es".to_owned()),

@@ -34,6 +34,8 @@ mod fleet;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod health;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod keys;
@@ -49,6 +51,8 @@ mod rejected;
 mod restored;
 #[cfg(test)]
 mod retention;
+#[cfg(test)]
+mod routing;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]

@@ -23,6 +23,22 @@ fn takes_a_national_number_with_its_country() {
 }
 
 #[test]
+fn says_which_country_a_number_is_from() {
+    for (number, country) in [
+        ("+34600111222", "ES"),
+        ("+525512345678", "MX"),
+        ("+14155552671", "US"),
+        ("+16135550123", "CA"),
+        ("+447400123456", "GB"),
+        ("+77012345678", "KZ"),
+        ("+5511961234567", "BR"),
+    ] {
+        assert_eq!(Phone::parse(number).unwrap().country().as_deref(), Some(country), "{number}");
+    }
+    assert!(is_country("MX") && !is_country("mx") && !is_country("MEX") && !is_country("XX"));
+}
+
+#[test]
 fn drops_the_one_that_mexico_dropped() {
     assert_eq!(Phone::parse("+5215512345678").unwrap().reveal(), "+525512345678");
 }

@@ -17,6 +17,7 @@ fn story(state: State) -> Story {
         ended_at: None,
         phone: Some(Phone::parse("+34600111222").unwrap()),
         sender: "main".to_owned(),
+        route: None,
         template: "order_confirmed".to_owned(),
         language: "es_MX".to_owned(),
         version: None,

@@ -13,7 +13,7 @@ use super::{
     fallback,
     file::{self, ButtonKind, File, HeaderKind},
     judge::{Judge, Kind},
-    rules,
+    routes, rules,
     text::Text,
 };
 use crate::domain::{
@@ -22,6 +22,7 @@ use crate::domain::{
     locale::Locale,
     problem::Report,
     quiet::QuietHours,
+    route::Route,
 };
 
 const MAX_EXPIRY: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -62,8 +63,9 @@ pub(super) fn read(
     for complaint in judge.schema.map(|schema| schema.complaints(&example)).unwrap_or_default() {
         report.add(file.example.span(), "example", format!("The example breaks {}: {complaint}.", judge.schema_path));
     }
+    let route = routes::read(&file, settings, &judge, report);
     let mut compiler = Compiler { judge, report };
-    let template = compiler.template(&file, &example, settings, earlier)?;
+    let template = compiler.template(&file, &example, route, settings, earlier)?;
     rules::check(&file, &template, zone, earlier, report);
     fallback::check(&file, &template, zone, report);
     Some((file, template))
@@ -79,6 +81,7 @@ impl Compiler<'_, '_, '_> {
         &mut self,
         file: &File,
         example: &Value,
+        route: Route,
         settings: &Settings,
         earlier: &[Template],
     ) -> Option<Template> {
@@ -90,7 +93,6 @@ impl Compiler<'_, '_, '_> {
                 format!("Another file already has the template {name:?}; rename one of them."),
             );
         }
-        let sender = self.sender(file, settings);
         let languages: Vec<Language> =
             file.languages.iter().filter_map(|(code, l)| self.language(file, code, l, settings)).collect();
         let default = file.default_language.as_ref().map_or(&settings.default_language, |l| l.get_ref());
@@ -132,7 +134,7 @@ impl Compiler<'_, '_, '_> {
             category: file.category,
             purpose: file.purpose.get_ref().clone(),
             class: file.class,
-            sender,
+            route,
             expires_after,
             in_doubt: file.in_doubt,
             grace,
@@ -147,22 +149,6 @@ impl Compiler<'_, '_, '_> {
             default_language: default_language.unwrap_or(0),
             example: example.clone(),
         })
-    }
-
-    fn sender(&mut self, file: &File, settings: &Settings) -> String {
-        let first = settings.senders.first().cloned().unwrap_or_default();
-        let Some(sender) = &file.sender else { return first };
-        if settings.sms_senders.contains(sender.get_ref()) {
-            let message =
-                format!("{:?} sends SMS only; name it under [sms], and here a sender of WhatsApp.", sender.get_ref());
-            self.report.add(sender.span(), "sender", message);
-        }
-        if !settings.senders.contains(sender.get_ref()) {
-            let known = settings.senders.join(", ");
-            let message = format!("There is no sender {:?}; the configuration has: {known}.", sender.get_ref());
-            self.report.add(sender.span(), "sender", message);
-        }
-        sender.get_ref().clone()
     }
 
     fn quiet(&mut self, quiet: &file::Quiet) -> Option<QuietHours> {

@@ -126,14 +126,14 @@ impl Compiler<'_, '_, '_> {
     pub(super) fn sms(&mut self, file: &File, settings: &Settings) -> Option<Sms> {
         let written = file.sms.as_ref()?;
         let sms = written.get_ref();
-        let known = if settings.sms_senders.is_empty() {
+        let known = if settings.other_senders.is_empty() {
             "the configuration has none of the kind twilio_sms".to_owned()
         } else {
-            format!("those that send SMS are: {}", settings.sms_senders.join(", "))
+            format!("those that send SMS are: {}", settings.other_senders.join(", "))
         };
         match &sms.sender {
             None => self.report.add(written.span(), "sms.sender", format!("It is missing; {known}.")),
-            Some(sender) if !settings.sms_senders.contains(sender.get_ref()) => {
+            Some(sender) if !settings.other_senders.contains(sender.get_ref()) => {
                 let message = format!("No sender {:?} sends SMS; {known}.", sender.get_ref());
                 self.report.add(sender.span(), "sms.sender", message);
             }

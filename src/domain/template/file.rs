@@ -18,7 +18,10 @@ pub(super) struct File {
     pub purpose: Text,
     #[serde(default)]
     pub class: Class,
+    /// Beside `route`, the last resort.
     pub sender: Option<Text>,
+    #[serde(default)]
+    pub route: Vec<Spanned<Route>>,
     pub default_language: Option<Text>,
     /// Counted from the event's time.
     pub expires_after: Text,
@@ -46,6 +49,33 @@ pub(super) struct File {
 pub(super) struct Trigger {
     pub event: Text,
     pub when: Option<Text>,
+}
+
+/// A rule by which the sender is chosen.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Route {
+    pub country: Option<Spanned<Names>>,
+    pub brand: Option<Spanned<Names>>,
+    pub when: Option<Text>,
+    pub sender: Text,
+}
+
+/// One name or several.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Names {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Names {
+    pub(super) fn into_list(self) -> Vec<String> {
+        match self {
+            Names::One(name) => vec![name],
+            Names::Several(names) => names,
+        }
+    }
 }
 
 /// How long a message waits for a consent.

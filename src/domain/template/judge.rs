@@ -18,6 +18,8 @@ const FUNCTIONS: &[&str] = &["range", "dict"];
 pub(super) enum Kind {
     Text,
     Condition,
+    /// As a condition, but it need not hold, not even for the example, and what is absent does not matter. It may ask for `country`.
+    Choice,
 }
 
 /// Says whether an expression works for every event that a schema allows.
@@ -34,32 +36,45 @@ impl Judge<'_> {
     /// Evaluates the expression for the example, and for the example without what the schema does not promise: what
     /// `default(…)`, `is defined` and the like handle is thereby allowed, however it is written.
     pub(super) fn complaints(&self, expression: &Expression, locale: &Locale, kind: Kind) -> Vec<String> {
-        let mut complaints = Vec::new();
-        let event = example_event(self.event_type, self.example);
-        let mut open = Vec::new();
+        let strangers = self.strangers(expression, kind);
+        if strangers.is_empty() { self.failures(expression, locale, kind) } else { strangers }
+    }
+
+    /// What it looks for that no event of this type has.
+    pub(super) fn strangers(&self, expression: &Expression, kind: Kind) -> Vec<String> {
+        let mut strangers = Vec::new();
         for path in expression.paths() {
             let parts: Vec<&str> = path.split('.').collect();
             match (parts.as_slice(), self.schema) {
-                (["data", below @ ..], Some(schema)) => match schema.promise(below) {
-                    Promise::Kept => {}
-                    Promise::Open(part) => open.push(part),
-                    Promise::Unknown(part) => complaints.push(format!(
-                        "{} does not describe data.{}; add it there, or correct the name.",
-                        self.schema_path,
-                        part.join(".")
-                    )),
-                },
+                (["data", below @ ..], Some(schema)) => {
+                    if let Promise::Unknown(part) = schema.promise(below) {
+                        strangers.push(format!(
+                            "{} does not describe data.{}; add it there, or correct the name.",
+                            self.schema_path,
+                            part.join(".")
+                        ));
+                    }
+                }
                 (["data", ..], None)
                 | (["event"] | ["event", "id" | "source" | "type" | "time" | "subject", ..], _) => {}
+                (["country"], _) if kind == Kind::Choice => {}
                 ([name], _) if FUNCTIONS.contains(name) => {}
-                _ => complaints.push(format!(
-                    "There is no {path}; an expression can use data.… and event.id, source, type, time, subject."
-                )),
+                _ => {
+                    let country = if kind == Kind::Choice { ", and country" } else { "" };
+                    strangers.push(format!(
+                        "There is no {path}; an expression can use data.… and event.id, source, type, time, subject{country}."
+                    ));
+                }
             }
         }
-        if !complaints.is_empty() {
-            return complaints;
-        }
+        strangers
+    }
+
+    /// For which events of this type it does not work. It looks for nothing that they do not have.
+    pub(super) fn failures(&self, expression: &Expression, locale: &Locale, kind: Kind) -> Vec<String> {
+        let mut complaints = Vec::new();
+        let event = example_event(self.event_type, self.example);
+        let open = self.schema.map(|schema| Self::open(expression, schema)).unwrap_or_default();
         if let Err(why) = self.attempt(expression, &event, locale, kind, true) {
             complaints.push(format!("The expression {why}, with the template's own example."));
             return complaints;
@@ -93,6 +108,20 @@ impl Judge<'_> {
         complaints
     }
 
+    /// The paths that it looks for and that an event may lack.
+    fn open(expression: &Expression, schema: &Schema) -> Vec<Vec<String>> {
+        let mut open = Vec::new();
+        for path in expression.paths() {
+            let mut parts = path.split('.');
+            if parts.next() == Some("data")
+                && let Promise::Open(part) = schema.promise(&parts.collect::<Vec<_>>())
+            {
+                open.push(part);
+            }
+        }
+        open
+    }
+
     fn attempt(
         &self,
         expression: &Expression,
@@ -104,6 +133,9 @@ impl Judge<'_> {
         let zones = Zones { person: None, default: self.zone.clone() };
         let scope = Scope::of_event(expression::attributes(event), expression::value_of(&event.data), locale, &zones);
         match kind {
+            Kind::Choice => {
+                expression.evaluate(&scope.in_country(Some("ES"))).map(|_| ()).map_err(|why| why.to_string())
+            }
             Kind::Text => match expression.evaluate_text(&scope).map_err(|why| why.to_string())? {
                 Some(text) if !text.trim().is_empty() => Ok(()),
                 Some(_) => Err("gives an empty text".into()),

@@ -14,6 +14,7 @@ use super::{
     locale::Locale,
     problem::{Problem, Report},
     quiet::QuietHours,
+    route::{Route, Rules},
 };
 
 mod advice;
@@ -28,6 +29,7 @@ mod file;
 mod fill;
 mod judge;
 mod push;
+mod routes;
 mod rules;
 mod schema;
 mod shipped;
@@ -45,12 +47,14 @@ pub use shipped::{shipped_events, shipped_messages};
 /// What templates need to know of the configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Names of the senders that exist. The first one sends templates that name none.
+    /// Names of the senders that can send templates. Without `routing` the first one sends templates that name none.
     pub senders: Vec<String>,
-    /// Names of those senders that send SMS and nothing else.
-    pub sms_senders: Vec<String>,
     /// How people say no, for texts in which they have no button for it.
     pub words: Words,
+    /// Names of the senders that cannot: they send SMS and nothing else.
+    pub other_senders: Vec<String>,
+    /// By which the sender of templates that name none is chosen, if somebody wrote rules. They name senders that exist.
+    pub routing: Option<Arc<Rules>>,
     /// For people whose language a template does not have, if the template names no default itself.
     pub default_language: String,
     /// IANA name of the zone for people of whom nothing better is known.
@@ -64,8 +68,9 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             senders: Vec::new(),
-            sms_senders: Vec::new(),
             words: Words::shipped(),
+            other_senders: Vec::new(),
+            routing: None,
             default_language: "en".to_owned(),
             default_zone: "UTC".to_owned(),
             grace: Duration::from_secs(120),
@@ -165,7 +170,7 @@ pub struct Template {
     pub(super) category: Category,
     pub(super) purpose: String,
     pub(super) class: Class,
-    pub(super) sender: String,
+    pub(super) route: Route,
     pub(super) expires_after: SignedDuration,
     pub(super) in_doubt: InDoubt,
     pub(super) grace: Duration,
@@ -278,6 +283,7 @@ impl Catalogue {
             problems.extend(report.into_problems());
             templates.extend(read);
         }
+        problems.extend(routes::check(settings, &templates, &files, &default_zone));
         let mut types = BTreeMap::new();
         for (name, file) in files {
             let mut report = Report::of(&file.path, &file.text);
@@ -344,9 +350,10 @@ impl Template {
         self.class
     }
 
+    /// All senders that it may go from, each once.
     #[must_use]
-    pub fn sender(&self) -> &str {
-        &self.sender
+    pub fn senders(&self) -> Vec<&str> {
+        self.route.senders()
     }
 
     /// The sender of the SMS that may follow it, and the purpose that this needs.

@@ -7,8 +7,8 @@ use crate::domain::{event::Event, expression, expression::Scope, expression::Zon
 
 fn settings() -> Settings {
     Settings {
-        senders: vec!["shop".into(), "texts".into()],
-        sms_senders: vec!["texts".into()],
+        senders: vec!["shop".into()],
+        other_senders: vec!["texts".into()],
         default_language: "en".into(),
         default_zone: "Europe/Madrid".into(),
         ..Settings::default()

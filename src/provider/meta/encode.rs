@@ -24,7 +24,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Meta {
     address: Uri,
-    authorization: HeaderValue,
+    pub(super) authorization: HeaderValue,
 }
 
 /// Why a sender's settings make no request. Names the setting, never its value.

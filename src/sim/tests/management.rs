@@ -29,6 +29,51 @@ async fn a_number_shows_the_fields_that_are_asked_for() {
 }
 
 #[tokio::test]
+async fn what_stands_in_a_numbers_way_is_told() {
+    let shop = Shop::open().await;
+    let ask = format!("/v25.0/{NUMBER}?fields=health_status,name_status,status");
+    shop.sim.world().change_sender(NUMBER, |sender| sender.obstacle = Some(crate::sim::Obstacle::default()));
+    let (_, number) = shop.get(&ask).await;
+    assert_eq!(number["health_status"]["can_send_message"], "BLOCKED");
+    assert_eq!(number["health_status"]["entities"][1]["errors"][0]["error_code"], 141_006);
+    assert_eq!((&number["status"], &number["name_status"]), (&json!("CONNECTED"), &json!("APPROVED")));
+    shop.sim.world().change_sender(NUMBER, |sender| {
+        sender.obstacle = None;
+        sender.status = "RESTRICTED".into();
+    });
+    assert_eq!(shop.get(&ask).await.1["health_status"]["entities"][0]["can_send_message"], "BLOCKED");
+}
+
+#[tokio::test]
+async fn the_token_the_account_and_the_apps_webhook_can_be_asked() {
+    let shop = Shop::open().await;
+    let (_, told) = shop.get("/v25.0/debug_token?input_token=sim-token").await;
+    let data = &told["data"];
+    assert_eq!(
+        (&data["is_valid"], &data["expires_at"], &data["type"]),
+        (&json!(true), &json!(0), &json!("SYSTEM_USER"))
+    );
+    assert_eq!(shop.get("/v25.0/debug_token?input_token=other").await.1["data"]["is_valid"], false);
+    let (_, account) =
+        shop.get(&format!("/v25.0/{WABA}?fields=account_review_status,business_verification_status")).await;
+    assert_eq!(account["business_verification_status"], "verified");
+
+    // An app's own matters are told to who has its secret.
+    let app = data["app_id"].as_str().unwrap();
+    let url = format!("{}/v25.0/{app}/subscriptions", shop.sim.url());
+    let ask = |token: String| shop.client.get(&url).bearer_auth(token).send();
+    assert_eq!(ask("sim-token".to_owned()).await.unwrap().status().as_u16(), 401);
+    let told = async || {
+        let answer = ask(format!("{app}|sim-app-secret")).await.unwrap();
+        serde_json::from_str::<Value>(&answer.text().await.unwrap()).unwrap()
+    };
+    assert_eq!(told().await["data"], json!([]), "no webhook is set up");
+    shop.sim.world().set_webhooks(|rules| rules.url = Some("https://recado.example/webhooks/main".into()));
+    assert_eq!(told().await["data"][0]["callback_url"], "https://recado.example/webhooks/main");
+    assert_eq!(told().await["data"][0]["fields"][0]["name"], "messages");
+}
+
+#[tokio::test]
 async fn templates_are_listed_page_by_page() {
     let shop = Shop::open().await;
     shop.sim.world().set_template_status("summer", "en", Approval::Paused);

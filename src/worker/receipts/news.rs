@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Known, Receipts, Trouble};
 use crate::{
     db::{
-        approvals,
+        approvals, health,
         holds::{self, Hold, Scope},
         senders,
         templates::{self, Key, News},
@@ -108,9 +108,8 @@ impl Receipts {
             several => several.iter().find(|known| known.name == address),
         };
         let Some(sender) = meant else { return Ok(()) };
-        let quality = [Some(news.event.as_str()), news.limit.as_deref()];
-        let quality = quality.into_iter().flatten().collect::<Vec<_>>().join(" ");
-        templates::set_sender_quality(&self.pool, sender.id, &quality).await?;
+        let throughput = (news.event == "THROUGHPUT_UPGRADE").then_some("HIGH");
+        health::news(&self.pool, sender.id, news.limit.as_deref(), throughput).await?;
         tracing::info!(sender = %sender.name, event = %news.event, limit = news.limit.as_deref(), "sender.quality");
         Ok(())
     }

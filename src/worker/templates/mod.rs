@@ -28,7 +28,7 @@ use crate::{
     provider::templates::Listed,
 };
 
-/// A template in one language, at the sender that sends it.
+/// A template in one language, at a sender that sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     pub sender: String,
@@ -45,9 +45,9 @@ pub struct Wanted {
 /// Everything that the catalogue sends, by sender, template and language.
 #[must_use]
 pub fn wanted(catalogue: &Catalogue, versions: &Versions) -> Vec<Wanted> {
-    let of = |template: &Template, language: &str| {
+    let of = |template: &Template, sender: &str, language: &str| {
         Some(Wanted {
-            sender: template.sender().to_owned(),
+            sender: sender.to_owned(),
             template: template.name().to_owned(),
             language: language.to_owned(),
             category: template.category().as_str(),
@@ -55,8 +55,12 @@ pub fn wanted(catalogue: &Catalogue, versions: &Versions) -> Vec<Wanted> {
             version: versions.current(template.name(), language),
         })
     };
-    let all = catalogue.templates().iter();
-    let mut wanted: Vec<_> = all.flat_map(|t| t.languages().filter_map(move |language| of(t, language))).collect();
+    let mut wanted = Vec::new();
+    for template in catalogue.templates() {
+        for sender in template.senders() {
+            wanted.extend(template.languages().filter_map(|language| of(template, sender, language)));
+        }
+    }
     wanted.sort_by(|a, b| (&a.sender, &a.template, &a.language).cmp(&(&b.sender, &b.template, &b.language)));
     wanted
 }
