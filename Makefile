@@ -41,7 +41,8 @@ test: tools browser
 	scripts/services run test cargo test --locked
 
 soak: tools
-	scripts/services run test cargo test --locked --test it -- --ignored --nocapture --test-threads=1
+	cargo build --locked --release
+	RECADO_PROGRAM=$(abspath $(target))/release/recado scripts/services run test cargo test --locked --test it -- --ignored --nocapture --test-threads=1
 
 prepare: tools
 	scripts/services run test scripts/queries write

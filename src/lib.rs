@@ -10,13 +10,14 @@
 //! 3. [`db::inbox`] records it (T1); then it is acknowledged. What cannot be used is kept there with its bytes and the reason.
 //! 4. [`worker::dispatch`] has a slot and a token of [`worker::rate`] in hand and claims (T2, [`db::dispatch`]): one statement decides
 //!    what goes, waits or ends, from consent, pace and order as they stand on rows that it locked.
-//! 5. [`provider::meta`] makes the request, and the answer an outcome; [`domain::notification::after`] says what follows it.
+//! 5. The sender's [`provider::Provider`] makes the request, and the answer an outcome; [`domain::notification::after`] says what follows it.
 //! 6. [`worker::settling`] writes that (T3, [`db::settle`]), and frees the slot only then.
 //! 7. The provider reports to a door of [`http`], which verifies and stores ([`db::webhooks`]).
 //!    [`worker::receipts`] applies it (T4, [`db::receipts`]): what became of messages, what people wrote ([`domain::consent`],
 //!    [`domain::ledger`]), what has to stop ([`db::holds`]).
-//! 8. [`worker::outbox`] tells the shop. [`worker::upkeep`] ends what nobody else ends, and judges doubts ([`domain::doubt`]);
-//!    [`worker::fleet`] divides the rate among the processes; [`worker::health`] asks how the senders stand ([`domain::health`]).
+//! 8. [`worker::outbox`] tells the shop. [`worker::upkeep`] ends what nobody else ends, and judges doubts ([`domain::doubt`]), for
+//!    which [`worker::doubt`] looks at providers that can be asked; [`worker::fleet`] divides the rate among the processes;
+//!    [`worker::health`] asks how the senders stand ([`domain::health`]).
 //!
 //! Whoever wants to know asks [`cli::why`] or [`http::notifications`]; both tell a [`domain::story`].
 //!

@@ -50,6 +50,14 @@ pub fn run(place: &Place, args: &Args) -> anyhow::Result<ExitCode> {
     }
     let Checked { catalogue, sources } = catalogue(&settings)?;
     let forms = super::forms::load(&settings)?;
+    if !args.templates && settings.http.public_url.is_none() {
+        for sender in settings.senders.values().filter(|sender| sender.twilio().is_some()) {
+            complain(&format!(
+                "Warning: senders.{}: http.public_url is not set, so Twilio cannot report what becomes of its messages.",
+                sender.name
+            ));
+        }
+    }
     if !args.templates {
         super::forms::notes(&settings, &forms).iter().for_each(|note| super::complain(note));
         unasked(&catalogue, &forms).iter().for_each(|note| super::complain(note));

@@ -242,10 +242,54 @@ async fn check_broker(found: &mut Findings, settings: &Settings) {
 async fn check_providers(found: &mut Findings, settings: &Settings) {
     let Some(wire) = wire(found) else { return };
     for sender in settings.senders.values() {
+        if let Some(of) = sender.twilio() {
+            check_account(found, &wire, settings, sender, of).await;
+        }
         let Some(of) = sender.meta() else { continue };
         let Some(inquiry) = access::inquiry(of) else { continue };
         check_number(found, &wire, sender, of, &inquiry).await;
         check_subscription(found, &wire, sender, &inquiry).await;
+    }
+}
+
+/// Whether Twilio takes the account's credentials, and can reach us.
+async fn check_account(
+    found: &mut Findings,
+    wire: &Wire,
+    settings: &Settings,
+    sender: &config::Sender,
+    of: &config::Twilio,
+) {
+    let (what, key) = (format!("sender {}", sender.name), format!("senders.{}", sender.name));
+    if settings.http.public_url.is_none() {
+        found.wrong(
+            &what,
+            "http.public_url is not set, so Twilio can report nothing",
+            "set it to how the world reaches http.listen",
+        );
+    }
+    let Ok(twilio) = run::twilio(settings, sender, of) else { return };
+    let who = if of.api_key.is_some() { "api_key_sid and api_key_secret" } else { "account_sid and auth_token" };
+    let Some(inquiry) = twilio.inquiry() else { return };
+    match wire.ask(inquiry).await.map(|answer| answer.status().as_u16()) {
+        Ok(200) => found.ok(what, "Twilio takes its credentials"),
+        Ok(status @ (401 | 403)) => {
+            found.wrong(
+                what,
+                format!("Twilio refuses its credentials (HTTP {status})"),
+                format!("are {key}.{who} right?"),
+            );
+        }
+        Ok(404) => {
+            found.wrong(what, "Twilio does not know the account (HTTP 404)", format!("is {key}.account_sid right?"));
+        }
+        Ok(status) => {
+            found.warn(what, format!("Twilio answers with HTTP {status}"), "status.twilio.com says whether it is ill");
+        }
+        Err(_) => {
+            let cure = format!("is {key}.base_url right ({}), and does this machine reach it?", of.base_url);
+            found.wrong(what, "Twilio cannot be reached", cure);
+        }
     }
 }
 
@@ -345,9 +389,11 @@ async fn check_house(found: &mut Findings, settings: &Settings, pools: &Pools, t
             return;
         }
     };
-    for sender in settings.senders.keys() {
-        let known = checked.senders.iter().find(|standing| standing.name == *sender);
-        check_approvals(found, sender, known, templates);
+    for sender in settings.senders.values() {
+        let known = checked.senders.iter().find(|standing| standing.name == sender.name);
+        if sender.sends_templates() {
+            check_approvals(found, sender, known, templates);
+        }
         check_reports(found, settings, sender, known, checked.now);
     }
     match held.as_slice() {
@@ -362,22 +408,33 @@ async fn check_house(found: &mut Findings, settings: &Settings, pools: &Pools, t
     check_backlog(found, &checked);
 }
 
-fn check_approvals(found: &mut Findings, sender: &str, known: Option<&SenderStanding>, templates: Option<&Catalogue>) {
+fn check_approvals(
+    found: &mut Findings,
+    sender: &config::Sender,
+    known: Option<&SenderStanding>,
+    templates: Option<&Catalogue>,
+) {
     let Some(catalogue) = templates else { return };
+    let (by_content, sender) = (sender.twilio().is_some(), sender.name.as_str());
     let what = format!("approvals of {sender}");
     let (mut approved, mut missing) = (0, Vec::new());
     for template in catalogue.templates().iter().filter(|template| template.senders().contains(&sender)) {
         for language in template.languages() {
             let standing = known.into_iter().flat_map(|known| &known.templates);
             let status = standing.clone().find(|t| t.template == template.name() && t.language == language);
+            let has_content = status.is_some_and(|status| status.content_sid.is_some());
             match status.map(|status| status.status.as_str()) {
+                Some("approved") if by_content && !has_content => {
+                    missing.push(format!("{} {language} (approved, its content's id unknown)", template.name()));
+                }
                 Some("approved") => approved += 1,
                 status => missing.push(format!("{} {language} ({})", template.name(), status.unwrap_or("unknown"))),
             }
         }
     }
-    let cure =
-        format!("recado templates sync reads them from Meta; recado templates approve sets one by hand for {sender}");
+    let cure = format!(
+        "recado templates sync reads them from the provider; recado templates approve sets one by hand for {sender}"
+    );
     if approved == 0 && !missing.is_empty() {
         found.wrong(what, "no template is approved, so nothing can go out", cure);
     } else if missing.is_empty() {
@@ -394,15 +451,22 @@ fn check_approvals(found: &mut Findings, sender: &str, known: Option<&SenderStan
 fn check_reports(
     found: &mut Findings,
     settings: &Settings,
-    sender: &str,
+    sender: &config::Sender,
     known: Option<&SenderStanding>,
     now: Timestamp,
 ) {
+    let (at_twilio, sender) = (sender.twilio().is_some(), sender.name.as_str());
     let what = format!("reports on {sender}");
     let address = settings.http.public_url.as_deref().unwrap_or("{http.public_url}");
-    let cure = format!(
-        "the callback URL in Meta's app is {address}/webhooks/{sender}, its token senders.{sender}.verify_token, its field messages"
-    );
+    let cure = if at_twilio {
+        format!(
+            "Twilio reports to {address}/webhooks/{sender}: can the world reach http.public_url, and is it that very address?"
+        )
+    } else {
+        format!(
+            "the callback URL in Meta's app is {address}/webhooks/{sender}, its token senders.{sender}.verify_token, its field messages"
+        )
+    };
     match known {
         Some(SenderStanding { last_webhook: Some(at), accepted, reported, .. }) => {
             let said = format!("the last webhook came {} ago", ago(*at, now));

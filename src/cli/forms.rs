@@ -23,12 +23,12 @@ pub fn load(settings: &Settings) -> anyhow::Result<Forms> {
 
 /// The sender of WhatsApp messages that a form's people write to.
 fn whatsapp<'a>(settings: &'a Settings, form: &Form) -> Option<&'a Sender> {
-    settings.sender(form.sender.as_deref()).filter(|sender| sender.meta().is_some())
+    settings.sender(form.sender.as_deref()).filter(|sender| sender.sends_templates())
 }
 
 /// The sender of a form's SMS: the one that it names, or the only one.
 fn sms<'a>(settings: &'a Settings, form: &Form) -> Option<&'a Sender> {
-    let mut senders = settings.senders.values().filter(|sender| sender.sms().is_some());
+    let mut senders = settings.senders.values().filter(|sender| !sender.sends_templates());
     match &form.sms_sender {
         Some(name) => senders.find(|sender| sender.name == *name),
         None => senders.next().filter(|_| senders.next().is_none()),
@@ -49,7 +49,7 @@ pub fn notes(settings: &Settings, forms: &Forms) -> Vec<String> {
                         "form {name}: not by WhatsApp, since senders.{}.number is not set: the number as people see it",
                         sender.name
                     )),
-                    None => notes.push(format!("form {name}: not by WhatsApp; there is no such sender at Meta")),
+                    None => notes.push(format!("form {name}: not by WhatsApp; there is no such sender")),
                 },
                 Way::Sms if sms(settings, form).is_some() => {}
                 Way::Sms => notes.push(format!(

@@ -18,7 +18,7 @@ use crate::{
     provider::{
         Dialect, Provider,
         meta::{Inquiry, Meta},
-        twilio::{self, Twilio},
+        twilio::{Account, Channel, Twilio},
     },
     telemetry::Figures,
     worker::{
@@ -26,6 +26,7 @@ use crate::{
         broker::{Address, Topology},
         dispatch::{self, Dispatcher},
         door::Door,
+        doubt::{self, Lookout},
         fleet::{self, Fleet, Portfolio},
         health::{self, Watch, Watched},
         intake::{self, Intake, Queue},
@@ -116,8 +117,14 @@ pub async fn start(
         }
     }
     if roles.contains(&Role::Upkeep) {
-        let upkeep = Upkeep::new(pools.ops.clone(), upkeep_rules(settings), clock.clone(), nudge.clone());
+        let lookout = lookout(settings, pools, &ids, &reader, (&clock, &nudge), worker)?;
+        let listed = lookout.as_ref().map(Lookout::listed).unwrap_or_default();
+        let rules = upkeep_rules(settings, listed);
+        let upkeep = Upkeep::new(pools.ops.clone(), rules, clock.clone(), nudge.clone());
         life.role("upkeep", upkeep.run(life.clone()));
+        if let Some(lookout) = lookout {
+            life.role("doubt", lookout.run(life.clone()));
+        }
         if let Some(watch) = watch(settings, pools, &nudge, &ids, worker)? {
             life.role("health", watch.run(life.clone()));
         }
@@ -336,10 +343,37 @@ fn known_senders(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<receipt
             phone_number_id: meta.map(|meta| meta.phone_number_id.clone()).unwrap_or_default(),
             waba_id: meta.and_then(|meta| meta.waba_id.clone()),
             dialect: if meta.is_some() { Dialect::Meta } else { Dialect::Twilio },
-            sms: meta.is_none(),
+            sms: !sender.sends_templates(),
         })
     });
     known.collect()
+}
+
+/// Who looks for lost messages, if a provider can be asked for them.
+fn lookout(
+    settings: &Settings,
+    pools: &Pools,
+    ids: &HashMap<String, i16>,
+    reader: &Arc<Reader>,
+    (clock, nudge): (&Clock, &Nudge),
+    worker: Uuid,
+) -> anyhow::Result<Option<Lookout>> {
+    let of = &settings.dispatch;
+    let mut providers = Vec::new();
+    for sender in settings.senders.values() {
+        if let Some(id) = ids.get(&sender.name) {
+            providers.push((*id, provider(settings, sender)?));
+        }
+    }
+    let rules = doubt::Rules {
+        every: settings.upkeep.every,
+        lease: of.lease,
+        window: settings.doubt.window,
+        retry: retry(settings),
+    };
+    let wire = Wire::new(of.send_timeout, of.connect_timeout, 2)?;
+    let around = (clock.clone(), nudge.clone());
+    Ok(Lookout::new(worker, pools.ops.clone(), rules, Arc::clone(reader), around, wire, providers))
 }
 
 /// What sends free texts. On WhatsApp they take their share of what the sender leaves free.
@@ -348,7 +382,7 @@ fn lines(settings: &Settings, ids: &HashMap<String, i16>) -> anyhow::Result<Vec<
     for sender in settings.senders.values() {
         let Some(id) = ids.get(&sender.name).copied() else { continue };
         let (rate, daily) = match &sender.provider {
-            config::Provider::Meta(_) => {
+            config::Provider::Meta(_) | config::Provider::Twilio(_) => {
                 ((f64::from(sender.rate_per_second) * settings.dispatch.headroom / 2.0) as u32, None)
             }
             config::Provider::TwilioSms(_) => (sender.rate_per_second, Some(settings.forms.texts_per_day)),
@@ -369,20 +403,27 @@ pub fn provider(settings: &Settings, sender: &config::Sender) -> anyhow::Result<
             let token = SecretString::from(of.token.reveal()?);
             Arc::new(Meta::new(&of.base_url, &of.version, &of.phone_number_id, &token)?)
         }
-        config::Provider::TwilioSms(of) => {
-            let token = SecretString::from(of.auth_token.reveal()?);
-            let account = twilio::Account {
-                base_url: &of.base_url,
-                account_sid: &of.account_sid,
-                service_sid: of.service_sid.as_deref(),
-                number: sender.number.as_ref(),
-                user: &of.account_sid,
-                password: &token,
-                callback: &format!("{}/webhooks/{}", super::forms::base_url(settings), sender.name),
-            };
-            Arc::new(Twilio::new(twilio::Channel::Sms, account)?)
-        }
+        config::Provider::Twilio(of) | config::Provider::TwilioSms(of) => Arc::new(twilio(settings, sender, of)?),
     })
+}
+
+/// What speaks to Twilio for one of its senders.
+///
+/// # Errors
+/// As [`provider`].
+pub fn twilio(settings: &Settings, sender: &config::Sender, of: &config::Twilio) -> anyhow::Result<Twilio> {
+    let channel = if sender.sends_templates() { Channel::Whatsapp } else { Channel::Sms };
+    let (user, password) = of.user();
+    let account = Account {
+        base_url: &of.base_url,
+        account_sid: &of.account_sid,
+        service_sid: of.service_sid.as_deref(),
+        number: sender.number.as_ref(),
+        user,
+        password: &SecretString::from(password.reveal()?),
+        callback: &format!("{}/webhooks/{}", super::forms::base_url(settings), sender.name),
+    };
+    Ok(Twilio::new(channel, account)?)
 }
 
 fn replies_rules(settings: &Settings) -> replies::Rules {
@@ -486,7 +527,7 @@ fn retry(settings: &Settings) -> Policy {
     }
 }
 
-fn upkeep_rules(settings: &Settings) -> upkeep::Rules {
+fn upkeep_rules(settings: &Settings, listed: Vec<i16>) -> upkeep::Rules {
     upkeep::Rules {
         every: settings.upkeep.every,
         tidy_every: settings.upkeep.tidy_every,
@@ -496,6 +537,7 @@ fn upkeep_rules(settings: &Settings) -> upkeep::Rules {
             later_attempts: settings.doubt.later_attempts as usize,
             max: settings.doubt.max,
         },
+        listed,
         gone_after: settings.dispatch.gone_after,
         retry: retry(settings),
         settling: settling_rules(settings),
@@ -517,5 +559,6 @@ pub fn keep(settings: &Settings) -> Keep {
         identities: of.keep_identities,
         rejected: of.keep_rejected,
         webhooks: of.keep_webhooks,
+        inbound: of.keep_inbound,
     }
 }

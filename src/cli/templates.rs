@@ -39,7 +39,8 @@ const EXAMPLE: &str = "Examples:
   recado templates push order_confirmed       # brings it to the provider, after you said yes
   recado templates sync                       # notes what is approved there
   recado templates approve order_confirmed    # says so by hand
-  recado templates approve --all";
+  recado templates approve --all
+  recado templates approve order_confirmed --language es --content-sid HX0123456789abcdef0123456789abcdef";
 
 /// What the templates say, how they stand at the provider, and how they get there.
 #[derive(Debug, clap::Args)]
@@ -134,6 +135,9 @@ enum What {
         /// At this sender, if it is not the template's own.
         #[arg(long)]
         sender: Option<String>,
+        /// By which id Twilio knows the content of this language, HX…: a sender at Twilio sends it by that.
+        #[arg(long, conflicts_with = "all")]
+        content_sid: Option<String>,
         /// The whole catalogue.
         #[arg(long)]
         all: bool,
@@ -164,7 +168,7 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
         What::Diff { name, language, sender, json } => {
             diff::diff(place, name.as_deref(), language.as_deref(), sender.as_deref(), json).await
         }
-        What::Approve { name, language, sender, all: _ } => {
+        What::Approve { name, language, sender, content_sid, all: _ } => {
             let settings = settings(place, Needs { templates: true, ..Needs::DATABASE })?;
             let wanted = wanted(&catalogue(&settings)?.catalogue, &Versions::default());
             let mut chosen = chosen(&wanted, name.as_deref(), language.as_deref())?;
@@ -174,10 +178,25 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
                 }
                 chosen.iter_mut().for_each(|one| one.sender.clone_from(&sender));
             }
+            if let Some(content_sid) = &content_sid {
+                check_content_sid(content_sid, &chosen)?;
+            }
             let pools = database(&settings).await?;
+            if let (Some(content_sid), [one]) = (&content_sid, chosen.as_slice()) {
+                let sender = senders::register(&pools.ops, &one.sender).await?;
+                let key = Key { sender, template: &one.template, language: &one.language };
+                templates::set_content(&pools.ops, key, content_sid, "operator").await?;
+            }
             approve(&pools.ops, &chosen, "operator").await?;
+            let known = templates::list(&pools.ops).await?;
             for one in &chosen {
                 say(&format!("{} {} {}: approved", one.sender, one.template, one.language));
+                if lacks_content(&settings, &known, one) {
+                    complain(&format!(
+                        "{} {} {}: goes out only when Twilio's id of its content is known: --content-sid HX…",
+                        one.sender, one.template, one.language
+                    ));
+                }
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -239,6 +258,28 @@ pub async fn approve(pool: &PgPool, chosen: &[Wanted], by: &str) -> anyhow::Resu
     Ok(())
 }
 
+/// A content's id belongs to one template in one language.
+fn check_content_sid(content_sid: &str, chosen: &[Wanted]) -> anyhow::Result<()> {
+    let digits = content_sid.strip_prefix("HX").unwrap_or_default();
+    if digits.len() != 32 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        bail!("--content-sid {content_sid}: must be HX and 32 hexadecimal digits, as Twilio's console shows it");
+    }
+    if chosen.len() > 1 {
+        let languages = names(chosen.iter().map(|one| &one.language));
+        bail!("--content-sid names the content of one language; name that with --language, one of {languages}");
+    }
+    Ok(())
+}
+
+/// Whether a template waits for the id of its content at a sender at Twilio.
+fn lacks_content(settings: &Settings, known: &[Standing], one: &Wanted) -> bool {
+    let at_twilio = settings.senders.get(&one.sender).is_some_and(|sender| sender.twilio().is_some());
+    let has = |k: &Standing| {
+        k.sender == one.sender && k.template == one.template && k.language == one.language && k.content_sid.is_some()
+    };
+    at_twilio && !known.iter().any(has)
+}
+
 fn chosen(wanted: &[Wanted], name: Option<&str>, language: Option<&str>) -> anyhow::Result<Vec<Wanted>> {
     let of_name = || wanted.iter().filter(|one| name.is_none_or(|name| one.template == name));
     if of_name().next().is_none() {
@@ -290,6 +331,8 @@ struct Listed<'a> {
     status: &'a str,
     category: Option<&'a str>,
     quality: Option<&'a str>,
+    /// The provider's own id of its content, where it has one.
+    content_sid: Option<&'a str>,
     reason: Option<&'a str>,
     until: Option<Timestamp>,
     changed_at: Option<Timestamp>,
@@ -308,6 +351,7 @@ fn listed<'a>(wanted: &'a [Wanted], known: &'a [Standing]) -> Vec<Listed<'a>> {
             status: "unknown",
             category: None,
             quality: None,
+            content_sid: None,
             reason: None,
             until: None,
             changed_at: None,
@@ -329,6 +373,7 @@ impl<'a> Listed<'a> {
             status: &standing.status,
             category: standing.category.as_deref(),
             quality: standing.quality.as_deref(),
+            content_sid: standing.content_sid.as_deref(),
             reason: standing.reason.as_deref(),
             until: standing.until,
             changed_at: Some(standing.changed_at),
@@ -346,7 +391,9 @@ fn line(one: &Listed<'_>) -> String {
     if let Some(until) = one.until {
         line += &format!(" until {until}");
     }
-    for (what, told) in [("category", one.category), ("quality", one.quality), ("reason", one.reason)] {
+    for (what, told) in
+        [("category", one.category), ("quality", one.quality), ("content", one.content_sid), ("reason", one.reason)]
+    {
         if let Some(told) = told {
             line += &format!(", {what} {told}");
         }
@@ -379,5 +426,16 @@ mod tests {
         assert!(unknown.contains("order_confirmed, refund_issued"), "{unknown}");
         let unwritten = chosen(&wanted, Some("refund_issued"), Some("en")).unwrap_err().to_string();
         assert!(unwritten.contains("it has es"), "{unwritten}");
+    }
+
+    #[test]
+    fn a_contents_id_is_one_and_belongs_to_one_language() {
+        let both = [one("order_confirmed", "en"), one("order_confirmed", "es")];
+        let sid = "HX0123456789abcdef0123456789abcdef";
+        assert!(check_content_sid(sid, &both[..1]).is_ok());
+        assert!(check_content_sid(sid, &both).unwrap_err().to_string().contains("one of en, es"));
+        for wrong in ["HX0123", "SM0123456789abcdef0123456789abcdef", "HX0123456789abcdef0123456789abcdeg"] {
+            assert!(check_content_sid(wrong, &both[..1]).is_err(), "{wrong}");
+        }
     }
 }

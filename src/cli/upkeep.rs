@@ -32,14 +32,7 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
     if !months.is_empty() {
         say(&format!("notifications of {}: removed", months.join(", ")));
     }
-    for (what, rows) in [
-        ("notifications of no month", removed.strangers),
-        ("identities of events", removed.identities),
-        ("conflicting bodies", removed.conflicts),
-        ("rejected events", removed.rejected),
-        ("raw webhooks", removed.webhooks),
-        ("receipts that matched nothing", removed.strays),
-    ] {
+    for (what, rows) in removed.rows() {
         if rows > 0 {
             say(&format!("{what}: {rows} removed"));
         }
@@ -68,6 +61,8 @@ async fn remove(pool: &sqlx::PgPool, keep: &Keep, batch: i64) -> anyhow::Result<
         all.rejected += removed.rejected;
         all.webhooks += removed.webhooks;
         all.strays += removed.strays;
+        all.inbound += removed.inbound;
+        all.replies += removed.replies;
         if !removed.more {
             return Ok(all);
         }

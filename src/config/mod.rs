@@ -250,7 +250,7 @@ impl Sender {
     #[must_use]
     pub const fn sends_templates(&self) -> bool {
         match self.provider {
-            Provider::Meta(_) => true,
+            Provider::Meta(_) | Provider::Twilio(_) => true,
             Provider::TwilioSms(_) => false,
         }
     }
@@ -260,16 +260,16 @@ impl Sender {
     pub fn meta(&self) -> Option<&Meta> {
         match &self.provider {
             Provider::Meta(meta) => Some(meta),
-            Provider::TwilioSms(_) => None,
+            Provider::Twilio(_) | Provider::TwilioSms(_) => None,
         }
     }
 
-    /// Its settings at Twilio, if it sends SMS there.
+    /// Its settings at Twilio, if it is there.
     #[must_use]
-    pub fn sms(&self) -> Option<&TwilioSms> {
+    pub fn twilio(&self) -> Option<&Twilio> {
         match &self.provider {
             Provider::Meta(_) => None,
-            Provider::TwilioSms(twilio) => Some(twilio),
+            Provider::Twilio(twilio) | Provider::TwilioSms(twilio) => Some(twilio),
         }
     }
 }
@@ -288,21 +288,45 @@ pub struct Daily {
 #[derive(Debug, Clone)]
 pub enum Provider {
     Meta(Meta),
-    /// For opt-ins and their answers only.
-    TwilioSms(TwilioSms),
+    /// WhatsApp through Twilio.
+    Twilio(Twilio),
+    /// SMS: opt-ins, their answers, and what cannot go by WhatsApp.
+    TwilioSms(Twilio),
 }
 
-/// A sender of SMS at Twilio.
+/// A sender at Twilio.
 #[derive(Debug, Clone)]
-pub struct TwilioSms {
+pub struct Twilio {
     /// `AC…`
     pub account_sid: String,
     /// `MG…`; if given, Twilio chooses the number.
     pub service_sid: Option<String>,
     /// Without a slash at its end.
     pub base_url: String,
-    /// Sends, and proves what comes back.
+    /// Of the Content API, without a slash at its end.
+    pub content_base_url: String,
+    /// Proves what comes back, and sends if there is no API key.
     pub auth_token: Secret,
+    pub api_key: Option<ApiKey>,
+}
+
+/// A key of Twilio's for requests, so that the auth token need not be used for them.
+#[derive(Debug, Clone)]
+pub struct ApiKey {
+    /// `SK…`
+    pub sid: String,
+    pub secret: Secret,
+}
+
+impl Twilio {
+    /// Who asks Twilio for something: a name and its password.
+    #[must_use]
+    pub fn user(&self) -> (&str, &Secret) {
+        match &self.api_key {
+            Some(key) => (&key.sid, &key.secret),
+            None => (&self.account_sid, &self.auth_token),
+        }
+    }
 }
 
 /// A sender at Meta's Cloud API.
@@ -425,6 +449,7 @@ pub struct Upkeep {
     pub keep_identities: Duration,
     pub keep_rejected: Duration,
     pub keep_webhooks: Duration,
+    pub keep_inbound: Duration,
 }
 
 #[derive(Debug, Clone)]

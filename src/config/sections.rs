@@ -414,12 +414,20 @@ fn upkeep(r: &mut Reader) -> Upkeep {
         keep_identities: r.duration("upkeep.keep_identities", DAY..=3_650 * DAY),
         keep_rejected: r.duration("upkeep.keep_rejected", DAY..=3_650 * DAY),
         keep_webhooks: r.duration("upkeep.keep_webhooks", DAY..=3_650 * DAY),
+        keep_inbound: r.duration("upkeep.keep_inbound", DAY..=3_650 * DAY),
     };
     let (short, long) = (upkeep.keep_notifications, upkeep.keep_identities);
     if short > long && !long.is_zero() {
         r.blame(
             "upkeep.keep_identities",
             "must not be less than upkeep.keep_notifications, or a repeated event would be sent again",
+        );
+    }
+    let (short, long) = (upkeep.keep_webhooks, upkeep.keep_inbound);
+    if short > long && !long.is_zero() {
+        r.blame(
+            "upkeep.keep_inbound",
+            "must not be less than upkeep.keep_webhooks, or a message that the provider repeats would be heard twice",
         );
     }
     upkeep

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use super::{
-    Daily, Meta, Needs, Provider, Secret, Sender, TwilioSms,
+    ApiKey, Daily, Meta, Needs, Provider, Secret, Sender, Twilio,
     reader::{Reader, Scheme, SecretFrom},
     sections::is_printable,
 };
@@ -81,16 +81,20 @@ fn meta_version(r: &mut Reader, key: &str) -> String {
 #[derive(Clone, Copy)]
 enum Kind {
     Meta,
+    Twilio,
     TwilioSms,
 }
 
 fn sender(r: &mut Reader, name: &str, shared: &MetaShared, needs: Needs) -> Sender {
     let key = |last: &str| format!("senders.{name}.{last}");
-    let kinds = [("meta", Kind::Meta), ("twilio_sms", Kind::TwilioSms)];
+    let kinds = [("meta", Kind::Meta), ("twilio", Kind::Twilio), ("twilio_sms", Kind::TwilioSms)];
     let kind = if r.has(&key("kind")) {
         r.choice(&key("kind"), &kinds)
     } else {
-        r.miss(&key("kind"), "is missing; write kind = \"meta\", or \"twilio_sms\" for opt-ins by SMS");
+        r.miss(
+            &key("kind"),
+            "is missing; write kind = \"meta\", \"twilio\" for WhatsApp through Twilio, or \"twilio_sms\" for SMS",
+        );
         None
     };
     let number = r.has(&key("number")).then(|| number(r, &key("number"))).flatten();
@@ -103,10 +107,15 @@ fn sender(r: &mut Reader, name: &str, shared: &MetaShared, needs: Needs) -> Send
             let provider = Provider::Meta(meta(r, name, shared, needs));
             Sender { name: name.to_owned(), number, rate_per_second, daily: daily(r, name), provider }
         }
+        Kind::Twilio => {
+            let rate_per_second = rate(r, 80);
+            let provider = Provider::Twilio(twilio(r, name, number.as_ref(), needs));
+            Sender { name: name.to_owned(), number, rate_per_second, daily: daily(r, name), provider }
+        }
         Kind::TwilioSms => {
             // What Twilio lets out of an ordinary number.
             let rate_per_second = rate(r, 1);
-            let provider = Provider::TwilioSms(twilio_sms(r, name, number.as_ref(), needs));
+            let provider = Provider::TwilioSms(twilio(r, name, number.as_ref(), needs));
             Sender { name: name.to_owned(), number, rate_per_second, daily: None, provider }
         }
     }
@@ -151,38 +160,42 @@ fn meta(r: &mut Reader, name: &str, shared: &MetaShared, needs: Needs) -> Meta {
     }
 }
 
-fn twilio_sms(r: &mut Reader, name: &str, number: Option<&Phone>, needs: Needs) -> TwilioSms {
-    const SCHEME: Scheme =
-        Scheme { schemes: &["https", "http"], plain_only_here: true, like: "https://api.twilio.com" };
+fn twilio(r: &mut Reader, name: &str, number: Option<&Phone>, needs: Needs) -> Twilio {
     let key = |last: &str| format!("senders.{name}.{last}");
-    let sid = |begin: &'static str| {
-        move |text: &str| {
-            text.len() == 34 && text.starts_with(begin) && text.chars().skip(2).all(|c| c.is_ascii_hexdigit())
-        }
-    };
-    let account_sid = if r.has(&key("account_sid")) {
-        r.text_of(&key("account_sid"), "must be AC and 32 hexadecimal digits, as Twilio's console shows it", sid("AC"))
-    } else {
+    let account_sid = sid(r, &key("account_sid"), "AC");
+    if account_sid.is_none() {
         r.miss(&key("account_sid"), "is missing; Twilio's console shows it");
-        String::new()
-    };
-    let service_sid = r.has(&key("messaging_service_sid")).then(|| {
-        let what = "must be MG and 32 hexadecimal digits, as Twilio's console shows it";
-        r.text_of(&key("messaging_service_sid"), what, sid("MG"))
-    });
+    }
+    let service_sid = sid(r, &key("messaging_service_sid"), "MG");
     if number.is_none() && service_sid.is_none() {
-        r.miss(&key("number"), "is missing; name the number that texts come from, or messaging_service_sid");
+        r.miss(&key("number"), "is missing; name the number that messages come from, or messaging_service_sid");
     }
-    TwilioSms {
-        account_sid,
+    let api_key_sid = sid(r, &key("api_key_sid"), "SK");
+    let api_key_secret = secret(r, name, "api_key_secret", needs.senders && api_key_sid.is_some());
+    if api_key_sid.is_none() && api_key_secret.is_given() {
+        r.miss(&key("api_key_sid"), "is missing; the secret of an API key means nothing without its SK…");
+    }
+    Twilio {
+        account_sid: account_sid.unwrap_or_default(),
         service_sid,
-        base_url: if r.has(&key("base_url")) {
-            r.url(&key("base_url"), &SCHEME)
-        } else {
-            "https://api.twilio.com".to_owned()
-        },
+        base_url: twilio_url(r, &key("base_url"), "https://api.twilio.com"),
+        content_base_url: twilio_url(r, &key("content_base_url"), "https://content.twilio.com"),
         auth_token: secret(r, name, "auth_token", needs.senders),
+        api_key: api_key_sid.map(|sid| ApiKey { sid, secret: api_key_secret }),
     }
+}
+
+/// One of Twilio's ids, if it is given.
+fn sid(r: &mut Reader, key: &str, begin: &'static str) -> Option<String> {
+    let what = format!("must be {begin} and 32 hexadecimal digits, as Twilio's console shows it");
+    let is_sid =
+        |text: &str| text.len() == 34 && text.starts_with(begin) && text.chars().skip(2).all(|c| c.is_ascii_hexdigit());
+    r.has(key).then(|| r.text_of(key, &what, is_sid))
+}
+
+fn twilio_url(r: &mut Reader, key: &str, usual: &'static str) -> String {
+    let scheme = Scheme { schemes: &["https", "http"], plain_only_here: true, like: usual };
+    if r.has(key) { r.url(key, &scheme) } else { usual.to_owned() }
 }
 
 fn daily(r: &mut Reader, name: &str) -> Option<Daily> {

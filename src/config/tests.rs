@@ -124,13 +124,18 @@ fn the_built_in_files_example_of_a_sender_is_right() {
         .collect();
     assert!(example.contains("app_secret_file"), "{example}");
     let desk = Desk::new();
-    desk.write("recado.toml", &example.replace("/run/secrets/", "")).write("meta_app_secret", "app-secret\n");
+    let example = format!("{}\n[templates]\ndefault_sender = \"main\"\n", example.replace("/run/secrets/", ""));
+    desk.write("recado.toml", &example).write("meta_app_secret", "app-secret\n");
     let variables = [
         ("RECADO_META_TOKEN", "EAAG-token"),
         ("RECADO_META_VERIFY_TOKEN", "verify-me"),
         ("RECADO_TWILIO_AUTH_TOKEN", "12345"),
+        ("RECADO_TWILIO_API_KEY_SECRET", "key-secret"),
     ];
     let settings = desk.load(Needs { senders: true, ..Needs::NOTHING }, &variables).unwrap();
+    let twilio = settings.sender(Some("brand")).unwrap().twilio().unwrap();
+    assert_eq!(twilio.user().1.reveal(), Ok("key-secret"));
+    assert!(!settings.sender(Some("sms")).unwrap().sends_templates());
     let sender = settings.sender(Some("main")).unwrap();
     let meta = sender.meta().unwrap();
     assert_eq!(meta.token.reveal(), Ok("EAAG-token"));
@@ -265,6 +270,11 @@ fn settings_that_contradict_each_other_are_named_where_the_user_wrote() {
         "recado.toml:2: upkeep.keep_identities = \"30d\": must not be less than upkeep.keep_notifications, or a repeated \
          event would be sent again"
     );
+    assert_eq!(
+        mistakes("[upkeep]\nkeep_inbound = \"2d\"\n", &[]),
+        "recado.toml:2: upkeep.keep_inbound = \"2d\": must not be less than upkeep.keep_webhooks, or a message that the \
+         provider repeats would be heard twice"
+    );
 }
 
 #[test]
@@ -376,9 +386,9 @@ phone_number_id = 12345678
         mistakes(file, &[]),
         "recado.toml:12: senders.Third-One: a sender's name has 1 to 40 letters a to z, digits and single _, and begins \
          with a letter\n\
-         recado.toml:12: senders.Third-One.kind: is missing; write kind = \"meta\", or \"twilio_sms\" for opt-ins by SMS\n\
+         recado.toml:12: senders.Third-One.kind: is missing; write kind = \"meta\", \"twilio\" for WhatsApp through Twilio, or \"twilio_sms\" for SMS\n\
          recado.toml:13: senders.Third-One.phone_number_id = 12345678: must be a text in quotes, and not an empty one\n\
-         recado.toml:6: senders.second.kind = \"metta\": must be \"meta\" or \"twilio_sms\"; did you mean `meta`?\n\
+         recado.toml:6: senders.second.kind = \"metta\": must be \"meta\" or \"twilio\" or \"twilio_sms\"; did you mean `meta`?\n\
          recado.toml:8: senders.second.base_url = \"http://graph.facebook.com\": must begin with https://, like \
          https://graph.facebook.com (http:// only for this machine)\n\
          recado.toml:9: senders.second.version = \"25\": must be a version of Meta's Graph API, like \"v25.0\"\n\
@@ -389,10 +399,68 @@ phone_number_id = 12345678
 }
 
 #[test]
+fn a_sender_at_twilio_sends_with_a_key_and_proves_with_the_token() {
+    let file = "\
+[senders.shop]
+kind = \"twilio\"
+account_sid = \"AC0123456789abcdef0123456789abcdef\"
+number = \"+34600000001\"
+api_key_sid = \"SK0123456789abcdef0123456789abcdef\"
+";
+    let secrets = [("RECADO_SENDERS__SHOP__AUTH_TOKEN", "token"), ("RECADO_SENDERS__SHOP__API_KEY_SECRET", "secret")];
+    let desk = Desk::new();
+    desk.write("recado.toml", file);
+    let settings = desk.load(Needs { senders: true, ..Needs::NOTHING }, &secrets).unwrap();
+    let sender = settings.sender(None).unwrap();
+    assert_eq!((sender.rate_per_second, sender.sends_templates()), (80, true));
+    let twilio = sender.twilio().unwrap();
+    let (user, password) = twilio.user();
+    assert_eq!((user, password.reveal().unwrap()), ("SK0123456789abcdef0123456789abcdef", "secret"));
+    assert_eq!(
+        (twilio.base_url.as_str(), twilio.content_base_url.as_str()),
+        ("https://api.twilio.com", "https://content.twilio.com")
+    );
+    let without = desk.load(Needs { senders: true, ..Needs::NOTHING }, &secrets[..1]).unwrap_err().to_string();
+    assert!(
+        without.contains("senders.shop.api_key_secret: is missing; set RECADO_SENDERS__SHOP__API_KEY_SECRET"),
+        "{without}"
+    );
+}
+
+#[test]
+fn mistakes_in_a_sender_at_twilio_are_named() {
+    let file = "\
+[senders.shop]
+kind = \"twilio\"
+account_sid = \"0123456789abcdef0123456789abcdef\"
+messaging_service_sid = \"AC0123456789abcdef0123456789abcdef\"
+content_base_url = \"http://content.twilio.com\"
+token_env = \"TOKEN\"
+
+[senders.other]
+kind = \"twilio\"
+";
+    assert_eq!(
+        mistakes(file, &[("RECADO_SENDERS__OTHER__API_KEY_SECRET", "secret")]),
+        "recado.toml:8: senders.other.account_sid: is missing; Twilio's console shows it\n\
+         recado.toml:8: senders.other.number: is missing; name the number that messages come from, or messaging_service_sid\n\
+         recado.toml:8: senders.other.api_key_sid: is missing; the secret of an API key means nothing without its SK…\n\
+         recado.toml:3: senders.shop.account_sid = \"0123456789abcdef0123456789abcdef\": must be AC and 32 hexadecimal digits, as \
+         Twilio's console shows it\n\
+         recado.toml:4: senders.shop.messaging_service_sid = \"AC0123456789abcdef0123456789abcdef\": must be MG and 32 hexadecimal \
+         digits, as Twilio's console shows it\n\
+         recado.toml:5: senders.shop.content_base_url = \"http://content.twilio.com\": must begin with https://, like \
+         https://content.twilio.com (http:// only for this machine)\n\
+         templates.default_sender: is missing; there are several senders, name one of other, shop\n\
+         recado.toml:6: senders.shop.token_env: is no key of ours"
+    );
+}
+
+#[test]
 fn a_sender_that_a_variable_began_is_named_with_the_variable() {
     assert_eq!(
         mistakes("", &[("RECADO_SENDERS__MIAN__TOKEN", "EAAG-token")]),
-        "RECADO_SENDERS__MIAN__TOKEN: senders.mian.kind: is missing; write kind = \"meta\", or \"twilio_sms\" for opt-ins by SMS\n\
+        "RECADO_SENDERS__MIAN__TOKEN: senders.mian.kind: is missing; write kind = \"meta\", \"twilio\" for WhatsApp through Twilio, or \"twilio_sms\" for SMS\n\
          RECADO_SENDERS__MIAN__TOKEN: senders.mian.phone_number_id: is missing; Meta shows it beside the number in WhatsApp \
          Manager"
     );

@@ -44,6 +44,8 @@ pub struct TemplateStanding {
     pub template: String,
     pub language: String,
     pub status: String,
+    /// The provider's own id of its content, where it has one.
+    pub content_sid: Option<String>,
 }
 
 /// Looks at everything once.
@@ -103,7 +105,7 @@ async fn senders(pool: &PgPool) -> Result<Vec<SenderStanding>, Error> {
     for row in rows {
         let templates = sqlx::query_as!(
             TemplateStanding,
-            "select template, language, status from template_states where sender = $1 order by template, language",
+            "select template, language, status, content_sid from template_states where sender = $1 order by template, language",
             row.id
         )
         .fetch_all(pool)

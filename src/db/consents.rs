@@ -428,6 +428,21 @@ pub async fn of(pool: &PgPool, phone: &Phone) -> Result<Option<Told>, Error> {
     Ok(Some(Told { contact: row.id, locale: row.locale, standings, chain }))
 }
 
+/// The chains of the contacts that proved to be this one.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn merged(pool: &PgPool, contact: i64) -> Result<Vec<(i64, Vec<Entry>)>, Error> {
+    let ids = sqlx::query_scalar!("select id from contacts where merged_into = $1 order by id", contact)
+        .fetch_all(pool)
+        .await?;
+    let mut chains: BTreeMap<i64, Vec<Entry>> = ids.iter().map(|id| (*id, Vec::new())).collect();
+    for entry in entries_of(&mut *pool.acquire().await?, &ids).await? {
+        chains.entry(entry.contact).or_default().push(entry);
+    }
+    Ok(chains.into_iter().collect())
+}
+
 /// The chains of the next contacts that have one, with how many entries each should have; in order, from above `after`.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 use sqlx::PgPool;
 
 use super::Error;
+use crate::domain::phone::Phone;
 
 /// Remembers the provider's ids of a person. What is `None` stays as it was.
 ///
@@ -22,6 +23,24 @@ pub async fn learn(pool: &PgPool, contact: i64, wa_id: Option<&str>, user_id: Op
     .execute(pool)
     .await?;
     Ok(())
+}
+
+/// Whether these two have numbers that are spellings of one line ([`Phone::is_like`]).
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn are_like(pool: &PgPool, one: i64, other: i64) -> Result<bool, Error> {
+    let rows = sqlx::query_scalar!(
+        r#"select phone as "phone!" from contacts where id in ($1, $2) and phone is not null and erased_at is null"#,
+        one,
+        other
+    )
+    .fetch_all(pool)
+    .await?;
+    let [first, second] = rows.as_slice() else { return Ok(false) };
+    Ok([(first, second), (second, first)]
+        .into_iter()
+        .any(|(one, other)| Phone::parse(one).is_ok_and(|phone| phone.is_like(other))))
 }
 
 /// The language of the first of these people whose language is known.

@@ -7,19 +7,21 @@ use sqlx::PgPool;
 
 use super::{Error, Time, dispatch::millis};
 use crate::domain::{
-    doubt::{Case, Door},
+    doubt::{Case, Door, Look},
     notification::AttemptId,
 };
 
 /// What the cases are judged by.
 #[derive(Debug, Clone, Copy)]
-pub struct Terms {
+pub struct Terms<'a> {
     /// The last webhook known at an earlier look: whatever came until then must have been applied.
     pub mark: i64,
     /// So many later messages must have been heard of.
     pub later_attempts: i64,
     /// A process that takes webhooks in and was silent for this long has vanished.
     pub gone_after: Duration,
+    /// The senders whose providers have a list of messages that can be asked.
+    pub listed: &'a [i16],
     /// At most so many cases.
     pub limit: i64,
 }
@@ -28,7 +30,7 @@ pub struct Terms {
 ///
 /// # Errors
 /// If the database cannot be asked.
-pub async fn cases(pool: &PgPool, terms: Terms) -> Result<(Vec<(AttemptId, Case)>, Timestamp), Error> {
+pub async fn cases(pool: &PgPool, terms: Terms<'_>) -> Result<(Vec<(AttemptId, Case)>, Timestamp), Error> {
     let rows = sqlx::query!(
         r#"
         -- doubt: cases
@@ -38,7 +40,7 @@ pub async fn cases(pool: &PgPool, terms: Terms) -> Result<(Vec<(AttemptId, Case)
           from doors
         )
         select n.id, n.attempt, n.doubt_since as "since!: Time", n.expires_at as "expires_at: Time", n.doubt, n.resends,
-          a.claimed_at as "claimed_at: Time", o.heard_at as "others_heard_at?: Time", recado_now() as "now!: Time",
+          a.claimed_at as "claimed_at: Time", n.sender, a.looked_at as "looked_at: Time", o.heard_at as "others_heard_at?: Time", recado_now() as "now!: Time",
           exists (select from webhooks w where w.applied_at is null and w.id <= $1) as "unread!",
           d.opened_at as "opened_at?: Time", d.all_of_them = 0 as "unknown!", d.open = 0 or d.vanished > 0 as "away!"
         from notifications n
@@ -91,11 +93,107 @@ pub async fn cases(pool: &PgPool, terms: Terms) -> Result<(Vec<(AttemptId, Case)
                 Some(since) if !row.away => Door::Open(since.to_jiff()),
                 Some(_) | None => Door::Away,
             },
+            look: match row.looked_at {
+                _ if !terms.listed.contains(&row.sender) => Look::NoList,
+                None => Look::NotYet,
+                Some(at) => Look::InVain(at.to_jiff()),
+            },
             unread: row.unread,
         };
         cases.push((AttemptId { notification: row.id, number: row.attempt }, case));
     }
     Ok((cases, now))
+}
+
+/// An attempt whose answer was lost, with what helps to find its message at the provider.
+#[derive(Debug, Clone)]
+pub struct Lost {
+    pub attempt: AttemptId,
+    pub sender: i16,
+    /// E.164, to which it went.
+    pub phone: String,
+    pub template: String,
+    pub language: String,
+    /// The filled-in values, JSON, if it went as its template.
+    pub filled: Option<String>,
+    /// The words, if it went as a free text.
+    pub free_text: Option<String>,
+    pub claimed_at: Timestamp,
+    pub since: Timestamp,
+    /// Messages to this person at about that time that are known to be others.
+    pub others: Vec<String>,
+    /// Whether one more went to this person at about that time of which nothing is known either: one could be taken for the other.
+    pub rivalled: bool,
+}
+
+/// The lost answers of these senders, at most `limit`, oldest first, and the database's time. `around` is what about that time means.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn lost(
+    pool: &PgPool,
+    senders: &[i16],
+    around: Duration,
+    limit: i64,
+) -> Result<(Vec<Lost>, Timestamp), Error> {
+    let rows = sqlx::query!(
+        r#"
+        -- doubt: lost answers
+        select n.id, n.attempt, n.sender, n.template, n.language, n.filled::text, case when n.as_text then n.free_text end as free_text, c.phone as "phone!",
+          a.claimed_at as "claimed_at: Time", n.doubt_since as "since!: Time", recado_now() as "now!: Time",
+          coalesce(k.others, '{}') as "others!", coalesce(k.rivalled, false) as "rivalled!"
+        from notifications n
+        join attempts a on a.notification_id = n.id and a.number = n.attempt
+        join contacts c on c.id = n.contact_id
+        cross join lateral (
+          -- What else went to this person then, by the events about them.
+          select array_agg(x.message_id) filter (where x.message_id is not null) as others,
+            bool_or(x.message_id is null and (x.outcome is null or x.outcome = 'unclear')) as rivalled
+          from inbox i cross join lateral unnest(i.notifications) as of_event(id)
+          join attempts x on x.notification_id = of_event.id
+          where i.contact_id = n.contact_id and x.sender = n.sender and (x.notification_id, x.number) <> (n.id, n.attempt)
+            and x.claimed_at between a.claimed_at - $2 * interval '1 ms' and a.claimed_at + $2 * interval '1 ms'
+        ) k
+        where n.state = 'in_doubt' and n.sender = any ($1) and case when n.as_text then n.free_text is not null else n.filled is not null end
+          and c.phone like '+%'
+        order by n.doubt_since limit $3
+        "#,
+        senders,
+        millis(around) as _,
+        limit
+    )
+    .fetch_all(pool)
+    .await?;
+    let now = rows.first().map_or(Timestamp::UNIX_EPOCH, |row| row.now.to_jiff());
+    let lost = rows.into_iter().map(|row| Lost {
+        attempt: AttemptId { notification: row.id, number: row.attempt },
+        sender: row.sender,
+        phone: row.phone,
+        template: row.template,
+        language: row.language,
+        filled: row.filled,
+        free_text: row.free_text,
+        claimed_at: row.claimed_at.to_jiff(),
+        since: row.since.to_jiff(),
+        others: row.others,
+        rivalled: row.rivalled,
+    });
+    Ok((lost.collect(), now))
+}
+
+/// Notes that the provider's list has nothing that could be this attempt's message.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn looked_in_vain(pool: &PgPool, attempt: AttemptId) -> Result<(), Error> {
+    sqlx::query!(
+        "update attempts set looked_at = recado_now() where notification_id = $1 and number = $2",
+        attempt.notification,
+        attempt.number
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
 }
 
 /// The number of the last webhook that came in; 0 if none ever did.

@@ -71,7 +71,9 @@ async fn erase_in(
     names.sort();
     names.dedup();
 
-    erase_events(tx, &ids, &names, &mut erased).await?;
+    let national = phone.national();
+    let written: Vec<String> = names.iter().chain(&national).cloned().collect();
+    erase_events(tx, &ids, &written, &mut erased).await?;
     erase_messages(tx, &ids, &names, &mut erased).await?;
     for id in &ids {
         let deed = consents::Deed {
@@ -124,12 +126,13 @@ async fn erase_events(tx: &mut PgConnection, ids: &[i64], names: &[String], eras
     )
     .execute(&mut *tx)
     .await?;
+    // What could not be used is often just what has the number in a way of its own.
     erased.rejected_events = sqlx::query!(
         r#"
         -- erasure: rejected events
-        delete from rejected_events r using unnest($1::text[]) as n(name) where position(convert_to(n.name, 'UTF8') in r.body) > 0
+        delete from rejected_events where encode(body, 'escape') ~ any ($1::text[])
         "#,
-        names
+        &names.iter().map(|name| as_written(name)).collect::<Vec<_>>() as _
     )
     .execute(&mut *tx)
     .await?
@@ -164,6 +167,16 @@ async fn erase_events(tx: &mut PgConnection, ids: &[i64], names: &[String], eras
     .n
     .unsigned_abs();
     Ok(())
+}
+
+/// A regular expression for an id or a number as people write it: with a blank, a dot or so between its digits.
+fn as_written(name: &str) -> String {
+    if !name.bytes().all(|byte| byte.is_ascii_digit()) {
+        // A user id: a country, a dot, letters and digits.
+        return name.replace('.', "\\.");
+    }
+    let digits: Vec<String> = name.chars().map(String::from).collect();
+    format!("(^|[^0-9]){}($|[^0-9])", digits.join("[^0-9a-zA-Z]{0,2}"))
 }
 
 async fn erase_messages(
@@ -260,10 +273,7 @@ async fn tidy_in(tx: &mut PgConnection, before: Timestamp) -> Result<u64, Error>
         gone.iter().map(|row| (row.id.to_string(), row.contact_id)).unzip();
     contacts.sort_unstable();
     contacts.dedup();
-    // In the order in which everybody locks them.
-    sqlx::query!("select id from contacts where id = any ($1) order by id for no key update", &contacts)
-        .fetch_all(&mut *tx)
-        .await?;
+    lock_contacts(tx, &contacts).await?;
     sqlx::query!(
         r#"
         -- opt-ins: forget evidence
@@ -291,20 +301,50 @@ async fn tidy_in(tx: &mut PgConnection, before: Timestamp) -> Result<u64, Error>
     )
     .execute(&mut *tx)
     .await?;
+    forget_strangers(tx, &contacts).await?;
+    Ok(gone.len() as u64)
+}
+
+/// In the order in which everybody locks them.
+async fn lock_contacts(tx: &mut PgConnection, contacts: &[i64]) -> Result<(), Error> {
+    sqlx::query!("select id from contacts where id = any ($1) order by id for no key update", contacts)
+        .fetch_all(tx)
+        .await?;
+    Ok(())
+}
+
+/// Forgets those of these people of whom nothing is known but their number. Notifications do not have to be looked at: an event
+/// that led to one is known for longer.
+pub(super) async fn forget_strangers(tx: &mut PgConnection, contacts: &[i64]) -> Result<(), Error> {
+    if contacts.is_empty() {
+        return Ok(());
+    }
+    lock_contacts(tx, contacts).await?;
     sqlx::query!(
         r#"
-        -- opt-ins: forget people
+        -- erasure: strangers
         update contacts c set phone = 'erased:' || c.id, wa_id = null, user_id = null, locale = null, erased_at = recado_now()
         where c.id = any ($1) and c.erased_at is null and c.merged_into is null and c.consents = '{}'
+          and not exists (select from contacts m where m.merged_into = c.id)
           and not exists (select from consent_entries e where e.contact_id = c.id and e.payload is not null)
           and not exists (select from inbox i where i.contact_id = c.id)
-          and not exists (select from notifications n where n.contact_id = c.id)
           and not exists (select from inbound i where i.contact_id = c.id)
-          and not exists (select from opt_ins o where o.contact_id = c.id or o.confirmed_by = c.id)
+          and not exists (select from opt_ins o where o.contact_id = c.id)
         "#,
-        &contacts
+        contacts
     )
     .execute(tx)
     .await?;
-    Ok(gone.len() as u64)
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_looked_for_as_people_write_it() {
+        assert_eq!(as_written("34"), "(^|[^0-9])3[^0-9a-zA-Z]{0,2}4($|[^0-9])");
+        assert_eq!(as_written("ES.7001"), "ES\\.7001");
+    }
 }

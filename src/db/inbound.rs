@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{Error, time};
-use crate::domain::fact::Identity;
+use crate::domain::{fact::Identity, phone::Phone};
 
 /// Who is meant by the provider's ids, and by the message of ours that somebody answers.
 #[derive(Debug, Clone, Default)]
@@ -14,12 +14,15 @@ pub struct Sought<'a> {
     pub wa_id: Option<&'a str>,
     pub user_id: Option<&'a str>,
     pub answers: Option<&'a str>,
+    /// The provider's id read as a number, as every number is read: so it stands on contacts.
+    number: Option<Phone>,
 }
 
 impl<'a> Sought<'a> {
     #[must_use]
     pub fn new(who: &'a Identity, answers: Option<&'a str>) -> Sought<'a> {
-        Sought { wa_id: who.wa_id.as_deref(), user_id: who.user_id.as_deref(), answers }
+        let number = who.wa_id.as_ref().and_then(|digits| Phone::parse(&format!("+{digits}")).ok());
+        Sought { wa_id: who.wa_id.as_deref(), user_id: who.user_id.as_deref(), answers, number }
     }
 }
 
@@ -32,14 +35,15 @@ pub async fn find(pool: &PgPool, sought: &Sought<'_>) -> Result<Vec<i64>, Error>
         r#"
         -- inbound: find
         select id as "id!" from contacts where wa_id = $1
-        union select coalesce(merged_into, id) from contacts where phone = '+' || $1::text
+        union select coalesce(merged_into, id) from contacts where phone = '+' || $1::text or phone = $4
         union select id from contacts where user_id = $2
         union select coalesce(c.merged_into, c.id) from notifications n join contacts c on c.id = n.contact_id where n.message_id = $3
         order by 1
         "#,
         sought.wa_id,
         sought.user_id,
-        sought.answers
+        sought.answers,
+        sought.number.as_ref().map(Phone::reveal)
     )
     .fetch_all(pool)
     .await?)
@@ -53,12 +57,13 @@ pub async fn introduce(pool: &PgPool, who: &Sought<'_>) -> Result<i64, Error> {
     Ok(sqlx::query_scalar!(
         r#"
         -- inbound: introduce
-        insert into contacts (phone, user_id) values ('+' || $1::text, $2)
+        insert into contacts (phone, user_id) values (coalesce($3, '+' || $1::text), $2)
         on conflict (phone) do update set user_id = coalesce(excluded.user_id, contacts.user_id)
         returning id
         "#,
         who.wa_id,
-        who.user_id
+        who.user_id,
+        who.number.as_ref().map(Phone::reveal)
     )
     .fetch_one(pool)
     .await?)

@@ -1,7 +1,7 @@
 //! Two contacts that proved to be one person: one goes on, with everything that is unfinished, and the other's number leads to it.
 //!
-//! Proof is what the provider says, or an answer to a message that was sent to the other; never a likeness of numbers. A no of either
-//! counts for both. Both chains stay; the one that goes on says what it took over.
+//! Proof is what the provider says, an answer to a message that was sent to the other, or the code of an ask about the same line in another
+//! spelling; never a likeness of numbers alone. A no of either counts for both. Both chains stay; the one that goes on says what it took over.
 
 use std::collections::BTreeSet;
 
@@ -156,8 +156,19 @@ async fn hand_over(tx: &mut PgConnection, stays: i64, goes: i64, at: Timestamp) 
     )
     .execute(&mut *tx)
     .await?;
+    // A yes of the other, or a no, is an answer to what waits here too.
+    sqlx::query!(
+        r#"
+        -- merge: wake
+        update notifications set waiting_on = null, due_at = least(expires_at, recado_now()) where contact_id = $1 and waiting_on = 'consent'
+        "#,
+        stays
+    )
+    .execute(&mut *tx)
+    .await?;
     sqlx::query!("update inbound set contact_id = $1 where contact_id = $2", stays, goes).execute(&mut *tx).await?;
     sqlx::query!("update opt_ins set contact_id = $1 where contact_id = $2", stays, goes).execute(&mut *tx).await?;
+    sqlx::query!("update opt_ins set confirmed_by = $1 where confirmed_by = $2", stays, goes).execute(&mut *tx).await?;
     sqlx::query!("update tokens set contact_id = $1 where contact_id = $2", stays, goes).execute(&mut *tx).await?;
     sqlx::query!("update replies set contact_id = $1 where contact_id = $2", stays, goes).execute(tx).await?;
     Ok(())

@@ -12,7 +12,7 @@ use super::{Error, Time, consents, time};
 use crate::domain::{
     form::{Way, says::Saying},
     ledger::{self, Act},
-    opt_in::{Hash, LINK_LASTS, Standing, State, Verdict},
+    opt_in::{Hash, LINK_LASTS, Standing, State, Verdict, typed_code_hash},
     phone::Phone,
 };
 
@@ -61,9 +61,8 @@ pub struct Tells {
 /// How often people are asked in a day.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// From public doors, about one person; and by one form.
+    /// From public doors, about one person.
     pub per_phone: i64,
-    pub per_form: i64,
     /// SMS to one person.
     pub texts: i64,
 }
@@ -91,9 +90,12 @@ async fn ask_in(tx: &mut PgConnection, ask: &Ask) -> Result<Asked, Error> {
         Whom::Contact(id) => *id,
         Whom::Phone(phone) => consents::known(tx, phone, Some(&ask.locale)).await?,
     };
-    let repeated = sqlx::query_scalar!(r#"select exists (select from opt_ins where id = $1) as "yes!""#, ask.id);
-    if repeated.fetch_one(&mut *tx).await? {
-        return Ok(Asked { contact, limited: false, told: false });
+    // Only a message is applied twice, and its ask has the same id then.
+    if ask.source == "message" {
+        let repeated = sqlx::query_scalar!(r#"select exists (select from opt_ins where id = $1) as "yes!""#, ask.id);
+        if repeated.fetch_one(&mut *tx).await? {
+            return Ok(Asked { contact, limited: false, told: false });
+        }
     }
     let public = matches!(ask.source, "page" | "site");
     let counted = sqlx::query!(
@@ -102,21 +104,16 @@ async fn ask_in(tx: &mut PgConnection, ask: &Ask) -> Result<Asked, Error> {
         with locked as materialized (select id from contacts where id = $1 for no key update)
         select (select count(*) from opt_ins o, locked l
                 where o.contact_id = l.id and o.source in ('page', 'site') and o.asked_at > recado_now() - interval '1 day') as "asks!",
-          (select count(*) from (select from opt_ins o
-                where $3 and o.form = $2 and o.source in ('page', 'site') and o.asked_at > recado_now() - interval '1 day' limit $4) f) as "form!",
           (select count(*) from replies r
                 where r.contact_id = $1 and r.saying = 'sms' and r.at > recado_now() - interval '1 day') as "texts!",
           exists (select from replies r
                 where r.contact_id = $1 and r.saying = 'sms' and r.at > recado_now() - interval '1 min') as "just_now!"
         "#,
         contact,
-        ask.form,
-        public,
-        ask.limits.per_form,
     )
     .fetch_one(&mut *tx)
     .await?;
-    let limited = public && (counted.asks >= ask.limits.per_phone || counted.form >= ask.limits.per_form);
+    let limited = public && counted.asks >= ask.limits.per_phone;
     let until = ask.at.saturating_add(LINK_LASTS).unwrap_or(Timestamp::MAX);
     let state = if limited { State::Limited } else { State::Pending };
     sqlx::query!(
@@ -207,6 +204,8 @@ pub struct OptIn {
     pub tries: i16,
     /// Until when a typed code is taken; none if none was sent.
     pub code_until: Option<Timestamp>,
+    /// Somebody else confirmed it than was asked: the code came from another phone.
+    pub elsewhere: bool,
     wording: String,
     code_hash: Option<Vec<u8>>,
 }
@@ -243,9 +242,14 @@ async fn confirm_in(
     let Some(opt_in) = found else { return Ok(NOTHING) };
     let verdict = match proof {
         Proof::Typed { code, .. } => {
-            let given = crate::domain::opt_in::typed_code_hash(opt_in.id, code);
-            let right = given.is_some_and(|given| opt_in.code_hash.as_deref().is_some_and(|kept| same(kept, &given)));
-            opt_in.standing().judge_code(right, opt_in.tries, opt_in.code_until, at)
+            let sent = code_sent(tx, &opt_in).await?;
+            let right = sent
+                .as_ref()
+                .is_some_and(|sent| typed_code_hash(sent.opt_in, code).is_some_and(|given| same(&sent.hash, &given)));
+            if let Some(sent) = sent.as_ref().filter(|sent| sent.opt_in != opt_in.id) {
+                set(&mut evidence, "code_of", json!(sent.opt_in));
+            }
+            opt_in.standing().judge_code(right, opt_in.tries, sent.map(|sent| sent.until), at)
         }
         Proof::Link(_) | Proof::Message { .. } | Proof::Yes { .. } => opt_in.standing().judge(at),
     };
@@ -297,6 +301,32 @@ async fn confirm_in(
     .execute(&mut *tx)
     .await?;
     Ok(Confirmed { verdict, opt_in: Some(opt_in), contact: Some(contact), withdrawn })
+}
+
+/// A code that was sent to a phone.
+struct Sent {
+    opt_in: Uuid,
+    hash: Vec<u8>,
+    until: Timestamp,
+}
+
+/// The code that somebody at this opt-in's page can have. Who asks twice within a minute gets one SMS: its code is good on both pages.
+async fn code_sent(tx: &mut PgConnection, opt_in: &OptIn) -> Result<Option<Sent>, Error> {
+    if let (Some(hash), Some(until)) = (&opt_in.code_hash, opt_in.code_until) {
+        return Ok(Some(Sent { opt_in: opt_in.id, hash: hash.clone(), until }));
+    }
+    let row = sqlx::query!(
+        r#"
+        -- opt-ins: code sent
+        select id, code_hash as "hash!", code_until as "until!: Time" from opt_ins
+        where contact_id = $1 and way = 'sms' and code_hash is not null and state = 'pending'
+        order by asked_at desc limit 1
+        "#,
+        opt_in.contact
+    )
+    .fetch_optional(tx)
+    .await?;
+    Ok(row.map(|row| Sent { opt_in: row.id, hash: row.hash, until: row.until.to_jiff() }))
 }
 
 fn same(kept: &[u8], given: &[u8]) -> bool {
@@ -366,7 +396,7 @@ pub async fn of(pool: &PgPool, id: Uuid) -> Result<Option<OptIn>, Error> {
         r#"
         -- opt-ins: of
         select id, form, locale, purposes, way, contact_id, asked_at as "asked_at: Time", expires_at as "expires_at: Time", state, tries,
-          code_until as "code_until: Time", wording, code_hash
+          code_until as "code_until: Time", wording, code_hash, confirmed_by
         from opt_ins where id = $1
         "#,
         id
@@ -390,6 +420,7 @@ struct Row {
     code_until: Option<Time>,
     wording: String,
     code_hash: Option<Vec<u8>>,
+    confirmed_by: Option<i64>,
 }
 
 impl Row {
@@ -401,6 +432,7 @@ impl Row {
         })?;
         Ok(OptIn {
             id: self.id,
+            elsewhere: self.confirmed_by.is_some_and(|by| by != self.contact_id),
             form: self.form,
             locale: self.locale,
             purposes: self.purposes,
@@ -418,30 +450,46 @@ impl Row {
 }
 
 async fn by_token(tx: &mut PgConnection, kind: &str, hash: &Hash, lock: bool) -> Result<Option<OptIn>, Error> {
-    let id = sqlx::query_scalar!(
-        r#"select opt_in as "opt_in!" from tokens where hash = $1 and kind = $2 and opt_in is not null"#,
-        hash.as_slice(),
-        kind
-    )
-    .fetch_optional(&mut *tx)
-    .await?;
-    let Some(id) = id else { return Ok(None) };
     if lock {
-        sqlx::query!("select id from opt_ins where id = $1 for update", id).fetch_optional(&mut *tx).await?;
+        let lock = sqlx::query!(
+            "select id from opt_ins where id = (select opt_in from tokens where hash = $1 and kind = $2) for update",
+            hash.as_slice(),
+            kind
+        );
+        lock.fetch_optional(&mut *tx).await?;
     }
     let row = sqlx::query_as!(
         Row,
         r#"
         -- opt-ins: by token
         select id, form, locale, purposes, way, contact_id, asked_at as "asked_at: Time", expires_at as "expires_at: Time", state, tries,
-          code_until as "code_until: Time", wording, code_hash
-        from opt_ins where id = $1
+          code_until as "code_until: Time", wording, code_hash, confirmed_by
+        from opt_ins where id = (select opt_in from tokens where hash = $1 and kind = $2)
         "#,
-        id
+        hash.as_slice(),
+        kind
     )
     .fetch_optional(tx)
     .await?;
     row.map(Row::parse).transpose()
+}
+
+/// How many asked by a form from public doors in 24 hours, counted up to `most`.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn asked_by_form(pool: &PgPool, form: &str, most: i64) -> Result<i64, Error> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        -- opt-ins: asked by form
+        select count(*) as "n!" from (select from opt_ins
+          where form = $1 and source in ('page', 'site') and asked_at > recado_now() - interval '1 day' limit $2) f
+        "#,
+        form,
+        most
+    )
+    .fetch_one(pool)
+    .await?)
 }
 
 /// What one of these people asked for by a message last.
@@ -451,7 +499,7 @@ async fn latest_by_message(tx: &mut PgConnection, from: &[i64]) -> Result<Option
         r#"
         -- opt-ins: latest by message
         select id, form, locale, purposes, way, contact_id, asked_at as "asked_at: Time", expires_at as "expires_at: Time", state, tries,
-          code_until as "code_until: Time", wording, code_hash
+          code_until as "code_until: Time", wording, code_hash, confirmed_by
         from opt_ins where contact_id = any ($1) and source = 'message' and state = 'pending' and expires_at >= recado_now()
         order by asked_at desc limit 1 for update
         "#,

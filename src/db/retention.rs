@@ -1,11 +1,11 @@
 //! How long things are kept. Whole months of notifications go at once, everything else in batches; what is unfinished stays.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 use sqlx::PgPool;
 
-use super::{Error, Time, dispatch::millis, time};
+use super::{Error, Time, dispatch::millis, erasure, time};
 
 /// How long each kind is kept.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +17,8 @@ pub struct Keep {
     pub rejected: Duration,
     /// Raw webhooks, and receipts that matched nothing.
     pub webhooks: Duration,
+    /// What people wrote to us; not shorter than `webhooks`. What they were answered is kept like notifications.
+    pub inbound: Duration,
 }
 
 /// What was removed.
@@ -33,8 +35,29 @@ pub struct Removed {
     pub rejected: u64,
     pub webhooks: u64,
     pub strays: u64,
+    /// Messages from people.
+    pub inbound: u64,
+    /// Answers to people, and SMS of opt-ins.
+    pub replies: u64,
     /// There may be more that is too old.
     pub more: bool,
+}
+
+impl Removed {
+    /// How many rows of each kind, apart from whole months.
+    #[must_use]
+    pub fn rows(&self) -> [(&'static str, u64); 8] {
+        [
+            ("notifications of no month", self.strangers),
+            ("identities of events", self.identities),
+            ("conflicting bodies", self.conflicts),
+            ("rejected events", self.rejected),
+            ("raw webhooks", self.webhooks),
+            ("receipts that matched nothing", self.strays),
+            ("messages from people", self.inbound),
+            ("answers to people", self.replies),
+        ]
+    }
 }
 
 /// The tables that are partitioned by month, what belongs to a notification before the notification itself.
@@ -64,11 +87,10 @@ pub async fn remove(pool: &PgPool, keep: &Keep, batch: i64) -> Result<Removed, E
     removed.rejected = remove_rejected(pool, keep, batch).await?;
     removed.webhooks = remove_webhooks(pool, keep, batch).await?;
     removed.strays = remove_strays(pool, keep, batch).await?;
+    removed.inbound = remove_inbound(pool, keep, batch).await?;
+    removed.replies = remove_replies(pool, keep, batch).await?;
     let batch = batch.unsigned_abs();
-    removed.more =
-        [removed.strangers, removed.identities, removed.conflicts, removed.rejected, removed.webhooks, removed.strays]
-            .into_iter()
-            .any(|rows| rows >= batch);
+    removed.more = removed.rows().into_iter().any(|(_, rows)| rows >= batch);
     Ok(removed)
 }
 
@@ -185,6 +207,49 @@ async fn remove_strays(pool: &PgPool, keep: &Keep, batch: i64) -> Result<u64, Er
     Ok(done.rows_affected())
 }
 
+/// Whoever had only written to us, and nothing else is known of, goes with their last message.
+async fn remove_inbound(pool: &PgPool, keep: &Keep, batch: i64) -> Result<u64, Error> {
+    let (keep, batch) = (millis(keep.inbound), batch);
+    super::alone(pool, move |tx| {
+        Box::pin(async move {
+            let gone = sqlx::query!(
+                r#"
+                -- retention: inbound
+                delete from inbound where message_id in (
+                  select message_id from inbound where received_at < recado_now() - $1 * interval '1 ms'
+                  order by received_at limit $2 for update skip locked
+                ) returning contact_id
+                "#,
+                keep as _,
+                batch
+            )
+            .fetch_all(&mut *tx)
+            .await?;
+            let contacts: BTreeSet<i64> = gone.iter().filter_map(|row| row.contact_id).collect();
+            erasure::forget_strangers(tx, &contacts.into_iter().collect::<Vec<_>>()).await?;
+            Ok(gone.len() as u64)
+        })
+    })
+    .await
+}
+
+async fn remove_replies(pool: &PgPool, keep: &Keep, batch: i64) -> Result<u64, Error> {
+    let done = sqlx::query!(
+        r#"
+        -- retention: replies
+        delete from replies where id in (
+          select id from replies where at < recado_now() - $1 * interval '1 ms' and state not in ('pending', 'sending')
+          order by at limit $2 for update skip locked
+        )
+        "#,
+        millis(keep.notifications) as _,
+        batch
+    )
+    .execute(pool)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// What is too old, counted and not touched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Old {
@@ -212,7 +277,8 @@ pub async fn look(pool: &PgPool, keep: &Keep) -> Result<Vec<Old>, Error> {
         -- retention: look
         with k as materialized (
           select recado_now() - $1 * interval '1 ms' as identities, recado_now() - $2 * interval '1 ms' as rejected,
-            recado_now() - $3 * interval '1 ms' as webhooks, recado_now() - $4 * interval '1 ms' as notifications
+            recado_now() - $3 * interval '1 ms' as webhooks, recado_now() - $4 * interval '1 ms' as notifications,
+            recado_now() - $5 * interval '1 ms' as inbound
         )
         select w.what as "what!", w.rows as "rows!", w.oldest as "oldest: Time" from (
           select 1 as place, 'notifications of no month' as what, count(*) as rows, min(created_at) as oldest from notifications_rest, k
@@ -223,12 +289,16 @@ pub async fn look(pool: &PgPool, keep: &Keep) -> Result<Vec<Old>, Error> {
           union all select 5, 'raw webhooks', count(*), min(received_at) from webhooks, k
             where received_at < k.webhooks and applied_at is not null
           union all select 6, 'receipts that matched nothing', count(*), min(received_at) from stray_receipts, k where received_at < k.webhooks
+          union all select 7, 'messages from people', count(*), min(received_at) from inbound, k where received_at < k.inbound
+          union all select 8, 'answers to people', count(*), min(at) from replies, k
+            where at < k.notifications and state not in ('pending', 'sending')
         ) w order by w.place
         "#,
         millis(keep.identities) as _,
         millis(keep.rejected) as _,
         millis(keep.webhooks) as _,
         millis(keep.notifications) as _,
+        millis(keep.inbound) as _,
     )
     .fetch_all(pool)
     .await?;

@@ -76,6 +76,30 @@ pub async fn set(pool: &PgPool, key: Key<'_>, news: &News<'_>) -> Result<bool, E
     Ok(taken)
 }
 
+/// Notes by which id the provider knows a template's content: what waited for that comes back. One of whose approval nothing is known
+/// yet does not go out for that.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn set_content(pool: &PgPool, key: Key<'_>, content_sid: &str, by: &str) -> Result<(), Error> {
+    sqlx::query!(
+        r#"
+        -- templates: set content
+        insert into template_states (sender, template, language, status, content_sid, changed_by) values ($1, $2, $3, 'pending', $4, $5)
+        on conflict (sender, template, language) do update set content_sid = excluded.content_sid
+        "#,
+        key.sender,
+        key.template,
+        key.language,
+        content_sid,
+        by
+    )
+    .execute(pool)
+    .await?;
+    holds::wake_template(pool, key.sender, key.template).await?;
+    Ok(())
+}
+
 async fn release_providers(pool: &PgPool, key: Key<'_>) -> Result<(), Error> {
     sqlx::query!(
         r#"
@@ -187,6 +211,8 @@ pub struct Standing {
     pub status: String,
     pub category: Option<String>,
     pub quality: Option<String>,
+    /// The provider's own id of its content, where it has one.
+    pub content_sid: Option<String>,
     pub reason: Option<String>,
     pub until: Option<Timestamp>,
     pub changed_at: Timestamp,
@@ -209,7 +235,7 @@ pub async fn list(pool: &PgPool) -> Result<Vec<Standing>, Error> {
     let rows = sqlx::query!(
         r#"
         -- templates: list
-        select t.sender as sender_id, s.name as sender, t.template, t.language, t.status, t.category, t.quality, t.reason,
+        select t.sender as sender_id, s.name as sender, t.template, t.language, t.status, t.category, t.quality, t.content_sid, t.reason,
           t.until as "until: Time", t.changed_at as "changed_at: Time", t.changed_by, t.version, t.drifted_from, t.provider_id
         from template_states t join senders s on s.id = t.sender
         order by s.name, t.template, t.language
@@ -227,6 +253,7 @@ pub async fn list(pool: &PgPool) -> Result<Vec<Standing>, Error> {
             status: row.status,
             category: row.category,
             quality: row.quality,
+            content_sid: row.content_sid,
             reason: row.reason,
             until: row.until.map(Time::to_jiff),
             changed_at: row.changed_at.to_jiff(),

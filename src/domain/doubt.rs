@@ -29,6 +29,16 @@ pub enum Door {
     Open(Timestamp),
 }
 
+/// Whether the provider's own list of messages has been asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// This provider has none that helps: it repeats its reports until they are taken instead.
+    NoList,
+    NotYet,
+    /// Then it had nothing that could be the message.
+    InVain(Timestamp),
+}
+
 /// A notification in doubt and what has been heard since.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Case {
@@ -41,6 +51,7 @@ pub struct Case {
     /// of; none if there are not so many.
     pub others_heard_at: Option<Timestamp>,
     pub door: Door,
+    pub look: Look,
     /// Whether webhooks that came earlier are still to be applied.
     pub unread: bool,
 }
@@ -60,7 +71,13 @@ impl Case {
     /// again ever more rarely, so after as long again as it could have been trying at most it has come.
     fn is_silent(&self, patience: &Patience, now: Timestamp) -> bool {
         let window = seconds(patience.window);
+        let is_unlisted = match self.look {
+            Look::NoList => true,
+            Look::NotYet => false,
+            Look::InVain(at) => at.duration_since(self.since) >= window,
+        };
         now.duration_since(self.since) >= window
+            && is_unlisted
             && self
                 .heard_since()
                 .is_some_and(|since| now.duration_since(since) >= window.max(since.duration_since(self.claimed_at)))
@@ -116,6 +133,7 @@ mod tests {
             resends: 0,
             others_heard_at: Some(at(1)),
             door: Door::Open(at(-60)),
+            look: Look::NoList,
             unread: false,
         }
     }
@@ -157,6 +175,17 @@ mod tests {
             120,
             "whatever kept the others from being heard"
         );
+    }
+
+    #[test]
+    fn silence_means_nothing_until_the_providers_list_was_asked_in_vain() {
+        for look in [Look::NotYet, Look::InVain(at(9))] {
+            assert_eq!(judge(&Case { look, ..case() }, &PATIENCE, at(1_000)), Verdict::Wait, "a list lags behind");
+        }
+        let asked = Case { look: Look::InVain(at(12)), ..case() };
+        assert_eq!(judge(&asked, &PATIENCE, at(12)), Verdict::Resend);
+        let never_asked = Case { look: Look::NotYet, ..case() };
+        assert_eq!(judge(&never_asked, &PATIENCE, at(24 * 60)), Verdict::GiveUp);
     }
 
     #[test]

@@ -150,6 +150,8 @@ pub struct Inbound {
     pub content: Content,
     /// The message that it answers or whose button was pressed.
     pub answers: Option<String>,
+    /// What the provider took it for by itself, and has acted upon: it may send nothing more to this person then.
+    pub heeded: Option<Choice>,
     /// The message as the provider wrote it, for `recado.inbound`.
     pub raw: Value,
 }
@@ -360,6 +362,7 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             content: Content::Text("my address is".to_owned()),
             answers: None,
+            heeded: None,
             raw: serde_json::json!({"text": {"body": "my address is"}}),
         });
         let printed = format!("{inbound:?}");

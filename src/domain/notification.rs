@@ -241,7 +241,8 @@ pub mod reason {
     pub const WINDOW_CLOSED: Reason = Reason::new("window_closed");
     /// Proof that a message cannot reach the person where it was sent, whoever tries: another way may be tried. What only may be so is not
     /// here, nor is a person's no, nor our own.
-    pub const IMPOSSIBLE: [Reason; 2] = [Reason::new("undeliverable"), Reason::new("text_too_late")];
+    pub const IMPOSSIBLE: [Reason; 3] =
+        [Reason::new("undeliverable"), Reason::new("blocked_by_person"), Reason::new("text_too_late")];
 
     /// A sentence for people, for each reason above.
     #[must_use]

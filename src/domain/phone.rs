@@ -53,7 +53,13 @@ impl Phone {
     /// # Errors
     /// If it is neither, or no such number is given out.
     pub fn parse_in(text: &str, region: &str) -> Result<Phone, BadPhone> {
-        let text = text.trim();
+        // Some keyboards have digits of their own width.
+        let plain = |c: char| match c {
+            '０'..='９' | '＋' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
+            other => other,
+        };
+        let text: String = text.trim().chars().map(plain).collect();
+        let text = text.as_str();
         if text.starts_with('+') || text.starts_with("00") {
             return Phone::parse(text);
         }
@@ -62,6 +68,30 @@ impl Phone {
         }
         let region = region.trim().to_ascii_uppercase().parse().map_err(|_| BadPhone::NotANumber)?;
         parse_slowly(Some(region), text)
+    }
+
+    /// The number as it is dialled within its country, without any prefix.
+    #[must_use]
+    pub fn national(&self) -> Option<String> {
+        phonenumber::parse(None, &self.0).ok().map(|number| number.national().to_string())
+    }
+
+    /// The full number with its blanks, for people's eyes.
+    #[must_use]
+    pub fn spaced(&self) -> String {
+        match phonenumber::parse(None, &self.0) {
+            Ok(number) => phonenumber::format(&number).mode(phonenumber::Mode::International).to_string(),
+            Err(_) => self.0.clone(),
+        }
+    }
+
+    /// Whether both are spellings of one line in countries that changed their numbers: Brazil put a 9 before mobile numbers, Mexico
+    /// dropped the 1 after its code, Argentina has a 9 there for mobiles only; accounts and address books keep the old ones. That is
+    /// a likeness and proves nothing: who asks knows something more.
+    #[must_use]
+    pub fn is_like(&self, other: &str) -> bool {
+        let digits = |text: &str| text.trim_start_matches('+').to_owned();
+        plainest(&digits(&self.0)) == plainest(&digits(other))
     }
 
     /// What stands for the number where it must not be known: only whoever has the key can tell whose it is, or try numbers out.
@@ -113,10 +143,18 @@ fn parse_slowly(region: Option<phonenumber::country::Id>, text: &str) -> Result<
         return Err(BadPhone::NotANumber);
     }
     let number = phonenumber::parse(region, text).map_err(|_| BadPhone::NotANumber)?;
-    // Mexico dropped the 1 between country code and mobile number in 2019; old address books still have it.
+    // Mexico dropped the 1 between country code and mobile number in 2019, and what one dialled before it (044, 045, 01); address books
+    // and habits still have them.
     let digits = number.national().value().to_string();
-    if number.code().value() == 52 && digits.len() == 11 && digits.starts_with('1') {
-        return Phone::parse(&format!("+52{}", digits.get(1..).unwrap_or_default()));
+    let dropped = match digits.len() {
+        11 => &["1"][..],
+        12 => &["44", "45"],
+        _ => &[],
+    };
+    if number.code().value() == 52
+        && let Some(rest) = dropped.iter().find_map(|prefix| digits.strip_prefix(prefix))
+    {
+        return Phone::parse(&format!("+52{rest}"));
     }
     if !phonenumber::is_valid(&number) {
         return Err(BadPhone::Invalid);
@@ -125,6 +163,20 @@ fn parse_slowly(region: Option<phonenumber::country::Id>, text: &str) -> Result<
     let plain =
         e164.strip_prefix('+').is_some_and(|d| (7..=15).contains(&d.len()) && d.bytes().all(|b| b.is_ascii_digit()));
     if plain { Ok(Phone(e164)) } else { Err(BadPhone::Invalid) }
+}
+
+/// The shortest spelling of the line with these digits.
+fn plainest(digits: &str) -> String {
+    let without = |country: &str, at: usize, mark: u8, length: usize| {
+        let national = digits.strip_prefix(country)?;
+        let marked = national.len() == length && national.as_bytes().get(at) == Some(&mark);
+        let (before, after) = national.split_at_checked(at).filter(|_| marked)?;
+        Some(format!("{country}{before}{}", after.get(1..)?))
+    };
+    without("55", 2, b'9', 11)
+        .or_else(|| without("52", 0, b'1', 11))
+        .or_else(|| without("54", 0, b'9', 11))
+        .unwrap_or_else(|| digits.to_owned())
 }
 
 /// Mobile ranges that need no closer look: country code, national length, and the beginnings that are in use throughout.

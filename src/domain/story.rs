@@ -325,6 +325,14 @@ impl Story {
                     self.behind.map_or("an earlier message".to_owned(), |id| format!("the earlier message {id}"));
                 format!("It waits for {whom} about the same subject, by {due} at the latest.")
             }
+            // Nothing else keeps one that is approved and not held.
+            Some(Wait::Template) if self.template_status.as_deref() == Some("approved") => {
+                format!(
+                    "It waits for the provider's id of the content of the template {template}, which is not known for {}: \
+                     recado templates approve {} --language {} --content-sid HX…",
+                    self.sender, self.template, self.language
+                )
+            }
             Some(Wait::Template) => {
                 let text = match (self.has_text, self.in_window) {
                     (true, false) => {

@@ -74,7 +74,7 @@ impl Secrets {
                 app: [&meta.app_secret, &meta.previous_app_secret].into_iter().filter_map(given).collect(),
                 verify: given(&meta.verify_token),
             },
-            config::Provider::TwilioSms(twilio) => {
+            config::Provider::Twilio(twilio) | config::Provider::TwilioSms(twilio) => {
                 Secrets { dialect: Dialect::Twilio, app: given(&twilio.auth_token).into_iter().collect(), verify: None }
             }
         }

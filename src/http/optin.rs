@@ -187,11 +187,7 @@ async fn open(desk: &Desk, wish: Wish<'_>) -> Result<Opened, Problem> {
 }
 
 fn limits(limits: &config::Forms) -> opt_ins::Limits {
-    opt_ins::Limits {
-        per_phone: limits.asks_per_phone.into(),
-        per_form: limits.asks_per_form.into(),
-        texts: limits.texts_per_phone.into(),
-    }
+    opt_ins::Limits { per_phone: limits.asks_per_phone.into(), texts: limits.texts_per_phone.into() }
 }
 
 /// What evidence names a token by: enough to tell it from others, not enough to use it.

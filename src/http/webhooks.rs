@@ -15,11 +15,7 @@ use subtle::ConstantTimeEq;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{Desk, Problem};
-use crate::{
-    db,
-    provider::{Dialect, Post},
-    telemetry,
-};
+use crate::{db, provider::Post, telemetry};
 
 /// Room for large bodies, so that nobody fills the memory before showing a signature. Small ones need none.
 pub(super) struct Large {
@@ -102,7 +98,7 @@ pub(super) async fn receive(
     })?;
     let headers = request.headers().clone();
     let (path, query) = (request.uri().path().to_owned(), request.uri().query().map(str::to_owned));
-    let mut body = Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
+    let body = Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         _ => refuse("unreadable", StatusCode::BAD_REQUEST, "The body could not be read to its end."),
     })?;
@@ -116,10 +112,7 @@ pub(super) async fn receive(
             "The signature is missing or not this sender's.",
         ));
     }
-    if let (Dialect::Twilio, Some(query)) = (secrets.dialect, query) {
-        // The query names what the post is about.
-        body = [query.as_bytes(), b"&", &body].concat().into();
-    }
+    let body = secrets.dialect.kept(query.as_deref(), body);
     let mut genuine = Genuine { kept: false, turned_away: &*desk.doors.turned_away };
     if let Err(error) = db::webhooks::store(&desk.doors.pools.receipts, &sender, &body).await {
         telemetry::count_webhook(&sender, "failed");

@@ -10,6 +10,7 @@ pub mod meta;
 pub mod reason;
 pub mod templates;
 pub mod twilio;
+mod verdict;
 
 use std::fmt;
 
@@ -37,6 +38,51 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
     /// Whether an approved template is asked for by an id of the provider's own, without which it cannot go out.
     fn wants_content_id(&self) -> bool;
+
+    /// What settles a doubt about one of its requests.
+    fn evidence(&self) -> Evidence;
+
+    /// The request that looks for a message at the provider, if it can be asked.
+    fn look(&self, sought: &Sought<'_>) -> Option<Request<Bytes>>;
+
+    /// What the answer to that says of the message.
+    fn seen(&self, sought: &Sought<'_>, answer: &Response<Bytes>) -> Sight;
+}
+
+/// What a provider has that settles a doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// What it reports by itself, with the attempt's id.
+    Reports,
+    /// That, and a list of messages that can be asked for.
+    ReportsAndList,
+}
+
+/// A message of which nothing is known but that it was tried, as it can be recognised at the provider.
+#[derive(Clone, Copy)]
+pub struct Sought<'a> {
+    /// `+` and digits.
+    pub to: &'a str,
+    /// When the provider can have made it: between these, both included.
+    pub from: Timestamp,
+    pub until: Timestamp,
+    /// What it says, in a template its body with the values.
+    pub text: &'a str,
+    /// Messages that are known to be others.
+    pub others: &'a [String],
+}
+
+/// What can be seen of a message at the provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sight {
+    /// It is there, and no other can be meant; with what it came to, if it failed.
+    Found { message_id: String, failed: Option<Outcome> },
+    /// Nothing at all went to this person then, apart from what is known; or it is not there yet.
+    Nothing,
+    /// Something went to them that may be it or not.
+    Unsure,
+    /// The provider has not said.
+    Unreadable,
 }
 
 /// How a provider writes what it posts to us.
@@ -65,7 +111,18 @@ impl Dialect {
         }
     }
 
-    /// The facts in the stored body of a verified post. `received_at` is when it came, for what says no time itself.
+    /// What is kept of a verified post. At Twilio the query, which names what a form is about, stands before it.
+    #[must_use]
+    pub fn kept(self, query: Option<&str>, body: Bytes) -> Bytes {
+        match (self, query) {
+            (Dialect::Twilio, Some(query)) if !twilio::is_json(&body) => {
+                [query.as_bytes(), b"&", &body].concat().into()
+            }
+            (Dialect::Meta | Dialect::Twilio, _) => body,
+        }
+    }
+
+    /// The facts in what was kept of a post. `received_at` is when it came, for what says no time itself.
     #[must_use]
     pub fn facts(self, body: &[u8], received_at: Timestamp) -> Vec<Located> {
         match self {
@@ -120,6 +177,15 @@ fn bare(reason: Reason) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_post_says_what_it_is_about() {
+        let kept = |dialect: Dialect, query, body: &'static [u8]| dialect.kept(query, Bytes::from_static(body));
+        assert_eq!(kept(Dialect::Twilio, Some("attempt=1"), b"MessageSid=SM1"), "attempt=1&MessageSid=SM1");
+        assert_eq!(kept(Dialect::Twilio, Some("bodySHA256=0"), b"[{}]"), "[{}]");
+        assert_eq!(kept(Dialect::Twilio, None, b"MessageSid=SM1"), "MessageSid=SM1");
+        assert_eq!(kept(Dialect::Meta, Some("x=1"), b"{}"), "{}");
+    }
 
     #[test]
     fn only_a_connection_that_never_stood_proves_that_nothing_was_sent() {

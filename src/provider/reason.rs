@@ -23,6 +23,7 @@ reasons! {
     NO_MESSAGE_ID = "no_message_id", "The provider said yes but gave no message id; it probably took the message.";
     REDIRECTED = "redirected", "The provider's address answers with a redirect; check the sender's base URL.";
     ENDPOINT_REFUSED = "endpoint_refused", "Something in front of the provider refused the request; check the sender's base URL, version and number id.";
+    CALLBACK_REFUSED = "callback_refused", "The provider does not take the address that it is to report to; check http.public_url.";
     REQUEST_REFUSED = "request_refused", "Something in front of the provider refused this request without giving a code.";
     UNKNOWN_CODE = "unknown_code", "The provider refused with a code that Recado does not know; the code and the text say more.";
     FAILED_WITHOUT_REASON = "failed_without_reason", "The provider reported that the message failed and gave no reason.";
@@ -50,13 +51,15 @@ reasons! {
     ACCOUNT_LOCKED = "account_locked", "The provider locked the account.";
     SPAM_RESTRICTED = "spam_restricted", "The provider restricted the sender because people blocked it or reported spam.";
     PAYMENT_MISSING = "payment_missing", "The account has no valid payment method.";
-    TERMS_NOT_ACCEPTED = "terms_not_accepted", "The account has not accepted the provider's terms for payments.";
+    TERMS_NOT_ACCEPTED = "terms_not_accepted", "The account has not accepted terms of the provider's that this needs.";
+    ACCOUNT_DAY_FULL = "account_day_full", "The account has used up the messages that it may send in a day.";
 
     // The template.
     TEMPLATE_NOT_APPROVED = "template_not_approved", "The template does not exist or is not approved in this language.";
     TEMPLATE_PAUSED = "template_paused", "The provider paused the template because of its quality.";
     TEMPLATE_DISABLED = "template_disabled", "The provider disabled the template for good.";
     TEMPLATE_AGAINST_POLICY = "template_against_policy", "The template's content breaks the provider's policy.";
+    CONTENT_AGAINST_POLICY = "content_against_policy", "The message with its values breaks the provider's policy, or one of them is empty or has a line break.";
     TEMPLATE_NOT_READY = "template_not_ready", "The provider is still taking the template over.";
     TEMPLATE_DRIFTED = "template_drifted", "The number of parameters is not that of the approved template: the file and the template at the provider differ.";
     TEMPLATE_TOO_LONG = "template_too_long", "The message is too long with its values filled in.";
@@ -91,10 +94,12 @@ reasons! {
     RECIPIENT_IDENTITY = "recipient_identity", "The person's identity changed; verify it first.";
     MARKETING_CAPPED = "marketing_capped", "The provider holds marketing back from this person for now.";
     MARKETING_OPTED_OUT = "marketing_opted_out", "The person stopped marketing messages from this business.";
+    RECIPIENT_INVALID = "recipient_invalid", "The provider does not take this number as that of a recipient.";
+    BLOCKED_BY_PERSON = "blocked_by_person", "The person has blocked the sender.";
     TEXT_UNDELIVERABLE = "text_undeliverable", "The number cannot take an SMS, or its phone could not be reached.";
-    TEXTS_STOPPED = "texts_stopped", "The person stopped SMS from this number.";
-    TEXT_FILTERED = "text_filtered", "The carrier or the provider filtered the SMS out.";
-    TEXT_TOO_LATE = "text_too_late", "The SMS could not be handed over in time and was dropped.";
+    TEXTS_STOPPED = "texts_stopped", "The person stopped messages from this number at the provider.";
+    TEXT_FILTERED = "text_filtered", "The carrier or the provider filtered the message out.";
+    TEXT_TOO_LATE = "text_too_late", "The provider could not hand the message over in time and dropped it.";
     WINDOW_CLOSED = "window_closed", "More than 24 hours passed since the person wrote; only a template may be sent.";
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::{
     Flag, Nudge, Progress,
     rate::{Backing, SenderRate},
-    settling,
+    settling, stops,
     versions::Versions,
     wire::Wire,
 };
@@ -336,6 +336,7 @@ impl Dispatcher {
         tracing::info!(attempt = %claim.attempt, sender = %self.name, template = %claim.template, outcome = name, code, reason = why,
             resend = claim.resend, duration_ms = took.as_millis() as u64, "attempt.settled");
         self.heed(&claim, &outcome).await;
+        self.obey(&claim, &outcome).await;
         let behind = Behind {
             tries: claim.tries,
             attempts: claim.attempt.number.unsigned_abs().saturating_sub(1),
@@ -382,6 +383,18 @@ impl Dispatcher {
                 };
                 self.hold(scope, failure, *wait).await;
             }
+        }
+    }
+
+    /// A refusal that says that the person has said no is their no. If it cannot be written down, the next refusal says it again.
+    async fn obey(&self, claim: &Claim, outcome: &Outcome) {
+        let Some(failure) = failure_of(outcome) else { return };
+        let Some(purpose) = stops::purpose(failure) else { return };
+        let evidence = serde_json::json!({
+            "by": "provider", "reason": failure.reason.as_str(), "sender": self.name, "attempt": claim.attempt.to_string(),
+        });
+        if let Err(error) = stops::record(&self.pool, claim.contact_id, purpose, evidence, self.clock.now()).await {
+            tracing::warn!(sender = %self.name, %error, "consent.not_revoked");
         }
     }
 

@@ -5,6 +5,7 @@
 pub mod broker;
 pub mod dispatch;
 pub mod door;
+pub mod doubt;
 pub mod fleet;
 pub mod health;
 pub mod intake;
@@ -14,6 +15,7 @@ pub mod reading;
 pub mod receipts;
 pub mod replies;
 pub mod settling;
+mod stops;
 pub mod templates;
 pub mod upkeep;
 pub mod versions;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
 
-use super::{Nudge, Progress, settling, versions::Versions};
+use super::{Nudge, Progress, settling, stops, versions::Versions};
 use crate::{
     clock::Clock,
     db::{
@@ -256,8 +256,8 @@ impl Receipts {
         let ReceiptKind::Failed(outcome) = &receipt.kind else { return Ok(true) };
         let Some(failure) = failure_of(outcome) else { return Ok(true) };
         let concerned = receipts::concerned(&self.pool, &receipt.message_id, receipt.tag).await?;
-        if failure.reason == reason::MARKETING_OPTED_OUT {
-            self.opted_out(receipt, concerned.as_ref().map(|c| c.contact)).await?;
+        if let Some(purpose) = stops::purpose(failure) {
+            self.opted_out(receipt, failure, purpose, concerned.as_ref().map(|c| c.contact)).await?;
         }
         if concerned.is_none() && self.reported(sender, receipt).await? {
             return Ok(true);
@@ -317,8 +317,11 @@ impl Receipts {
             code: failure.and_then(|failure| failure.code).and_then(|code| i32::try_from(code).ok()),
         };
         let Some(contact) = replies::reported(&self.pool, &report).await? else { return Ok(false) };
-        if failure.is_some_and(|failure| failure.reason == reason::TEXTS_STOPPED) {
-            super::replies::stopped(&self.pool, contact, sender, &receipt.message_id, receipt.at).await?;
+        if let Some((failure, purpose)) = failure.and_then(|failure| Some((failure, stops::purpose(failure)?))) {
+            let evidence = serde_json::json!({
+                "by": "provider", "reason": failure.reason.as_str(), "sender": sender, "message_id": receipt.message_id,
+            });
+            stops::record(&self.pool, contact, purpose, evidence, receipt.at).await?;
             self.dispatch.wake();
         }
         Ok(true)

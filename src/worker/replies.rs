@@ -14,25 +14,22 @@ use jiff::{SignedDuration, Timestamp};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::Progress;
+use super::{Progress, stops};
 use crate::{
     clock::Clock,
     db::{
-        self,
-        consents::{self, Who},
-        holds, opt_ins, outbox,
+        self, holds, opt_ins, outbox,
         replies::{self, Claim, Fate},
     },
     domain::{
         consent::{Meaning, Words},
         form::{Forms, says::Saying},
-        ledger::{Act, EVERYTHING},
         message::{Content, Outgoing, Recipient},
         notification::{AttemptId, Failure, Outcome, Whose},
         opt_in::{CODE_LASTS, LINK_LASTS, Token, typed_code, typed_code_hash},
     },
     lifecycle::Lifecycle,
-    provider::{Provider, Silence, reason, unanswered},
+    provider::{Provider, Silence, unanswered},
 };
 
 /// A sender of texts.
@@ -205,8 +202,11 @@ impl Replies {
             }
             Outcome::Busy { wait, .. } if more => Fate::Again { after: wait.unwrap_or(Duration::from_secs(10)) },
             Outcome::Rejected { failure, .. } | Outcome::NotSent(failure) | Outcome::Busy { failure, .. } => {
-                if failure.reason == reason::TEXTS_STOPPED {
-                    stopped(&self.pool, claim.contact, &line.name, &claim.id.to_string(), self.clock.now()).await?;
+                if let Some(purpose) = stops::purpose(&failure) {
+                    let evidence = serde_json::json!({
+                        "by": "provider", "reason": failure.reason.as_str(), "sender": line.name, "reply": claim.id,
+                    });
+                    stops::record(&self.pool, claim.contact, purpose, evidence, self.clock.now()).await?;
                 }
                 failed(&failure)
             }
@@ -318,23 +318,6 @@ impl Replies {
             Err(_) => unanswered(Silence::Cut),
         }
     }
-}
-
-/// Somebody has stopped the texts at their carrier or the provider: that is a no to everything.
-///
-/// # Errors
-/// If the database does not take it.
-pub(super) async fn stopped(
-    pool: &PgPool,
-    contact: i64,
-    sender: &str,
-    reply: &str,
-    at: Timestamp,
-) -> Result<(), db::Error> {
-    let evidence = serde_json::json!({"by": "provider", "reason": "texts_stopped", "sender": sender, "reply": reply});
-    consents::record(pool, Who::Contact(contact), Act::Revoked, &[EVERYTHING], evidence, at).await?;
-    tracing::info!(sender, by = "provider", "consent.revoked");
-    Ok(())
 }
 
 /// As the provider knows the person best.

@@ -31,6 +31,8 @@ pub struct Rules {
     pub tidy_every: Duration,
     pub batch: i64,
     pub patience: Patience,
+    /// The senders whose providers can be asked for lost messages; `doubt` does.
+    pub listed: Vec<i16>,
     /// A process that takes webhooks in has vanished if it was silent for this long.
     pub gone_after: Duration,
     pub retry: Policy,
@@ -168,6 +170,7 @@ impl Upkeep {
             mark: self.mark,
             later_attempts: i64::try_from(self.rules.patience.later_attempts).unwrap_or(i64::MAX),
             gone_after: self.rules.gone_after,
+            listed: &self.rules.listed,
             limit: self.rules.batch,
         };
         let (cases, now) = doubt::cases(&self.pool, terms).await?;

@@ -2,7 +2,7 @@
 (function () {
   var place = document.getElementById("waiting");
   if (!place || !window.fetch) return;
-  var pause = 1500, timer = 0, asking = false;
+  var pause = 1500, looks = 0, timer = 0, asking = false;
   function look() {
     if (asking) return;
     asking = true;
@@ -19,12 +19,13 @@
       .catch(function () { asking = false; again(); });
   }
   function again() {
-    pause = Math.min(pause * 1.1, 6000);
+    // Often while somebody most likely holds their phone in the hand, then more rarely.
+    pause = looks++ < 60 ? 2000 : Math.min(pause * 1.2, 15000);
     timer = window.setTimeout(look, pause);
   }
   // Whoever comes back from WhatsApp wants to see it now.
   document.addEventListener("visibilitychange", function () {
-    if (!document.hidden) { pause = 1500; look(); }
+    if (!document.hidden) { looks = 0; look(); }
   });
   timer = window.setTimeout(look, pause);
 })();

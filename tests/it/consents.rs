@@ -12,7 +12,7 @@ use recado::{
 use serde_json::{Value, json};
 use sqlx::Row;
 
-use crate::house::{ANA, House, body, messages, text};
+use crate::house::{ANA, House, body, messages, text, undelivered};
 
 const ANA_ID: &str = "34600111222";
 
@@ -174,6 +174,19 @@ async fn a_choice_in_the_providers_settings_is_about_marketing() {
         "user_preferences": [{"wa_id": ANA_ID, "detail": "x", "category": "marketing_messages", "value": "stop", "timestamp": 1_795_377_600}],
     });
     house.hook(&body("user_preferences", &value)).await;
+    assert_eq!(house.consent(ANA, "marketing").await.as_deref(), Some("revoked"));
+    assert_eq!(house.consent(ANA, "orders").await.as_deref(), Some("granted"));
+}
+
+#[tokio::test]
+async fn a_marketing_message_that_the_provider_stopped_is_a_no_to_marketing() {
+    let house = House::start().await;
+    house.agreed().await;
+    house.tell(ANA, Act::Imported, "marketing").await;
+    house.event(ANA, "marketing").await;
+    let attempt = house.claim_one().await.attempt;
+    house.accept(attempt, "wamid.1").await;
+    house.hook(&undelivered(attempt, "wamid.1", 131_050)).await;
     assert_eq!(house.consent(ANA, "marketing").await.as_deref(), Some("revoked"));
     assert_eq!(house.consent(ANA, "orders").await.as_deref(), Some("granted"));
 }

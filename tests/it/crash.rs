@@ -1,5 +1,7 @@
 //! The real process dies by SIGKILL at every step, again and again: nothing is lost, and nothing is sent twice silently.
 
+use recado::provider::Dialect;
+
 use super::{
     audit::{Audit, audit},
     harness::{Chance, Fleet, order, seed},
@@ -10,71 +12,94 @@ const STEPS: [&str; 6] = ["received", "recorded", "claimed", "wired", "answered"
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_killed_at_every_step_loses_nothing_and_repeats_nothing_silently() {
-    let audit = killed_at_steps(1, 12).await;
+    let audit = killed_at_steps(Dialect::Meta, 1, 12).await;
     assert!(audit.notifications >= 6 * 12, "{audit:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_killed_at_every_step_loses_and_repeats_nothing_at_twilio() {
+    let audit = killed_at_steps(Dialect::Twilio, 1, 12).await;
+    assert!(audit.notifications >= 6 * 12, "{audit:?}");
+    assert_eq!(audit.twice, 0, "its list tells what was sent: {audit:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_killed_at_any_moment_loses_nothing_and_repeats_nothing_silently() {
-    killed_at_moments(5, 40).await;
+    killed_at_moments(Dialect::Meta, 5, 40).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_killed_at_any_moment_loses_and_repeats_nothing_at_twilio() {
+    assert_eq!(killed_at_moments(Dialect::Twilio, 5, 40).await.twice, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes; `make soak`"]
 async fn a_process_killed_three_hundred_times_loses_nothing_and_repeats_nothing_silently() {
     for _ in 0..5 {
-        killed_at_steps(5, 25).await;
-        killed_at_moments(30, 60).await;
+        for dialect in [Dialect::Meta, Dialect::Twilio] {
+            killed_at_steps(dialect, 5, 25).await;
+            killed_at_moments(dialect, 30, 60).await;
+        }
     }
 }
 
 /// Each step `times` times, after a random number of passes, with so many new events each time.
-async fn killed_at_steps(times: usize, events: usize) -> Audit {
+async fn killed_at_steps(dialect: Dialect, times: usize, events: usize) -> Audit {
     let mut chance = Chance::new(seed());
     let mut last = Audit::default();
-    Fleet::run("crash_steps", hurry, async |fleet| {
-        for round in 0..times {
-            for step in STEPS {
-                let orders: Vec<_> = (0..events).map(|i| order(&format!("{step}-{round}-{i}"), i)).collect();
-                fleet.publish(&orders).await;
-                // Few steps are passed often: events come in batches, results too.
-                let most = if matches!(step, "received" | "recorded" | "settled") { 2 } else { 6 };
-                let crash = format!("{step}:{}", 1 + chance.below(most));
-                println!("dying at {crash}");
-                let no = fleet.spawn(&[("RECADO_CRASH", &crash)]);
-                if fleet.ended(no, chance.millis(2_000, 4_000)).await.is_none() {
-                    fleet.kill(no).await;
+    Fleet::run(
+        "crash_steps",
+        |plan| hurry(plan, dialect),
+        async |fleet| {
+            for round in 0..times {
+                for step in STEPS {
+                    let orders: Vec<_> = (0..events).map(|i| order(&format!("{step}-{round}-{i}"), i)).collect();
+                    fleet.publish(&orders).await;
+                    // Few steps are passed often: events come in batches, results too.
+                    let most = if matches!(step, "received" | "recorded" | "settled") { 2 } else { 6 };
+                    let crash = format!("{step}:{}", 1 + chance.below(most));
+                    println!("dying at {crash}");
+                    let no = fleet.spawn(&[("RECADO_CRASH", &crash)]);
+                    if fleet.ended(no, chance.millis(2_000, 4_000)).await.is_none() {
+                        fleet.kill(no).await;
+                    }
                 }
             }
-        }
-        last = recover(fleet).await;
-    })
+            last = recover(fleet).await;
+        },
+    )
     .await;
     last
 }
 
 /// Kills at random moments of so many lives.
-async fn killed_at_moments(lives: usize, events: usize) -> Audit {
+async fn killed_at_moments(dialect: Dialect, lives: usize, events: usize) -> Audit {
     let mut chance = Chance::new(seed());
     let mut last = Audit::default();
-    Fleet::run("crash_moments", hurry, async |fleet| {
-        // So that there is always something on the wire.
-        fleet.sim.world().change_manners(|manners| (manners.latency_ms, manners.jitter_ms) = (20, 60));
-        for life in 0..lives {
-            let orders: Vec<_> = (0..events).map(|i| order(&format!("life-{life}-{i}"), i)).collect();
-            let no = fleet.spawn(&[]);
-            fleet.publish(&orders).await;
-            fleet.ready(no).await;
-            tokio::time::sleep(chance.millis(0, 500)).await;
-            fleet.kill(no).await;
-        }
-        last = recover(fleet).await;
-    })
+    Fleet::run(
+        "crash_moments",
+        |plan| hurry(plan, dialect),
+        async |fleet| {
+            // So that there is always something on the wire.
+            fleet.sim.world().change_manners(|manners| (manners.latency_ms, manners.jitter_ms) = (20, 60));
+            for life in 0..lives {
+                let orders: Vec<_> = (0..events).map(|i| order(&format!("life-{life}-{i}"), i)).collect();
+                let no = fleet.spawn(&[]);
+                fleet.publish(&orders).await;
+                fleet.ready(no).await;
+                tokio::time::sleep(chance.millis(0, 500)).await;
+                fleet.kill(no).await;
+            }
+            last = recover(fleet).await;
+        },
+    )
     .await;
     last
 }
 
-fn hurry(plan: &mut super::harness::Plan) {
+fn hurry(plan: &mut super::harness::Plan, dialect: Dialect) {
+    plan.at(dialect);
     plan.set("dispatch.lease", "2s");
     plan.set("dispatch.send_timeout", "700ms");
     plan.set("dispatch.max_in_flight", "8");

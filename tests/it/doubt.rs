@@ -27,6 +27,7 @@ fn upkeep(house: &House) -> Upkeep {
             later_attempts: 3,
             max: Duration::from_secs(24 * 60 * MINUTE),
         },
+        listed: Vec::new(),
         gone_after: GONE,
         retry: RETRY,
         settling: settling::Rules { batch: 100, linger: Duration::ZERO, pace: PACE },

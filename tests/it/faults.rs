@@ -1,6 +1,9 @@
 //! The provider at its worst: what each kind of answer, and of silence, does to a message, and to the others.
 
-use recado::sim::{Fault, Garbage, Script};
+use recado::{
+    provider::Dialect,
+    sim::{Fault, Garbage, Script},
+};
 
 use super::{
     audit::audit,
@@ -10,9 +13,13 @@ use super::{
 use serde_json::json;
 
 /// A fault that leaves a doubt: its name, what it is, whether the message was processed, and what we say of it.
-fn doubtful() -> Vec<(&'static str, Fault, bool, &'static str)> {
+fn doubtful(dialect: Dialect) -> Vec<(&'static str, Fault, bool, &'static str)> {
     let garbage = |body| Fault::Garbage { body, process: true };
     let status = |status, process, code| Fault::Status { status, code, process, retry_after: None };
+    let (passing, unknown) = match dialect {
+        Dialect::Meta => (131_000, 1),
+        Dialect::Twilio => (20_500, 20_503),
+    };
     vec![
         ("late", Fault::Stall { ms: 1_400, process: true }, true, "answer_timed_out"),
         ("never", Fault::Stall { ms: 1_400, process: false }, false, "answer_timed_out"),
@@ -22,8 +29,8 @@ fn doubtful() -> Vec<(&'static str, Fault, bool, &'static str)> {
         ("reset-after", Fault::CutAfter { reset: true }, true, "connection_cut"),
         ("gateway", status(502, true, None), true, "answer_unreadable"),
         ("gateway-timeout", status(504, false, None), false, "answer_unreadable"),
-        ("meta-trouble", status(500, false, Some(131_000)), false, "provider_error"),
-        ("meta-trouble-after", status(500, true, Some(1)), true, "provider_error"),
+        ("its-trouble", status(500, false, Some(passing)), false, "provider_error"),
+        ("its-trouble-after", status(500, true, Some(unknown)), true, "provider_error"),
         ("html", garbage(Garbage::Html), true, "answer_unreadable"),
         ("empty", garbage(Garbage::Empty), true, "answer_unreadable"),
         ("truncated", garbage(Garbage::Truncated), true, "answer_unreadable"),
@@ -43,7 +50,7 @@ async fn an_answer_that_proves_nothing_leaves_a_doubt_which_only_evidence_settle
             let world = std::sync::Arc::clone(fleet.sim.world());
             world.set_webhooks(|rules| rules.on = false);
             let no = fleet.start().await;
-            let cases = doubtful();
+            let cases = doubtful(Dialect::Meta);
             let mut orders = Vec::new();
             for (n, (name, fault, ..)) in cases.iter().enumerate() {
                 world.fault(Script::next(1, fault.clone()).to(&phone(n))).expect("a script");
@@ -77,6 +84,49 @@ async fn an_answer_that_proves_nothing_leaves_a_doubt_which_only_evidence_settle
             }
             fleet.quiet(PATIENCE, true).await;
             fleet.stop(no).await;
+            let audit = audit(fleet).await;
+            assert_eq!((audit.twice, audit.resent), (0, cases.len() - processed), "{audit:?}");
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_twilio_took_stands_in_its_list_also_if_it_never_reports() {
+    Fleet::run(
+        "doubt_twilio",
+        |plan: &mut Plan| plan.at(Dialect::Twilio),
+        async |fleet| {
+            let world = std::sync::Arc::clone(fleet.sim.world());
+            world.set_webhooks(|rules| rules.on = false);
+            let no = fleet.start().await;
+            let cases = doubtful(Dialect::Twilio);
+            let mut orders = Vec::new();
+            for (n, (name, fault, ..)) in cases.iter().enumerate() {
+                world.fault(Script::next(1, fault.clone()).to(&phone(n))).expect("a script");
+                orders.push(order(name, n));
+            }
+            fleet.publish(&orders).await;
+            for (name, _, processed, said) in &cases {
+                let state = if *processed { "accepted" } else { "in_doubt" };
+                let standing = fleet.reaches(name, state).await;
+                assert_eq!(
+                    (standing.attempt, standing.resends, standing.said.as_deref()),
+                    (1, 0, Some(*said)),
+                    "{name}"
+                );
+            }
+            assert_eq!(fleet.count("select count(*) from webhooks").await, 0, "nobody has reported anything");
+
+            world.set_webhooks(|rules| rules.on = true);
+            fleet.publish(&(30..34).map(|n| order(&format!("later-{n}"), n)).collect::<Vec<_>>()).await;
+            for (name, ..) in cases.iter().filter(|case| !case.2) {
+                let standing = fleet.reaches(name, "accepted").await;
+                assert_eq!((standing.attempt, standing.resends), (2, 1), "{name}");
+            }
+            fleet.quiet(PATIENCE, true).await;
+            fleet.stop(no).await;
+            let processed = cases.iter().filter(|case| case.2).count();
             let audit = audit(fleet).await;
             assert_eq!((audit.twice, audit.resent), (0, cases.len() - processed), "{audit:?}");
         },
@@ -140,9 +190,18 @@ async fn a_refusal_is_heeded_as_its_code_says() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_connection_nothing_is_sent_nothing_is_lost_and_no_try_is_burnt() {
+    without_a_connection(Dialect::Meta).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_connection_to_twilio_nothing_is_sent_nothing_is_lost_and_no_try_is_burnt() {
+    without_a_connection(Dialect::Twilio).await;
+}
+
+async fn without_a_connection(dialect: Dialect) {
     Fleet::run(
         "down",
-        |_| {},
+        |plan: &mut Plan| plan.at(dialect),
         async |fleet| {
             let no = fleet.start().await;
             fleet.sim.set_open(false);
@@ -164,26 +223,44 @@ async fn without_a_connection_nothing_is_sent_nothing_is_lost_and_no_try_is_burn
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_expires_holds_the_number_until_somebody_releases_it() {
-    Fleet::run("token", |plan: &mut Plan| plan.set("dispatch.max_in_flight", "4"), async |fleet| {
+    a_token_that_expires(Dialect::Meta, 190).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_twilio_refuses_holds_the_number_until_somebody_releases_it() {
+    a_token_that_expires(Dialect::Twilio, 20_003).await;
+}
+
+async fn a_token_that_expires(dialect: Dialect, code: u32) {
+    let plan = |plan: &mut Plan| {
+        plan.at(dialect);
+        plan.set("dispatch.max_in_flight", "4");
+    };
+    Fleet::run("token", plan, async |fleet| {
         let world = std::sync::Arc::clone(fleet.sim.world());
         let number = recado::sim::Sender::default().phone_number_id;
+        let trouble = |code: Option<u32>| {
+            world.change_sender(&number, |sender| sender.trouble = code);
+            world.change_account(|account| account.numbers.iter_mut().for_each(|number| number.trouble = code));
+        };
         let no = fleet.start().await;
         fleet.publish(&[order("before", 0)]).await;
         fleet.reaches("before", "accepted").await;
-        world.change_sender(&number, |sender| sender.trouble = Some(190));
+        trouble(Some(code));
         fleet.publish(&(1..30).map(|n| order(&format!("held-{n}"), n)).collect::<Vec<_>>()).await;
-        let held = "select count(*) from holds where scope = 'sender' and reason = 'token_invalid' and released_at is null";
+        let held =
+            "select count(*) from holds where scope = 'sender' and reason = 'token_invalid' and released_at is null";
         until("the number is held", PATIENCE, async || fleet.count(held).await == 1).await;
         until("nothing is on the wire", PATIENCE, async || {
             fleet.count("select count(*) from notifications where state = 'sending'").await == 0
         })
         .await;
-        let refused = world.counters().refused.get(&190).copied().unwrap_or_default();
+        let refused = world.counters().refused.get(&code).copied().unwrap_or_default();
         assert!(refused <= 12, "it went on asking: {refused} refusals");
         assert_eq!(fleet.count("select count(*) from notifications where state = 'pending'").await, 29);
         assert_eq!(fleet.count("select count(*) from notifications where tries > 0").await, 0);
 
-        world.change_sender(&number, |sender| sender.trouble = None);
+        trouble(None);
         let released = fleet.command(&["release", "sender", "main"]).await;
         assert!(released.status.success(), "{}", String::from_utf8_lossy(&released.stderr));
         fleet.quiet(PATIENCE, true).await;

@@ -26,7 +26,14 @@ use lapin::{
 };
 use recado::{
     db,
-    domain::template::{self, Catalogue},
+    domain::{
+        message::{self, Filled},
+        template::{self, Catalogue},
+    },
+    provider::{
+        Dialect,
+        twilio::content::{self, Place},
+    },
     sim::{self, Sim},
     worker::broker::{Topology, declare},
 };
@@ -48,15 +55,36 @@ pub const SOURCE: &str = "/shop/it";
 pub struct Plan {
     pub settings: BTreeMap<String, String>,
     pub sim: sim::Options,
+    /// Through whom `main` sends.
+    pub dialect: Dialect,
     /// People (see [`phone`]) who have agreed to be written to.
     pub people: usize,
     /// The processes reach the database over this port of this machine.
     pub database_through: Option<u16>,
+    /// What is run; the program as it was built for the tests, by default.
+    pub program: PathBuf,
 }
 
 impl Plan {
     pub fn set(&mut self, key: &str, value: &str) {
         self.settings.insert(key.to_owned(), value.to_owned());
+    }
+
+    /// `main` sends through this provider.
+    pub fn at(&mut self, dialect: Dialect) {
+        self.dialect = dialect;
+        if dialect == Dialect::Twilio {
+            self.settings.retain(|key, _| !key.starts_with("senders.main."));
+            for (key, value) in [
+                ("kind", "twilio"),
+                ("account_sid", "AC0123456789abcdef0123456789abcdef"),
+                ("number", "+34600000001"),
+                ("auth_token", "sim-auth-token"),
+                ("rate_per_second", "1000"),
+            ] {
+                self.set(&format!("senders.main.{key}"), value);
+            }
+        }
     }
 }
 
@@ -76,6 +104,7 @@ pub struct Fleet {
     broker: Connection,
     began: Instant,
     out: PathBuf,
+    program: PathBuf,
     started: usize,
 }
 
@@ -160,7 +189,43 @@ pub fn templates_at_meta(catalogue: &Catalogue) -> Vec<Value> {
     catalogue.templates().iter().filter_map(|template| catalogue.meta_template(template, "es")).collect()
 }
 
-fn variable(name: &str, usual: &str) -> String {
+/// By which id Twilio knows the content of a template.
+pub fn content_sid(template: &str) -> String {
+    let hash = Sha256::digest(template);
+    format!("HX{}", hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
+/// Templates as Twilio knows them: bodies with numbered variables, approved for WhatsApp.
+pub fn contents_at_twilio(catalogue: &Catalogue) -> Vec<Value> {
+    let content = |template: &template::Template| {
+        let filled = catalogue.fill_example(template, "es")?;
+        let mut body = template.reading("es", &named(&filled))?.body;
+        let mut variables = serde_json::Map::new();
+        for variable in content::variables(&filled).ok()? {
+            let Place::Body(at) = variable.place else { panic!("these templates are bodies alone") };
+            let name = filled.body[at].name.clone()?;
+            body = body.replace(&format!("<{name}>"), &format!("{{{{{}}}}}", variable.number));
+            variables.insert(variable.number.to_string(), variable.value.into());
+        }
+        Some(json!({
+            "sid": content_sid(template.name()), "friendly_name": template.name(), "language": "es", "variables": variables,
+            "types": {"twilio/text": {"body": body}},
+            "approval": {"name": template.name(), "category": "UTILITY"},
+        }))
+    };
+    catalogue.templates().iter().filter_map(content).collect()
+}
+
+/// The same places, each with its own name in it.
+fn named(filled: &Filled) -> Filled {
+    let mut filled = filled.clone();
+    for parameter in &mut filled.body {
+        parameter.value = message::Value::Text(format!("<{}>", parameter.name.as_deref().unwrap_or_default()));
+    }
+    filled
+}
+
+pub fn variable(name: &str, usual: &str) -> String {
     std::env::var_os(name).and_then(|value| value.into_string().ok()).unwrap_or_else(|| usual.to_owned())
 }
 
@@ -269,9 +334,17 @@ impl Fleet {
         let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/out").join(&name);
         std::fs::create_dir_all(&out).expect("a folder for logs");
         let (port, catalogue) = (free_port(), catalogue());
-        let mut given =
-            Plan { settings: usual_settings(&name), sim: sim::Options::default(), people: 50, database_through: None };
+        let mut given = Plan {
+            settings: usual_settings(&name),
+            sim: sim::Options::default(),
+            dialect: Dialect::Meta,
+            people: 50,
+            database_through: None,
+            program: PathBuf::from(env!("CARGO_BIN_EXE_recado")),
+        };
         given.sim.templates = templates_at_meta(&catalogue);
+        given.sim.contents = contents_at_twilio(&catalogue);
+        given.sim.twilio.numbers.iter_mut().for_each(|number| number.mps = 1_000);
         given.sim.ledger = Some(out.join("ledger.jsonl"));
         given.sim.pair = sim::Pair { period_ms: 10, burst: 45 };
         given.sim.senders[0].mps = 1_000;
@@ -292,6 +365,7 @@ impl Fleet {
         let mut settings = given.settings;
         settings.entry("senders.main.base_url".to_owned()).or_insert_with(|| sim.url());
         settings.entry("http.listen".to_owned()).or_insert_with(|| format!("127.0.0.1:{port}"));
+        settings.entry("http.public_url".to_owned()).or_insert_with(|| format!("http://127.0.0.1:{port}"));
         let topology = topology(&settings, &catalogue);
         let broker = Connection::connect(&amqp_url(), ConnectionProperties::default()).await.expect("RabbitMQ answers");
         let channel = broker.create_channel().await.expect("a channel");
@@ -311,6 +385,7 @@ impl Fleet {
             began: Instant::now(),
             broker,
             out,
+            program: given.program,
             started: 0,
         };
         // The templates are read only when something makes it necessary, unless a test sets templates.sync_every.
@@ -325,9 +400,10 @@ impl Fleet {
 
     /// Lets a template out.
     pub async fn approve(&self, template: &str) {
-        let approved = "insert into template_states (sender, template, language, status, changed_by) \
-             values ($1, $2, 'es', 'approved', 'test') on conflict (sender, template, language) do update set status = 'approved'";
-        sqlx::query(approved).bind(self.sender).bind(template).execute(&self.pool).await.expect("an approval");
+        let approved = "insert into template_states (sender, template, language, status, changed_by, content_sid) \
+             values ($1, $2, 'es', 'approved', 'test', $3) on conflict (sender, template, language) do update set status = 'approved'";
+        let approved = sqlx::query(approved).bind(self.sender).bind(template).bind(content_sid(template));
+        approved.execute(&self.pool).await.expect("an approval");
     }
 
     /// These people have agreed.
@@ -355,7 +431,7 @@ impl Fleet {
         self.started += 1;
         let log = self.out.join(format!("service-{:03}.log", self.started));
         let file = File::create(&log).expect("a log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_recado"));
+        let mut command = Command::new(&self.program);
         self.equip(command.arg("run").args(arguments));
         command.stdin(Stdio::null()).stdout(file.try_clone().expect("a log")).stderr(file);
         command.envs(more.iter().copied());
@@ -498,7 +574,7 @@ impl Fleet {
 
     /// Runs a command of the program with the fleet's settings.
     pub async fn command(&self, arguments: &[&str]) -> std::process::Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_recado"));
+        let mut command = Command::new(&self.program);
         self.equip(command.args(arguments).stdin(Stdio::null()));
         command.output().await.expect("the program runs")
     }
@@ -654,7 +730,8 @@ impl Line {
         let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
         Line {
             wamid: text("wamid"),
-            tag: text("tag"),
+            // Twilio gives the address back that it was to report to.
+            tag: text("tag").rsplit("attempt=").next().unwrap_or_default().to_owned(),
             to: text("to"),
             received_us: line["received_us"].as_i64().expect("a time"),
         }

@@ -37,6 +37,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
+pub const CONTENT: &str = "HX0123456789abcdef0123456789abcdef";
 pub const NUMBER_ID: &str = "200000000000002";
 pub const ACCOUNT: &str = "100000000000001";
 pub const ANA: &str = "+34600111222";
@@ -49,15 +50,62 @@ pub const KEEP: Keep = Keep {
     identities: Duration::from_secs(500 * DAY),
     rejected: Duration::from_secs(30 * DAY),
     webhooks: Duration::from_secs(8 * DAY),
+    inbound: Duration::from_secs(30 * DAY),
 };
 
 pub struct House {
     pub pools: Pools,
     pub clock: Clock,
     pub sender: i16,
+    /// Through whom `main` sends.
+    pub dialect: Dialect,
     options: PgConnectOptions,
     name: String,
 }
+
+/// Why a provider does not deliver.
+#[derive(Debug, Clone, Copy)]
+pub enum Mishap {
+    /// A fault of its own.
+    Passing,
+    NotOnWhatsapp,
+    TemplatePaused,
+}
+
+impl Mishap {
+    fn code(self, dialect: Dialect) -> i64 {
+        match (self, dialect) {
+            (Mishap::Passing, Dialect::Meta) => 131_000,
+            (Mishap::Passing, Dialect::Twilio) => 63_012,
+            (Mishap::NotOnWhatsapp, Dialect::Meta) => 131_026,
+            (Mishap::NotOnWhatsapp, Dialect::Twilio) => 63_024,
+            (Mishap::TemplatePaused, Dialect::Meta) => 132_015,
+            (Mishap::TemplatePaused, Dialect::Twilio) => 63_041,
+        }
+    }
+}
+
+/// Plays each of these stories in a house at Meta and in one at Twilio: who sends does not know through whom.
+macro_rules! at_every_provider {
+    ($($story:ident)+) => {
+        mod at_meta {
+            use recado::provider::Dialect;
+            $(#[tokio::test]
+            async fn $story() {
+                super::$story(crate::house::House::at(Dialect::Meta).await).await;
+            })+
+        }
+
+        mod at_twilio {
+            use recado::provider::Dialect;
+            $(#[tokio::test]
+            async fn $story() {
+                super::$story(crate::house::House::at(Dialect::Twilio).await).await;
+            })+
+        }
+    };
+}
+pub(crate) use at_every_provider;
 
 /// How a notification stands.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -75,6 +123,11 @@ pub struct Stand {
 impl House {
     /// A new house at 20:00 UTC on 22 November 2026, with the sender `main` and the template `order_confirmed` approved in Spanish.
     pub async fn start() -> House {
+        House::at(Dialect::Meta).await
+    }
+
+    /// The same, with `main` at this provider.
+    pub async fn at(dialect: Dialect) -> House {
         static TLS: OnceLock<()> = OnceLock::new();
         TLS.get_or_init(|| {
             let _ = rustls::crypto::ring::default_provider().install_default();
@@ -90,7 +143,7 @@ impl House {
         let pools = db::connect(&inside, Sizes::default(), &clock).unwrap();
         db::migrate(&pools.ops).await.unwrap();
         let sender = senders::register(&pools.ops, "main").await.unwrap();
-        let house = House { pools, clock, sender, options, name };
+        let house = House { pools, clock, sender, dialect, options, name };
         house.approve("order_confirmed").await;
         house
     }
@@ -111,6 +164,9 @@ impl House {
         let (status, category) = (Approval::Approved, Some("UTILITY"));
         let news = News { status, category, quality: None, reason: None, at: None, lasts: None, by: "operator" };
         templates::set(&self.pools.ops, key, &news).await.unwrap();
+        if self.dialect == Dialect::Twilio {
+            templates::set_content(&self.pools.ops, key, CONTENT, "operator").await.unwrap();
+        }
     }
 
     /// An order of this person is confirmed; a message of the purpose `orders` follows.
@@ -212,7 +268,7 @@ impl House {
             pace: PACE,
             only_to: None,
             day_full,
-            content_ids: false,
+            content_ids: self.dialect == Dialect::Twilio,
         };
         db::dispatch::claim(&self.pools.dispatch, &terms).await.unwrap()
     }
@@ -270,7 +326,7 @@ impl House {
             name: "main".to_owned(),
             phone_number_id: NUMBER_ID.to_owned(),
             waba_id: Some(ACCOUNT.to_owned()),
-            dialect: Dialect::Meta,
+            dialect: self.dialect,
             sms: false,
         };
         let (pool, clock) = (self.pools.receipts.clone(), self.clock.clone());
@@ -281,6 +337,47 @@ impl House {
     pub async fn hook(&self, body: &Value) {
         webhooks::store(&self.pools.receipts, "main", body.to_string().as_bytes()).await.unwrap();
         self.receipts().step().await.unwrap();
+    }
+
+    /// A form of Twilio's comes, after the query of its address, and is applied.
+    pub async fn form(&self, fields: &[(&str, &str)]) {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        webhooks::store(&self.pools.receipts, "main", body.as_bytes()).await.unwrap();
+        self.receipts().step().await.unwrap();
+    }
+
+    /// The provider reports on a message, with the attempt's id if there is one.
+    pub async fn report(&self, attempt: impl Into<Option<AttemptId>>, message_id: &str, what: &str) {
+        let attempt = attempt.into();
+        match self.dialect {
+            Dialect::Meta => self.hook(&messages(&json!({"statuses": [status(attempt, message_id, what, 0)]}))).await,
+            Dialect::Twilio => self.twilio_report(attempt, message_id, what, "").await,
+        }
+    }
+
+    /// The provider reports that a message was not delivered.
+    pub async fn undeliver(&self, attempt: AttemptId, message_id: &str, mishap: Mishap) {
+        let code = mishap.code(self.dialect);
+        match self.dialect {
+            Dialect::Meta => self.hook(&undelivered(attempt, message_id, code)).await,
+            Dialect::Twilio => {
+                self.twilio_report(Some(attempt), message_id, "undelivered", &code.to_string()).await;
+            }
+        }
+    }
+
+    async fn twilio_report(&self, attempt: Option<AttemptId>, message_id: &str, what: &str, code: &str) {
+        let attempt = attempt.map(|attempt| attempt.to_string());
+        let query = attempt.as_deref().map(|attempt| ("attempt", attempt));
+        let form = [
+            ("MessageSid", message_id),
+            ("MessageStatus", what),
+            ("ErrorCode", code),
+            ("To", "whatsapp:+34600111222"),
+            ("From", "whatsapp:+34600000001"),
+            ("AccountSid", "AC0123456789abcdef0123456789abcdef"),
+        ];
+        self.form(&query.into_iter().chain(form).collect::<Vec<_>>()).await;
     }
 
     /// The receipts' role looks again, with nothing new.

@@ -62,4 +62,6 @@ mod templates;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod twilio;
+#[cfg(test)]
 mod why;

@@ -1,6 +1,7 @@
 //! The doors through which people say yes: form, tap, and what happens if somebody is too late, somebody else, or twice.
 
 mod answers;
+mod backend;
 mod browser;
 mod driver;
 mod evidence;
@@ -37,6 +38,8 @@ async fn one_tap_after_the_form_and_the_order_that_waited_goes() {
     assert_eq!(street.state(&wait).await, "confirmed");
     let done = street.get(&wait).await;
     assert!(done.text.contains("¡Listo!"), "{}", done.text);
+    assert!(done.text.contains("tus preferencias está en el mensaje"), "{}", done.text);
+    assert!(!done.text.contains("/preferences/"), "who waits need not be who holds the phone");
     let window = street.house.count("select count(*) from lanes where window_until > recado_now()").await;
     assert_eq!(window, 1, "the message opened the window");
 }
@@ -84,6 +87,8 @@ async fn somebody_elses_number_gets_nothing_from_a_tap() {
     assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("granted"), "for the phone that sent it");
     assert_eq!(street.house.consent(BEA, "orders").await.as_deref(), Some("pending"), "and nothing for the other");
     assert_eq!(street.state(&wait).await, "confirmed");
+    let done = street.get(&wait).await;
+    assert!(done.text.contains("que no es el que escribiste"), "{}", done.text);
     let order = street.house.order(BEA).await;
     assert!(street.house.claim().await.go.is_empty());
     assert_eq!(street.house.stand(order).await.waiting_on.as_deref(), Some("consent"));
@@ -156,7 +161,9 @@ async fn who_asks_looks_the_same_whether_or_not_the_number_is_known() {
     };
     assert_eq!(plain(&known), plain(&unknown));
     for _ in 0..10 {
-        street.ask(BEA, "whatsapp").await;
+        let began = std::time::Instant::now();
+        assert_eq!(street.fill_in(BEA, "whatsapp").await.status, StatusCode::SEE_OTHER);
+        assert!(began.elapsed() >= Duration::from_millis(20), "also what leads to nothing takes its time");
     }
     let entries = street.house.count("select count(*) from consent_entries where purpose = 'orders'").await;
     assert_eq!(entries, 1 + 1 + 5, "the import, Ana's ask, and five of Bea's: more lead to nothing");
@@ -189,6 +196,78 @@ async fn only_our_form_and_the_shops_pages_may_post() {
     let stolen: Vec<(&str, &str)> = stolen.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let without_cookie = street.post("/opt-in/pedidos", &stolen, &[("origin", "null")]).await;
     assert_eq!(without_cookie.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_shops_script_may_ask_and_hear_and_nobody_elses() {
+    let street = Street::open().await;
+    let before = street
+        .options("/opt-in/pedidos", &[("origin", "https://shop.example"), ("access-control-request-method", "POST")])
+        .await;
+    assert_eq!(before.status, StatusCode::NO_CONTENT);
+    assert_eq!(before.header("access-control-allow-origin"), Some("https://shop.example"));
+    assert_eq!(before.header("access-control-allow-methods"), Some("POST"));
+    let fields = [("phone", ANA), ("purpose", "orders"), ("way", "whatsapp")];
+    let shop = [("origin", "https://shop.example"), ("accept", "application/json")];
+    let told: Value = serde_json::from_str(&street.post("/opt-in/pedidos", &fields, &shop).await.text).unwrap();
+    let state = street.get_with(told["state_url"].as_str().unwrap(), &shop[..1]).await;
+    assert_eq!(state.header("access-control-allow-origin"), Some("https://shop.example"));
+    assert!(state.text.contains("pending"), "{}", state.text);
+    let wrong = street.post("/opt-in/pedidos", &[("phone", "12"), ("purpose", "orders")], &shop).await;
+    assert_eq!(
+        (wrong.status, wrong.header("access-control-allow-origin")),
+        (StatusCode::UNPROCESSABLE_ENTITY, shop[0].1.into())
+    );
+    assert!(wrong.text.contains("bad_phone"), "{}", wrong.text);
+    for origin in ["https://evil.example", "http://shop.example", "null"] {
+        let foreign = [("origin", origin)];
+        for page in [
+            street.options("/opt-in/pedidos", &foreign).await,
+            street.post("/opt-in/pedidos", &fields, &foreign).await,
+            street.get_with(told["state_url"].as_str().unwrap(), &foreign).await,
+        ] {
+            assert_eq!(page.header("access-control-allow-origin"), None, "{origin}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_tabs_of_the_form_are_both_good_and_so_is_a_browser_without_cookies() {
+    let street = Street::open().await;
+    let first = street.get("/opt-in/pedidos").await;
+    let cookie = first.header("set-cookie").unwrap();
+    assert!(
+        cookie.contains("SameSite=Lax") && cookie.contains("HttpOnly"),
+        "a link from the shop brings it along: {cookie}"
+    );
+    let cookie = cookie.split(';').next().unwrap().to_owned();
+    let second = street.get_with("/opt-in/pedidos", &[("cookie", &cookie)]).await;
+    let ask = async |csrf: &str, headers: &[(&str, &str)]| {
+        let fields = [("csrf", csrf), ("phone", ANA), ("purpose", "orders"), ("way", "whatsapp")];
+        street.post("/opt-in/pedidos", &fields, headers).await.status
+    };
+    for page in [&first, &second] {
+        assert_eq!(ask(&page.csrf(), &[("cookie", &cookie), ("origin", "null")]).await, StatusCode::SEE_OTHER);
+    }
+    let csrf = first.csrf();
+    assert_eq!(ask(&csrf, &[("origin", "null"), ("sec-fetch-site", "same-origin")]).await, StatusCode::SEE_OTHER);
+    for site in ["cross-site", "same-site", "none"] {
+        assert_eq!(ask(&csrf, &[("origin", "null"), ("sec-fetch-site", site)]).await, StatusCode::FORBIDDEN, "{site}");
+    }
+}
+
+#[tokio::test]
+async fn a_form_whose_day_is_full_says_so_and_takes_nobody_in() {
+    let street = Street::open_with(recado::config::Forms { asks_per_form: 2, ..street::limits() }).await;
+    for phone in [ANA, BEA] {
+        assert_eq!(street.fill_in(phone, "whatsapp").await.status, StatusCode::SEE_OTHER);
+    }
+    let late = street.fill_in("+34600111444", "whatsapp").await;
+    assert_eq!(late.status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(late.text.contains("no está disponible"), "{}", late.text);
+    assert_eq!(street.house.count("select count(*) from opt_ins").await, 2);
+    street.house.advance(24 * 3_600 + 1);
+    assert_eq!(street.fill_in("+34600111444", "whatsapp").await.status, StatusCode::SEE_OTHER, "tomorrow it has room");
 }
 
 #[tokio::test]

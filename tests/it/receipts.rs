@@ -7,19 +7,18 @@ use recado::{
         ledger::Act,
         notification::{AttemptId, Outcome},
     },
+    provider::Dialect,
 };
 use serde_json::json;
 
-use crate::house::{self, ANA, House, body, failure, messages, reported, status, undelivered};
+use crate::house::{self, ANA, House, Mishap, at_every_provider, body, failure, messages, status, undelivered};
 
-#[tokio::test]
-async fn each_better_report_is_shown_and_told_once() {
-    let house = House::start().await;
+async fn each_better_report_is_shown_and_told_once(house: House) {
     let claim = house.sending().await;
     let (attempt, id) = (claim.attempt, claim.attempt.notification);
     house.accept(attempt, "wamid.1").await;
     for what in ["sent", "delivered", "delivered", "read", "delivered"] {
-        house.hook(&reported(attempt, "wamid.1", what)).await;
+        house.report(attempt, "wamid.1", what).await;
     }
     let stand = house.stand(id).await;
     assert_eq!((stand.state.as_str(), stand.receipt.as_deref(), stand.duplicate), ("accepted", Some("read"), false));
@@ -27,11 +26,9 @@ async fn each_better_report_is_shown_and_told_once() {
     assert_eq!(house.count("select count(*) from receipts").await, 3, "each kind is kept once");
 }
 
-#[tokio::test]
-async fn a_report_that_comes_before_the_answer_is_evidence_and_nothing_is_tried_again() {
-    let house = House::start().await;
+async fn a_report_that_comes_before_the_answer_is_evidence_and_nothing_is_tried_again(house: House) {
     let attempt = house.sending().await.attempt;
-    house.hook(&reported(attempt, "wamid.1", "delivered")).await;
+    house.report(attempt, "wamid.1", "delivered").await;
     let stand = house.stand(attempt.notification).await;
     assert_eq!(
         (stand.state.as_str(), stand.message_id.as_deref()),
@@ -45,13 +42,11 @@ async fn a_report_that_comes_before_the_answer_is_evidence_and_nothing_is_tried_
     assert!(house.claim().await.go.is_empty());
 }
 
-#[tokio::test]
-async fn a_doubt_is_settled_by_a_report() {
-    let house = House::start().await;
+async fn a_doubt_is_settled_by_a_report(house: House) {
     let attempt = house.sending().await.attempt;
     house.lose_answer(attempt).await;
     assert_eq!(house.state(attempt.notification).await, "in_doubt");
-    house.hook(&reported(attempt, "wamid.1", "sent")).await;
+    house.report(attempt, "wamid.1", "sent").await;
     let stand = house.stand(attempt.notification).await;
     assert_eq!(
         (stand.state.as_str(), stand.message_id.as_deref(), stand.duplicate),
@@ -61,21 +56,17 @@ async fn a_doubt_is_settled_by_a_report() {
     assert_eq!(house.told(attempt.notification).await, ["in_doubt", "accepted"]);
 }
 
-#[tokio::test]
-async fn a_report_stops_the_resend_that_was_planned_and_frees_who_waited_behind() {
-    let house = House::start().await;
+async fn a_report_stops_the_resend_that_was_planned_and_frees_who_waited_behind(house: House) {
     let attempt = house.sending().await.attempt;
     house.lose_answer(attempt).await;
     assert!(doubt::resend(&house.pools.ops, attempt, "recado").await.unwrap());
     assert_eq!(house.state(attempt.notification).await, "pending");
-    house.hook(&reported(attempt, "wamid.1", "sent")).await;
+    house.report(attempt, "wamid.1", "sent").await;
     assert_eq!(house.state(attempt.notification).await, "accepted");
     assert!(house.claim().await.go.is_empty(), "the same message would go twice");
 }
 
-#[tokio::test]
-async fn two_messages_of_one_notification_are_told_as_two() {
-    let house = House::start().await;
+async fn two_messages_of_one_notification_are_told_as_two(house: House) {
     let first = house.sending().await.attempt;
     let id = first.notification;
     house.lose_answer(first).await;
@@ -84,9 +75,9 @@ async fn two_messages_of_one_notification_are_told_as_two() {
     assert!(second.resend && second.attempt.number == 2);
     house.accept(second.attempt, "wamid.2").await;
     assert!(!house.stand(id).await.duplicate, "nobody knows yet of a first one");
-    house.hook(&reported(second.attempt, "wamid.2", "delivered")).await;
+    house.report(second.attempt, "wamid.2", "delivered").await;
     assert!(!house.stand(id).await.duplicate);
-    house.hook(&reported(first, "wamid.1", "read")).await;
+    house.report(first, "wamid.1", "read").await;
     let stand = house.stand(id).await;
     assert_eq!(
         (stand.duplicate, stand.receipt.as_deref(), stand.message_id.as_deref()),
@@ -95,24 +86,20 @@ async fn two_messages_of_one_notification_are_told_as_two() {
     assert_eq!(house.timeline(id).await, ["resend", "duplicate_confirmed"]);
 }
 
-#[tokio::test]
-async fn a_report_of_the_first_while_the_second_is_on_the_wire_says_that_there_may_be_two() {
-    let house = House::start().await;
+async fn a_report_of_the_first_while_the_second_is_on_the_wire_says_that_there_may_be_two(house: House) {
     let first = house.sending().await.attempt;
     house.lose_answer(first).await;
     doubt::resend(&house.pools.ops, first, "recado").await.unwrap();
     let second = house.claim_one().await.attempt;
-    house.hook(&reported(first, "wamid.1", "sent")).await;
+    house.report(first, "wamid.1", "sent").await;
     assert!(house.stand(first.notification).await.duplicate);
     house.settle(second, Outcome::Unclear(failure("no_answer"))).await;
     assert_eq!(house.state(first.notification).await, "accepted");
 }
 
-#[tokio::test]
-async fn a_report_without_an_attempt_is_kept_until_there_is_one() {
-    let house = House::start().await;
+async fn a_report_without_an_attempt_is_kept_until_there_is_one(house: House) {
     let attempt = house.sending().await.attempt;
-    house.hook(&messages(&json!({"statuses": [status(None, "wamid.1", "delivered", 0)]}))).await;
+    house.report(None::<AttemptId>, "wamid.1", "delivered").await;
     assert_eq!(house.count("select count(*) from stray_receipts").await, 1);
     house.accept(attempt, "wamid.1").await;
     house.advance(2);
@@ -121,10 +108,8 @@ async fn a_report_without_an_attempt_is_kept_until_there_is_one() {
     assert_eq!(house.count("select count(*) from stray_receipts").await, 0);
 }
 
-#[tokio::test]
-async fn a_report_of_a_message_that_is_not_ours_is_forgotten_after_a_week() {
-    let house = House::start().await;
-    house.hook(&messages(&json!({"statuses": [status(None, "wamid.foreign", "sent", 0)]}))).await;
+async fn a_report_of_a_message_that_is_not_ours_is_forgotten_after_a_week(house: House) {
+    house.report(None::<AttemptId>, "wamid.foreign", "sent").await;
     for _ in 0..7 {
         house.advance(24 * 3_600);
         house.sweep().await;
@@ -136,17 +121,14 @@ async fn a_report_of_a_message_that_is_not_ours_is_forgotten_after_a_week() {
     assert_eq!(house.count("select count(*) from stray_receipts").await, 0);
 }
 
-#[tokio::test]
-async fn a_message_that_failed_later_is_tried_again_but_not_for_ever() {
-    let house = House::start().await;
+async fn a_message_that_failed_later_is_tried_again_but_not_for_ever(house: House) {
     let id = house.sending().await.attempt.notification;
     for number in 1..=3 {
         let attempt = AttemptId { notification: id, number };
         let message_id = format!("wamid.{number}");
         house.accept(attempt, &message_id).await;
-        let failed = undelivered(attempt, &message_id, 131_000);
-        house.hook(&failed).await;
-        house.hook(&failed).await;
+        house.undeliver(attempt, &message_id, Mishap::Passing).await;
+        house.undeliver(attempt, &message_id, Mishap::Passing).await;
         let stand = house.stand(id).await;
         if number < 3 {
             assert_eq!((stand.state.as_str(), stand.tries, stand.message_id), ("pending", number, None));
@@ -160,41 +142,35 @@ async fn a_message_that_failed_later_is_tried_again_but_not_for_ever() {
     assert_eq!(house.timeline(id).await, ["undelivered"; 3]);
 }
 
-#[tokio::test]
-async fn what_was_sent_and_failed_stays_failed_until_somebody_has_it() {
-    let house = House::start().await;
+async fn what_was_sent_and_failed_stays_failed_until_somebody_has_it(house: House) {
     let attempt = house.sending().await.attempt;
     let id = attempt.notification;
     house.accept(attempt, "wamid.1").await;
-    house.hook(&undelivered(attempt, "wamid.1", 131_026)).await;
+    house.undeliver(attempt, "wamid.1", Mishap::NotOnWhatsapp).await;
     let stand = house.stand(id).await;
     assert_eq!((stand.state.as_str(), stand.reason.as_deref()), ("failed", Some("undeliverable")));
-    house.hook(&reported(attempt, "wamid.1", "sent")).await;
+    house.report(attempt, "wamid.1", "sent").await;
     assert_eq!(house.state(id).await, "failed", "it was sent before it failed; that is only told late");
-    house.hook(&reported(attempt, "wamid.1", "read")).await;
+    house.report(attempt, "wamid.1", "read").await;
     let stand = house.stand(id).await;
     assert_eq!((stand.state.as_str(), stand.receipt.as_deref(), stand.reason), ("accepted", Some("read"), None));
-    house.hook(&undelivered(attempt, "wamid.1", 131_026)).await;
+    house.undeliver(attempt, "wamid.1", Mishap::NotOnWhatsapp).await;
     assert_eq!(house.state(id).await, "accepted");
     assert_eq!(house.told(id).await, ["accepted", "failed", "accepted", "read"]);
 }
 
-#[tokio::test]
-async fn a_failure_never_undoes_that_somebody_has_the_message() {
-    let house = House::start().await;
+async fn a_failure_never_undoes_that_somebody_has_the_message(house: House) {
     let attempt = house.sending().await.attempt;
     house.accept(attempt, "wamid.1").await;
-    house.hook(&reported(attempt, "wamid.1", "delivered")).await;
-    house.hook(&undelivered(attempt, "wamid.1", 131_000)).await;
+    house.report(attempt, "wamid.1", "delivered").await;
+    house.undeliver(attempt, "wamid.1", Mishap::Passing).await;
     let stand = house.stand(attempt.notification).await;
     assert_eq!((stand.state.as_str(), stand.receipt.as_deref(), stand.tries), ("accepted", Some("delivered"), 0));
 }
 
-#[tokio::test]
-async fn a_failure_proves_that_what_was_in_doubt_did_not_go() {
-    let house = House::start().await;
+async fn a_failure_proves_that_what_was_in_doubt_did_not_go(house: House) {
     let attempt = house.sending().await.attempt;
-    house.hook(&undelivered(attempt, "wamid.1", 131_000)).await;
+    house.undeliver(attempt, "wamid.1", Mishap::Passing).await;
     assert_eq!(house.state(attempt.notification).await, "sending", "its answer comes first");
     house.lose_answer(attempt).await;
     house.advance(2);
@@ -205,31 +181,25 @@ async fn a_failure_proves_that_what_was_in_doubt_did_not_go() {
     assert_eq!((again.attempt.number, again.resend), (2, false), "the first one never went, so this is no resend");
 }
 
-#[tokio::test]
-async fn an_answer_that_comes_after_the_failure_does_not_count() {
-    let house = House::start().await;
+async fn an_answer_that_comes_after_the_failure_does_not_count(house: House) {
     let attempt = house.sending().await.attempt;
     house.lose_answer(attempt).await;
-    house.hook(&undelivered(attempt, "wamid.1", 131_000)).await;
+    house.undeliver(attempt, "wamid.1", Mishap::Passing).await;
     house.accept(attempt, "wamid.1").await;
     assert_eq!(house.state(attempt.notification).await, "pending");
 }
 
-#[tokio::test]
-async fn a_failure_that_concerns_the_template_holds_it() {
-    let house = House::start().await;
+async fn a_failure_that_concerns_the_template_holds_it(house: House) {
     let attempt = house.sending().await.attempt;
     house.accept(attempt, "wamid.1").await;
-    house.hook(&undelivered(attempt, "wamid.1", 132_015)).await;
+    house.undeliver(attempt, "wamid.1", Mishap::TemplatePaused).await;
     let held = holds::in_force(&house.pools.ops).await.unwrap();
     assert_eq!(held.len(), 1);
     assert_eq!((held[0].scope.as_str(), held[0].reason.as_str()), ("template", "template_paused"));
     house.advance(61);
     assert!(house.claim().await.go.is_empty());
     assert_eq!(house.stand(attempt.notification).await.waiting_on.as_deref(), Some("template"));
-    let approved =
-        json!({"event": "APPROVED", "message_template_name": "order_confirmed", "message_template_language": "es"});
-    house.hook(&body("message_template_status_update", &approved)).await;
+    house.approve("order_confirmed").await;
     assert_eq!(house.claim_one().await.attempt.number, 2);
 }
 
@@ -262,9 +232,7 @@ async fn bodies_are_taken_once_and_again_if_nobody_finished_them() {
     assert_eq!(webhooks::take(pool, 10).await.unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn the_sender_knows_the_three_latest_attempts_that_were_heard_of() {
-    let house = House::start().await;
+async fn the_sender_knows_the_three_latest_attempts_that_were_heard_of(house: House) {
     house.agreed().await;
     let mut attempts = Vec::new();
     for _ in 0..4 {
@@ -275,7 +243,7 @@ async fn the_sender_knows_the_three_latest_attempts_that_were_heard_of() {
     }
     for (number, attempt) in attempts.iter().enumerate().map(|(place, attempt)| (place + 1, attempt)).rev() {
         for what in ["sent", "delivered"] {
-            house.hook(&reported(*attempt, &format!("wamid.{number}"), what)).await;
+            house.report(*attempt, &format!("wamid.{number}"), what).await;
         }
     }
     let latest = house
@@ -337,6 +305,24 @@ async fn who_stopped_marketing_at_the_provider_still_hears_of_orders() {
     assert_eq!(house.consent(ANA, "orders").await.as_deref(), Some("granted"));
 }
 
+at_every_provider! {
+    each_better_report_is_shown_and_told_once
+    a_report_that_comes_before_the_answer_is_evidence_and_nothing_is_tried_again
+    a_doubt_is_settled_by_a_report
+    a_report_stops_the_resend_that_was_planned_and_frees_who_waited_behind
+    two_messages_of_one_notification_are_told_as_two
+    a_report_of_the_first_while_the_second_is_on_the_wire_says_that_there_may_be_two
+    a_report_without_an_attempt_is_kept_until_there_is_one
+    a_report_of_a_message_that_is_not_ours_is_forgotten_after_a_week
+    a_message_that_failed_later_is_tried_again_but_not_for_ever
+    what_was_sent_and_failed_stays_failed_until_somebody_has_it
+    a_failure_never_undoes_that_somebody_has_the_message
+    a_failure_proves_that_what_was_in_doubt_did_not_go
+    an_answer_that_comes_after_the_failure_does_not_count
+    a_failure_that_concerns_the_template_holds_it
+    the_sender_knows_the_three_latest_attempts_that_were_heard_of
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Answer,
@@ -346,10 +332,9 @@ enum Step {
 }
 
 /// Everything in any order: what is known at the end is the same.
-#[test]
-fn order_and_repetition_do_not_matter() {
+fn order_and_repetition_do_not_matter(dialect: Dialect) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let house = runtime.block_on(House::start());
+    let house = runtime.block_on(House::at(dialect));
     runtime.block_on(house.agreed());
     let ends = prop::sample::select(vec![Step::Answer, Step::LoseAnswer]);
     let reports = prop::collection::vec(
@@ -372,8 +357,8 @@ fn order_and_repetition_do_not_matter() {
                 match step {
                     Step::Answer => house.accept(attempt, &message_id).await,
                     Step::LoseAnswer => house.lose_answer(attempt).await,
-                    Step::Report(what) => house.hook(&reported(attempt, &message_id, what)).await,
-                    Step::Fail => house.hook(&undelivered(attempt, &message_id, 131_026)).await,
+                    Step::Report(what) => house.report(attempt, &message_id, what).await,
+                    Step::Fail => house.undeliver(attempt, &message_id, Mishap::NotOnWhatsapp).await,
                 }
                 let now = rank(house.stand(id).await.receipt.as_deref());
                 // A failure takes back no more than that it was sent.
@@ -407,6 +392,16 @@ fn order_and_repetition_do_not_matter() {
     });
     drop(runtime.enter());
     result.unwrap();
+}
+
+#[test]
+fn order_and_repetition_do_not_matter_at_meta() {
+    order_and_repetition_do_not_matter(Dialect::Meta);
+}
+
+#[test]
+fn order_and_repetition_do_not_matter_at_twilio() {
+    order_and_repetition_do_not_matter(Dialect::Twilio);
 }
 
 fn rank(receipt: Option<&str>) -> usize {

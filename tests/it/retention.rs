@@ -6,11 +6,11 @@ use recado::db::{
     decisions,
     retention::{look, remove},
 };
-use sqlx::Connection;
+use sqlx::{Connection, Row};
 
 use crate::{
     doors::hall::Hall,
-    house::{ANA, House, KEEP, reported},
+    house::{ANA, House, KEEP, reported, text},
     why::recado,
 };
 
@@ -100,7 +100,7 @@ async fn identities_rejected_events_and_webhooks_go_in_batches_when_their_time_i
 
     let old = look(&house.pools.ops, &KEEP).await.unwrap();
     let counted: Vec<i64> = old.iter().filter(|one| !one.what.contains("attempts")).map(|one| one.rows).collect();
-    assert_eq!(counted, [0, 1_200, 1, 1, 1, 1], "{old:?}");
+    assert_eq!(counted, [0, 1_200, 1, 1, 1, 1, 0, 0], "{old:?}");
     let mut rows = Vec::new();
     loop {
         let removed = remove(&house.pools.ops, &KEEP, BATCH).await.unwrap();
@@ -114,6 +114,49 @@ async fn identities_rejected_events_and_webhooks_go_in_batches_when_their_time_i
     assert_eq!(house.count("select count(*) from inbox").await, 1);
     assert_eq!(house.count("select count(*) from rejected_events").await, 1);
     assert_eq!(house.count("select count(*) from webhooks").await, 2, "what is not applied stays, however old");
+}
+
+#[tokio::test]
+async fn what_people_wrote_goes_after_its_time_and_with_it_whoever_is_known_by_nothing_else() {
+    let house = House::start().await;
+    house.agreed().await;
+    house.hook(&text("34600111222", "wamid.in.1", "¿Cuándo llega?")).await;
+    house.hook(&text("34600111333", "wamid.in.2", "Hola, soy Bea")).await;
+    house.hook(&text("34600111444", "wamid.in.3", "BAJA")).await;
+    house.advance(29 * DAY);
+    house.hook(&text("34600111333", "wamid.in.4", "¿Hola?")).await;
+    assert_eq!(remove(&house.pools.ops, &KEEP, BATCH).await.unwrap().inbound, 0);
+    house.advance(2 * DAY);
+    let old = look(&house.pools.ops, &KEEP).await.unwrap();
+    assert_eq!(old.iter().find(|one| one.what == "messages from people").unwrap().rows, 3);
+    assert_eq!(remove(&house.pools.ops, &KEEP, BATCH).await.unwrap().inbound, 3);
+    let known = async || {
+        let rows = house.rows("select phone from contacts where erased_at is null order by phone").await;
+        rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>()
+    };
+    assert_eq!(known().await, [ANA, "+34600111333", "+34600111444"], "Bea wrote again since");
+    house.advance(30 * DAY);
+    assert_eq!(remove(&house.pools.ops, &KEEP, BATCH).await.unwrap().inbound, 1);
+    assert_eq!(known().await, [ANA, "+34600111444"], "a yes is known, and a no above all");
+    let said = "select count(*) from consent_entries where payload ->> 'said' = 'BAJA'";
+    assert_eq!(house.count(said).await, 1, "what proves the no is evidence and stays");
+}
+
+#[tokio::test]
+async fn answers_to_people_go_with_the_notifications_of_their_time() {
+    let house = House::start().await;
+    house.agreed().await;
+    house.run(
+        "insert into replies (id, sender, contact_id, saying, because, form, locale, until, state, due_at, ended_at)
+         select gen_random_uuid(), 1, 1, 'help', 'wamid.' || n, 'pedidos', 'es', recado_now(),
+           case n when 1 then 'pending' else 'accepted' end, case n when 1 then recado_now() end, case when n > 1 then recado_now() end
+         from generate_series(1, 3) n",
+    )
+    .await;
+    house.advance(399 * DAY);
+    assert_eq!(remove(&house.pools.ops, &KEEP, BATCH).await.unwrap().replies, 0);
+    house.advance(2 * DAY);
+    assert_eq!(remove(&house.pools.ops, &KEEP, BATCH).await.unwrap().replies, 2, "what is unfinished stays");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod stage;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
+use recado::provider::Dialect;
 use stage::Stage;
 
 use super::harness::{Chance, seed};
@@ -92,25 +93,37 @@ pub enum Trouble {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_law_breaks_in_short_lives() {
-    live(30, 40).await;
+    live(Dialect::Meta, 30, 40).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_law_breaks_in_short_lives_at_twilio() {
+    live(Dialect::Twilio, 30, 40).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_law_breaks_in_longer_lives() {
-    live(6, 150).await;
+    live(Dialect::Meta, 6, 150).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_law_breaks_in_longer_lives_at_twilio() {
+    live(Dialect::Twilio, 6, 150).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes; `make soak`"]
 async fn no_law_breaks_in_hundreds_of_lives() {
-    live(500, 60).await;
-    live(40, 300).await;
+    for dialect in [Dialect::Meta, Dialect::Twilio] {
+        live(dialect, 500, 60).await;
+        live(dialect, 40, 300).await;
+    }
 }
 
 /// So many lives of so many operations.
-async fn live(lives: usize, length: usize) {
+async fn live(dialect: Dialect, lives: usize, length: usize) {
     let mut chance = Chance::new(seed());
-    let mut stage = Stage::build().await;
+    let mut stage = Stage::build(dialect).await;
     let mut broken = None;
     for life in 0..lives {
         let ops = draw_life(&mut chance, length);

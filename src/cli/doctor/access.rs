@@ -110,6 +110,10 @@ pub(super) async fn check(found: &mut Findings, place: &Place, name: &str) {
     let visit = Visit { settings: &settings, sender, wire: &wire, catalogue: catalogue.as_ref() };
     match &sender.provider {
         Provider::Meta(of) => visit.meta(&mut steps, of).await,
+        Provider::Twilio(of) => {
+            super::check_account(steps.found, &wire, &settings, sender, of).await;
+            visit.house(&mut steps).await;
+        }
         Provider::TwilioSms(_) => visit.no_whatsapp(&mut steps),
     }
 }
@@ -306,21 +310,19 @@ impl Visit<'_> {
             let rate = health.per_second().map(|rate| format!(", {rate} messages a second")).unwrap_or_default();
             format!("{people}{rate}")
         };
+        let is_connected = matches!(health.status.as_deref(), None | Some("CONNECTED" | "FLAGGED"));
         match (health.standing(), health.can_send.as_deref()) {
-            (Standing::Unable { reason: health::BLOCKED, detail }, _) => {
+            // Told of the number already.
+            _ if !is_connected => steps.open("sending", see::PAYMENT, "the number is connected"),
+            (Standing::Unable { detail, .. }, _) => {
                 let cure = "do what Meta says there; the number is asked again and released by itself";
                 steps.wrong("sending", see::PAYMENT, format!("Meta blocks it: {detail}"), cure);
             }
             (_, Some("LIMITED")) => {
                 let why = health.obstacles.unwrap_or_else(|| "Meta does not say why".to_owned());
-                steps.warn(
-                    "sending",
-                    see::LIMITS,
-                    format!("within limits ({limits}): {why}"),
-                    "do what Meta says there",
-                );
+                let said = format!("within limits ({limits}): {why}");
+                steps.warn("sending", see::LIMITS, said, "do what Meta says there");
             }
-            (Standing::Unable { .. }, _) => steps.open("sending", see::PAYMENT, "the number is connected"),
             (_, _) => steps.ok("sending", see::LIMITS, format!("nothing stands in the way; {limits}")),
         }
     }
@@ -482,12 +484,12 @@ impl Visit<'_> {
             steps.warn(WHAT, see::TEMPLATE, "no template of the catalogue goes from this sender", cure);
         } else if good == 0 {
             let said =
-                format!("Meta has approved none of the catalogue's {}: {}{more}", wanted.len(), missing.join(", "));
+                format!("none of the catalogue's {} is approved there: {}{more}", wanted.len(), missing.join(", "));
             steps.wrong(
                 WHAT,
                 see::TEMPLATE,
                 said,
-                "make the first one at Meta, with the same name, language and texts",
+                "recado templates push brings them there, and the provider looks at them",
             );
         } else if missing.is_empty() {
             steps.ok(WHAT, see::TEMPLATE, format!("all {good} are approved"));
@@ -518,7 +520,7 @@ impl Visit<'_> {
             steps.wrong("consent", see::CONSENT, "nobody has agreed to any purpose of its templates", cure);
         }
         if !approved {
-            let cure = "recado templates sync";
+            let cure = "recado templates sync asks the provider now";
             steps.wrong("approval", see::TEMPLATE, "Recado does not know of any approved template", cure);
         }
         match (accepted, last_webhook) {

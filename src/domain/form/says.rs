@@ -181,7 +181,7 @@ fn usual(language: &str) -> Option<&'static [&'static str; 6]> {
             "{brand}: hecho, no recibirás más mensajes. Si era otra cosa lo que querías parar, escríbenos. Para volver, responde {word}.",
             "{brand}: hecho, ya no recibirás esos avisos. Para dejarlo todo, responde {stop}. Tus preferencias: {preferences}",
             "Somos {brand}. Para no recibir más mensajes, responde {stop}. Tus preferencias: {preferences} Privacidad: {privacy}",
-            "{brand}: confirma que quieres nuestros avisos: {link} Código: {code}. ¿No has sido tú? Dilo en ese enlace.",
+            "{brand}: confirma tus avisos: {link} Clave: {code}. ¿No los pediste? Dilo en el enlace",
         ]),
         "pt" => Some(&[
             "{brand}: {consent}\n\nPara confirmar, responda {yes} ou toque no botão de {link}\n\nSe não foi você, não faça nada.",
@@ -189,7 +189,7 @@ fn usual(language: &str) -> Option<&'static [&'static str; 6]> {
             "{brand}: feito, você não receberá mais mensagens. Se queria parar outra coisa, escreva para nós. Para voltar, responda {word}.",
             "{brand}: feito, você não receberá mais esses avisos. Para parar tudo, responda {stop}. Suas preferências: {preferences}",
             "Somos {brand}. Para não receber mais mensagens, responda {stop}. Suas preferências: {preferences} Privacidade: {privacy}",
-            "{brand}: confirme que quer nossos avisos: {link} Código: {code}. Não foi você? Diga nesse link.",
+            "{brand}: confirme seus avisos: {link} PIN: {code}. Veio por engano? Avise nesse link",
         ]),
         "en" => Some(&[
             "{brand}: {consent}\n\nTo confirm, answer {yes} or press the button at {link}\n\nIf this was not you, do nothing.",
@@ -197,7 +197,7 @@ fn usual(language: &str) -> Option<&'static [&'static str; 6]> {
             "{brand}: done, you will get no more messages. If you wanted to stop something else, write to us. To come back, answer {word}.",
             "{brand}: done, you will not get those messages any more. To stop everything, answer {stop}. Your preferences: {preferences}",
             "We are {brand}. To get no more messages, answer {stop}. Your preferences: {preferences} Privacy: {privacy}",
-            "{brand}: confirm that you want our messages: {link} Code: {code}. Not you? Say so at that link.",
+            "{brand}: confirm your updates: {link} Code: {code}. Not you? Say so at that link",
         ]),
         _ => None,
     }

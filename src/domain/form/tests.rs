@@ -27,6 +27,19 @@ fn the_form_that_is_shipped_speaks_three_languages() {
 }
 
 #[test]
+fn the_sms_that_comes_with_the_program_is_one_sms() {
+    let form = pedidos();
+    let link = format!("https://recado.example.com/c/{}", "x".repeat(43));
+    for language in form.languages() {
+        let says = &form.wording(language).unwrap().says;
+        let sms = says.say(says::Saying::Sms, &[("link", &link), ("code", "123456")]);
+        // One letter outside of the old alphabet, be it an ó, and every part holds 67 letters instead of 153.
+        assert!(sms.chars().all(|c| c.is_ascii() || "¡¿àäåÄÅÇèéÉìñÑòöÖùüÜ".contains(c)), "{sms}");
+        assert!(sms.chars().count() <= 160, "{} letters: {sms}", sms.chars().count());
+    }
+}
+
+#[test]
 fn a_change_of_wording_is_another_version() {
     let before = pedidos();
     let after = load(&SHIPPED.replace("Puedo dejarlo", "Podré dejarlo")).unwrap();

@@ -123,6 +123,38 @@ fn the_events_own_recipient_goes_first() {
 }
 
 #[test]
+fn the_sender_is_chosen_by_where_the_person_is_and_which_brand_it_is_about() {
+    use crate::domain::route::{Parts, Rule, Rules, Written};
+    let rule = |countries: &[&str], brands: &[&str], sender: &str| {
+        let owned = |all: &[&str]| all.iter().map(|one| (*one).to_owned()).collect();
+        let parts =
+            Parts { countries: owned(countries), brands: owned(brands), sender: sender.into(), ..Parts::default() };
+        Rule::new(parts).unwrap()
+    };
+    let rules = vec![rule(&[], &["luna"], "luna"), rule(&["MX", "CO"], &[], "americas"), rule(&["ES"], &[], "shop")];
+    let routing = Rules { rules, last_resort: None, written: Written::InSettings };
+    let settings = Settings { routing: Some(std::sync::Arc::new(routing)), ..settings() };
+    let catalogue = Catalogue::load(&shipped_messages(), &shipped_events(), &settings).unwrap();
+    let planned = |phone: &str, brand: Value| {
+        let mut data = order();
+        data["customer"]["phone"] = phone.into();
+        data["brand"] = brand;
+        plan(&event("order.confirmed", &data), &catalogue, now(), 0.0)
+    };
+    let chosen = |phone: &str, brand: Value| {
+        let message = only(planned(phone, brand));
+        (message.sender, message.route.unwrap())
+    };
+    let said = |sender: &str, rule: &str| (sender.to_owned(), rule.to_owned());
+    assert_eq!(chosen("+525512345678", json!("luna")), said("luna", "rule 1 of [[routing]] (brand luna)"));
+    assert_eq!(chosen("+525512345678", json!(null)), said("americas", "rule 2 of [[routing]] (country MX or CO)"));
+    assert_eq!(chosen("+34600111222", json!("sol")), said("shop", "rule 3 of [[routing]] (country ES)"));
+    let refusal = planned("+351912345678", json!("sol")).unwrap_err();
+    assert_eq!(refusal.reason(), "no_route");
+    assert!(!refusal.to_string().contains("sol"), "{refusal}");
+}
+
+#[test]
 fn a_phone_that_is_none_is_refused() {
     for phone in [json!("600111222"), json!("nobody"), json!(34_600_111_222_u64), json!(["+34600111222"])] {
         let mut data = order();

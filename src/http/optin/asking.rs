@@ -1,6 +1,6 @@
 //! The form: shown by us, or posted from the shop's own page.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Bytes,
@@ -14,9 +14,12 @@ use serde_json::json;
 use super::{
     Wish,
     guard::{Origin, Peer},
-    open, whatsapp_url,
+    open,
+    pages::wishes,
+    whatsapp_url,
 };
 use crate::{
+    db::{self, opt_ins},
     domain::{
         form::{Form, Way},
         opt_in::Token,
@@ -24,6 +27,9 @@ use crate::{
     },
     http::Desk,
 };
+
+/// An ask is answered after this, however soon it is done: the time tells nobody whether a number was known, or was asked about too often.
+const ANSWERED_AFTER: Duration = Duration::from_millis(20);
 
 /// What came with a form. Only what the form is made of is kept.
 #[derive(Debug, Default)]
@@ -50,29 +56,10 @@ fn read(body: &[u8]) -> Posted {
     posted
 }
 
-/// The languages that a browser wants, best first.
-pub(super) fn wishes(headers: &HeaderMap) -> Vec<String> {
-    let header = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let mut wishes: Vec<(f32, String)> = header
-        .split(',')
-        .take(20)
-        .filter_map(|part| {
-            let (tag, quality) = part.split_once(";q=").unwrap_or((part, "1"));
-            Some((quality.trim().parse().ok()?, tag.trim().to_owned()))
-        })
-        .collect();
-    wishes.sort_by(|one, other| other.0.total_cmp(&one.0));
-    wishes.into_iter().map(|(_, tag)| tag).collect()
-}
-
+/// The form's language that suits a person best: chosen, wished by the browser, or the form's own.
 pub(super) fn language<'a>(form: &'a Form, chosen: Option<&str>, headers: &HeaderMap) -> &'a str {
     let wishes = wishes(headers);
     form.language(chosen.into_iter().chain(wishes.iter().map(String::as_str)))
-}
-
-/// The language that a browser wants of those that pages speak; for pages without a form.
-pub(super) fn any_language(headers: &HeaderMap) -> String {
-    wishes(headers).into_iter().next().unwrap_or_else(|| "en".to_owned())
 }
 
 pub(super) async fn show(
@@ -82,7 +69,7 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Response {
     let Some(form) = desk.reception.public.forms.get(&name) else {
-        return desk.reception.pages.unknown(&any_language(&headers));
+        return desk.reception.pages.unknown(&headers);
     };
     let query = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     let chosen = query.into_iter().find(|(name, _)| name == "lang").map(|(_, value)| value.into_owned());
@@ -154,7 +141,7 @@ pub(super) async fn ask(
 ) -> Response {
     let reception = &desk.reception;
     let Some(form) = reception.public.forms.get(&name) else {
-        return reception.pages.unknown(&any_language(&headers));
+        return reception.pages.unknown(&headers);
     };
     let posted = read(&body);
     let origin = reception.gate.origin(form, &headers);
@@ -188,7 +175,7 @@ async fn heed(
         Origin::Ours | Origin::Unsaid | Origin::Stranger => return refuse(StatusCode::FORBIDDEN, "stale"),
     };
     let address = gate.address(headers, peer);
-    if !gate.admits(address) {
+    if !gate.admits(address, desk.doors.clock.instant()) {
         return refuse(StatusCode::TOO_MANY_REQUESTS, "too_often");
     }
     let ways = public.ways(form);
@@ -202,14 +189,19 @@ async fn heed(
     if purposes.is_empty() {
         return refuse(StatusCode::UNPROCESSABLE_ENTITY, "no_purpose");
     }
+    match has_room(desk, form).await {
+        Ok(true) => {}
+        Ok(false) => return refuse(StatusCode::TOO_MANY_REQUESTS, "closed"),
+        Err(_) => return refuse(StatusCode::SERVICE_UNAVAILABLE, "sorry"),
+    }
     let from = json!({
         "address": address, "user_agent": user_agent(headers), "origin": headers.get(header::ORIGIN).and_then(|o| o.to_str().ok()),
     });
     let wish = Wish { form, phone, language: &language, purposes, way, source, from };
-    let opened = match open(desk, wish).await {
-        Ok(opened) => opened,
-        Err(_) => return refuse(StatusCode::SERVICE_UNAVAILABLE, "sorry"),
-    };
+    let answered = tokio::time::Instant::now() + ANSWERED_AFTER;
+    let opened = open(desk, wish).await;
+    tokio::time::sleep_until(answered).await;
+    let Ok(opened) = opened else { return refuse(StatusCode::SERVICE_UNAVAILABLE, "sorry") };
     let wait = format!("/opt-in/{}/wait/{}", form.name, opened.token.reveal());
     if wants_json(headers) {
         let message = format!("{} {}", form.word, opened.token.message_code());
@@ -224,6 +216,20 @@ async fn heed(
     // Relative for our own page, so that it also works where the public address is not known.
     let place = if matches!(origin, Origin::Shop(_)) { format!("{}{wait}", public.base_url) } else { wait };
     see_other(&place)
+}
+
+/// Whether a form takes one more today. How many there were is counted in the database only now and then.
+async fn has_room(desk: &Desk, form: &Form) -> Result<bool, db::Error> {
+    let (days, most) = (&desk.reception.gate.days, desk.reception.public.limits.asks_per_form);
+    if days.is_due(&form.name, desk.doors.clock.instant()) {
+        let asks = opt_ins::asked_by_form(&desk.doors.pools.public, &form.name, most.into()).await?;
+        days.counted(&form.name, asks);
+    }
+    let admitted = days.admits(&form.name, most.into());
+    if !admitted && days.is_news(&form.name, most.into()) {
+        tracing::error!(form = form.name, "opt_in.form_full: forms.asks_per_form is used up for 24 hours");
+    }
+    Ok(admitted)
 }
 
 pub(super) fn see_other(place: &str) -> Response {

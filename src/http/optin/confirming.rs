@@ -13,7 +13,7 @@ use minijinja::{Value, context};
 use serde_json::json;
 
 use super::{
-    asking::{allow, any_language, see_other, user_agent},
+    asking::{allow, see_other, user_agent},
     guard::{Origin, Peer},
     pages::qr,
     preferences, token_id, whatsapp_url,
@@ -26,6 +26,7 @@ use crate::{
     domain::{
         form::{Form, Way},
         opt_in::{Token, Verdict},
+        phone::Phone,
     },
     http::Desk,
 };
@@ -64,15 +65,15 @@ async fn waiting(
     wrong: Option<(StatusCode, String)>,
 ) -> Response {
     let (pages, public) = (&desk.reception.pages, &desk.reception.public);
-    let Some(form) = public.forms.get(name) else { return pages.unknown(&any_language(headers)) };
+    let Some(form) = public.forms.get(name) else { return pages.unknown(headers) };
     let (token, opt_in) = match awaited(desk, name, token).await {
         Ok(Some(found)) => found,
-        Ok(None) => return pages.unknown(&any_language(headers)),
-        Err(_) => return pages.sorry(&any_language(headers), Some(form)),
+        Ok(None) => return pages.unknown(headers),
+        Err(_) => return pages.sorry(headers, Some(form)),
     };
     let language = &opt_in.locale;
     match stands(&opt_in, desk.doors.clock.now()) {
-        "confirmed" => return done(desk, form, &opt_in, None).await,
+        "confirmed" => return seen_done(desk, form, &opt_in),
         "refused" => return pages.message(StatusCode::OK, "refused", language, Some(form), context! {}),
         "expired" => return over(desk, form, language),
         _ => {}
@@ -87,7 +88,7 @@ async fn waiting(
         way => way.as_str(),
         qr => link.as_deref().map(qr),
         whatsapp_url => link,
-        whatsapp_number => number.map(crate::domain::phone::Phone::reveal),
+        whatsapp_number => number.map(Phone::spaced),
         whatsapp_message => message,
         error => wrong.map(|(_, text)| text),
         action => path.as_str(),
@@ -125,7 +126,7 @@ pub(super) async fn type_code(
     body: Bytes,
 ) -> Response {
     let pages = &desk.reception.pages;
-    let Some(secret) = Token::read(&token) else { return pages.unknown(&any_language(&headers)) };
+    let Some(secret) = Token::read(&token) else { return pages.unknown(&headers) };
     let code = form_urlencoded::parse(&body).find(|(name, _)| name == "code").map(|(_, code)| code.into_owned());
     let address = desk.reception.gate.address(&headers, peer.map(|Extension(peer)| peer));
     let evidence = json!({
@@ -134,12 +135,16 @@ pub(super) async fn type_code(
     let proof = Proof::Typed { wait: secret.hash(), code: code.unwrap_or_default() };
     let confirmed = match opt_ins::confirm(&desk.doors.pools.public, proof, evidence, desk.doors.clock.now()).await {
         Ok(confirmed) => confirmed,
-        Err(_) => return pages.sorry(&any_language(&headers), None),
+        Err(_) => return pages.sorry(&headers, None),
     };
-    let language = confirmed.opt_in.as_ref().map_or_else(|| any_language(&headers), |opt_in| opt_in.locale.clone());
+    let language = confirmed.opt_in.as_ref().map_or_else(|| pages.spoken(&headers), |opt_in| opt_in.locale.clone());
+    let form = confirmed.opt_in.as_ref().and_then(|opt_in| desk.reception.public.forms.get(&opt_in.form));
     let wrong = match confirmed.verdict {
         Verdict::Confirm => {
             tell(&confirmed, "code");
+            if let (Some(opt_in), Some(form)) = (&confirmed.opt_in, form) {
+                return done(&desk, form, opt_in, confirmed.contact).await;
+            }
             None
         }
         Verdict::Already | Verdict::Refused => None,
@@ -166,14 +171,13 @@ pub(super) async fn show_link(
     headers: HeaderMap,
 ) -> Response {
     let (pages, public) = (&desk.reception.pages, &desk.reception.public);
-    let any = any_language(&headers);
-    let Some(secret) = Token::read(&token) else { return pages.unknown(&any) };
+    let Some(secret) = Token::read(&token) else { return pages.unknown(&headers) };
     let opt_in = match opt_ins::linked(&desk.doors.pools.public, &secret.hash()).await {
         Ok(Some(opt_in)) => opt_in,
-        Ok(None) => return pages.unknown(&any),
-        Err(_) => return pages.sorry(&any, None),
+        Ok(None) => return pages.unknown(&headers),
+        Err(_) => return pages.sorry(&headers, None),
     };
-    let Some(form) = public.forms.get(&opt_in.form) else { return pages.unknown(&any) };
+    let Some(form) = public.forms.get(&opt_in.form) else { return pages.unknown(&headers) };
     match opt_in.standing().judge(desk.doors.clock.now()) {
         Verdict::Confirm | Verdict::WrongCode { .. } | Verdict::TooManyTries => {}
         Verdict::Already => return used(&desk, form, &opt_in),
@@ -211,8 +215,7 @@ pub(super) async fn refuse_link(
 
 async fn press(desk: &Desk, token: &str, peer: Option<Extension<Peer>>, headers: &HeaderMap, yes: bool) -> Response {
     let (pages, public) = (&desk.reception.pages, &desk.reception.public);
-    let any = any_language(headers);
-    let Some(secret) = Token::read(token) else { return pages.unknown(&any) };
+    let Some(secret) = Token::read(token) else { return pages.unknown(headers) };
     let address = desk.reception.gate.address(headers, peer.map(|Extension(peer)| peer));
     let evidence = json!({
         "by": "link", "token": token_id(&secret), "from": {"address": address, "user_agent": user_agent(headers)},
@@ -223,9 +226,9 @@ async fn press(desk: &Desk, token: &str, peer: Option<Extension<Peer>>, headers:
     } else {
         opt_ins::refuse(pool, secret.hash(), evidence, now).await
     };
-    let Ok(confirmed) = done_so else { return pages.sorry(&any, None) };
-    let Some(opt_in) = &confirmed.opt_in else { return pages.unknown(&any) };
-    let Some(form) = public.forms.get(&opt_in.form) else { return pages.unknown(&any) };
+    let Ok(confirmed) = done_so else { return pages.sorry(headers, None) };
+    let Some(opt_in) = &confirmed.opt_in else { return pages.unknown(headers) };
+    let Some(form) = public.forms.get(&opt_in.form) else { return pages.unknown(headers) };
     match confirmed.verdict {
         Verdict::Confirm if yes => {
             tell(&confirmed, "link");
@@ -241,7 +244,7 @@ async fn press(desk: &Desk, token: &str, peer: Option<Extension<Peer>>, headers:
     }
 }
 
-/// It is confirmed. Whoever pressed the link's button gets a link to their preferences, since the phone is theirs.
+/// It is confirmed. Whoever pressed the link's button or typed the code gets a link to their preferences, since the phone is theirs.
 async fn done(desk: &Desk, form: &Form, opt_in: &OptIn, holder: Option<i64>) -> Response {
     let preferences_url = match holder {
         Some(contact) => preferences::link(desk, contact).await.ok(),
@@ -251,10 +254,24 @@ async fn done(desk: &Desk, form: &Form, opt_in: &OptIn, holder: Option<i64>) -> 
     desk.reception.pages.message(StatusCode::OK, "done", &opt_in.locale, Some(form), values)
 }
 
-/// The link was used before: nothing happens, and nothing is wrong.
+/// What the waiting page shows once it is confirmed. Whoever waits need not be whoever holds the phone, so the way to the preferences is
+/// not here: it is in the message that the phone has got.
+fn seen_done(desk: &Desk, form: &Form, opt_in: &OptIn) -> Response {
+    let pages = &desk.reception.pages;
+    let written = opt_in.way == Some(Way::Whatsapp)
+        && form.wording(&opt_in.locale).is_some_and(|wording| wording.says.confirmed.contains("{preferences}"));
+    let values = context! {
+        return_url => form.return_url.as_deref(),
+        note => written.then(|| pages.text(&opt_in.locale, "preferences_there")),
+    };
+    let key = if opt_in.elsewhere { "done_other" } else { "done" };
+    pages.message(StatusCode::OK, key, &opt_in.locale, Some(form), values)
+}
+
+/// The link was used before: nothing happens, and nothing is wrong. Much may have been said since.
 fn used(desk: &Desk, form: &Form, opt_in: &OptIn) -> Response {
     let values = context! { return_url => form.return_url.as_deref() };
-    desk.reception.pages.message(StatusCode::OK, "done", &opt_in.locale, Some(form), values)
+    desk.reception.pages.message(StatusCode::OK, "used", &opt_in.locale, Some(form), values)
 }
 
 fn over(desk: &Desk, form: &Form, language: &str) -> Response {

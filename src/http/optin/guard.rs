@@ -2,9 +2,11 @@
 //! the headers that keep a page to itself.
 
 use std::{
+    collections::HashMap,
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -26,6 +28,9 @@ pub(in crate::http) struct Peer(pub IpAddr);
 /// Who may come in, how often.
 pub(in crate::http) struct Gate {
     addresses: DefaultKeyedRateLimiter<IpAddr>,
+    /// When the old ones were last forgotten.
+    tidied: Mutex<Option<Instant>>,
+    pub(super) days: Days,
     trusted: Vec<Network>,
     /// How browsers name us.
     origin: String,
@@ -34,6 +39,7 @@ pub(in crate::http) struct Gate {
 
 /// Above so many addresses the old ones are forgotten.
 const ADDRESSES_MAX: usize = 50_000;
+const TIDIED_EVERY: Duration = Duration::from_secs(10);
 
 impl Gate {
     pub(super) fn new(public: &Public) -> Gate {
@@ -41,6 +47,8 @@ impl Gate {
         let origin = reqwest::Url::parse(&public.base_url).map(|url| url.origin().ascii_serialization());
         Gate {
             addresses: RateLimiter::keyed(Quota::per_hour(hourly)),
+            tidied: Mutex::default(),
+            days: Days::default(),
             trusted: public.trusted_proxies.clone(),
             origin: origin.unwrap_or_default(),
             secure: public.base_url.starts_with("https://"),
@@ -63,7 +71,7 @@ impl Gate {
     }
 
     /// Whether this client may ask once more. The households of one IPv6 network count together.
-    pub(super) fn admits(&self, address: Option<IpAddr>) -> bool {
+    pub(super) fn admits(&self, address: Option<IpAddr>, now: Instant) -> bool {
         let Some(address) = address else { return true };
         let key = match address {
             IpAddr::V4(_) => address,
@@ -72,10 +80,20 @@ impl Gate {
                 IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
             }
         };
-        if self.addresses.len() > ADDRESSES_MAX {
+        if self.addresses.len() > ADDRESSES_MAX && self.may_tidy(now) {
             self.addresses.retain_recent();
         }
         self.addresses.check_key(&key).is_ok()
+    }
+
+    /// Looking at every address takes a while: whoever has very many is not to make us do it with each.
+    fn may_tidy(&self, now: Instant) -> bool {
+        let mut tidied = self.tidied.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = tidied.is_none_or(|at| now.duration_since(at) > TIDIED_EVERY);
+        if due {
+            *tidied = Some(now);
+        }
+        due
     }
 
     /// From where a form was posted.
@@ -96,7 +114,8 @@ impl Gate {
 
     pub(super) fn cookie(&self, secret: &str) -> String {
         let secure = if self.secure { "; Secure" } else { "" };
-        format!("{}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age=7200{secure}", self.cookie_name())
+        // Lax: whoever comes by a link from the shop a second time keeps the secret of the first tab, whose form stays good.
+        format!("{}={secret}; Path=/; HttpOnly; SameSite=Lax; Max-Age=7200{secure}", self.cookie_name())
     }
 
     /// The secret that the client's cookie holds.
@@ -107,9 +126,66 @@ impl Gate {
         (secret.len() == 43).then(|| secret.to_owned())
     }
 
-    /// Whether the form was made by us for this very browser.
+    /// Whether the form was made by us for this very browser: it holds the form's secret as a cookie, or keeps no cookies and says itself
+    /// that the form was a page of ours. No page can make a browser say that.
     pub(super) fn is_own_form(&self, headers: &HeaderMap, given: &str) -> bool {
-        self.held(headers).is_some_and(|held| held.as_bytes().ct_eq(given.as_bytes()).into())
+        let says = || headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin");
+        self.held(headers).is_some_and(|held| held.as_bytes().ct_eq(given.as_bytes()).into()) || says()
+    }
+}
+
+/// How many asked by each form in the last 24 hours: as counted last, and those who came to this process since.
+#[derive(Default)]
+pub(super) struct Days(Mutex<HashMap<String, Day>>);
+
+struct Day {
+    counted: Instant,
+    asks: i64,
+    /// Operators were told that it is full.
+    told: bool,
+}
+
+/// After this long it is counted anew: other processes take in people too.
+const COUNTED_FOR: Duration = Duration::from_secs(10);
+
+impl Days {
+    /// Whether it is this request's turn to count; nobody else's then.
+    pub(super) fn is_due(&self, form: &str, now: Instant) -> bool {
+        let mut days = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match days.get_mut(form) {
+            Some(day) if now.duration_since(day.counted) < COUNTED_FOR => false,
+            Some(day) => {
+                day.counted = now;
+                true
+            }
+            None => {
+                days.insert(form.to_owned(), Day { counted: now, asks: 0, told: false });
+                true
+            }
+        }
+    }
+
+    pub(super) fn counted(&self, form: &str, asks: i64) {
+        if let Some(day) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(form) {
+            day.asks = asks;
+        }
+    }
+
+    /// Whether operators are to hear that it is full; once, until it has room again.
+    pub(super) fn is_news(&self, form: &str, most: i64) -> bool {
+        let mut days = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(day) = days.get_mut(form) else { return false };
+        day.asks >= most && !std::mem::replace(&mut day.told, true)
+    }
+
+    /// Whether one more may ask, who counts then.
+    pub(super) fn admits(&self, form: &str, most: i64) -> bool {
+        let mut days = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(day) = days.get_mut(form) else { return true };
+        day.asks += 1;
+        let admitted = day.asks <= most;
+        day.told &= !admitted;
+        admitted
     }
 }
 
@@ -151,4 +227,62 @@ pub(super) async fn harden(State(desk): State<Arc<Desk>>, request: Request, next
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    fn gate(trusted: &[&str]) -> Gate {
+        let limits = config::Forms {
+            dir: None,
+            asks_per_address: 2,
+            asks_per_phone: 1,
+            asks_per_form: 1,
+            texts_per_phone: 1,
+            texts_per_day: 1,
+        };
+        let trusted_proxies = trusted.iter().map(|network| Network::parse(network).unwrap()).collect();
+        Gate::new(&Public { trusted_proxies, ..Public::closed(limits) })
+    }
+
+    fn address(gate: &Gate, peer: &str, named: &[&'static str]) -> String {
+        let headers: HeaderMap = named
+            .iter()
+            .map(|value| (HeaderName::from_static("x-forwarded-for"), HeaderValue::from_static(value)))
+            .collect();
+        gate.address(&headers, Some(Peer(peer.parse().unwrap()))).unwrap().to_string()
+    }
+
+    #[test]
+    fn an_address_is_believed_from_our_proxies_only() {
+        let gate = gate(&["10.0.0.0/8", "fd00::/8"]);
+        for (peer, named, is) in [
+            ("203.0.113.7", &["198.51.100.1"][..], "203.0.113.7"),
+            ("10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["1.1.1.1, 198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["1.1.1.1", "198.51.100.1, 10.0.0.2"], "198.51.100.1"),
+            ("10.0.0.1", &["10.9.9.9, 10.0.0.2"], "10.9.9.9"),
+            ("10.0.0.1", &["not an address"], "10.0.0.1"),
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("::ffff:10.0.0.1", &["2001:db8::7"], "2001:db8::7"),
+            ("fd00::1", &["::ffff:198.51.100.1"], "198.51.100.1"),
+        ] {
+            assert_eq!(address(&gate, peer, named), is, "{peer} says {named:?}");
+        }
+    }
+
+    #[test]
+    fn one_network_has_no_more_turns_than_one_address() {
+        let (gate, now) = (gate(&[]), Instant::now());
+        let admits = |text: &str| gate.admits(Some(text.parse().unwrap()), now);
+        assert!(admits("198.51.100.1") && admits("198.51.100.1") && !admits("198.51.100.1"));
+        assert!(admits("198.51.100.2"), "another address");
+        assert!(
+            admits("2001:db8::1") && admits("2001:db8::2") && !admits("2001:db8::3"),
+            "another house in the network"
+        );
+        assert!(admits("2001:db8:0:1::1"));
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::{
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use minijinja::{Environment, Value, context};
@@ -50,9 +50,21 @@ impl Pages {
     /// What pages say in the language that suits best; English if none does.
     pub(super) fn texts(&self, language: &str) -> &Texts {
         static NONE: Texts = Texts::new();
+        self.known(language).or_else(|| self.texts.get("en")).unwrap_or(&NONE)
+    }
+
+    fn known(&self, language: &str) -> Option<&Texts> {
         let short = |name: &str| Locale::parse(name).map(|locale| locale.language().to_owned());
-        let close = || self.texts.iter().find(|(name, _)| short(name) == short(language)).map(|(_, texts)| texts);
-        self.texts.get(language).or_else(close).or_else(|| self.texts.get("en")).unwrap_or(&NONE)
+        let wanted = short(language)?;
+        let close =
+            || self.texts.iter().find(|(name, _)| short(name).as_ref() == Some(&wanted)).map(|(_, texts)| texts);
+        self.texts.get(language).or_else(close)
+    }
+
+    /// The best of the browser's wishes that pages can speak; English if none is.
+    pub(super) fn spoken(&self, headers: &HeaderMap) -> String {
+        let speaks = |wish: &String| self.known(wish).is_some();
+        wishes(headers).into_iter().find(speaks).unwrap_or_else(|| "en".to_owned())
     }
 
     /// One text.
@@ -109,14 +121,29 @@ impl Pages {
     }
 
     /// There is nothing at this address, in the language that the browser wants.
-    pub(super) fn unknown(&self, language: &str) -> Response {
-        self.message(StatusCode::NOT_FOUND, "unknown", language, None, context! {})
+    pub(super) fn unknown(&self, headers: &HeaderMap) -> Response {
+        self.message(StatusCode::NOT_FOUND, "unknown", &self.spoken(headers), None, context! {})
     }
 
     /// Our mistake, or the database's.
-    pub(super) fn sorry(&self, language: &str, form: Option<&Form>) -> Response {
-        self.message(StatusCode::SERVICE_UNAVAILABLE, "sorry", language, form, context! {})
+    pub(super) fn sorry(&self, headers: &HeaderMap, form: Option<&Form>) -> Response {
+        self.message(StatusCode::SERVICE_UNAVAILABLE, "sorry", &self.spoken(headers), form, context! {})
     }
+}
+
+/// The languages that a browser wants, best first.
+pub(super) fn wishes(headers: &HeaderMap) -> Vec<String> {
+    let header = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut wishes: Vec<(f32, String)> = header
+        .split(',')
+        .take(20)
+        .filter_map(|part| {
+            let (tag, quality) = part.split_once(";q=").unwrap_or((part, "1"));
+            Some((quality.trim().parse().ok()?, tag.trim().to_owned()))
+        })
+        .collect();
+    wishes.sort_by(|one, other| other.0.total_cmp(&one.0));
+    wishes.into_iter().map(|(_, tag)| tag).collect()
 }
 
 /// A QR code as an SVG image that takes its size from the page.
@@ -168,6 +195,20 @@ mod tests {
         assert_eq!(pages.text("fr", "language"), "English");
         for (name, _) in PAGES {
             assert!(pages.templates.get_template(name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_page_without_a_form_speaks_the_best_language_that_it_can() {
+        let pages = Pages::new();
+        for (wanted, spoken) in [
+            ("fr, pt-BR;q=0.8, en;q=0.5", "pt-BR"),
+            ("es-AR,es;q=0.9", "es-AR"),
+            ("fr, de;q=0.9, *;q=0.1", "en"),
+            ("", "en"),
+        ] {
+            let headers = HeaderMap::from_iter([(header::ACCEPT_LANGUAGE, HeaderValue::from_static(wanted))]);
+            assert_eq!(pages.spoken(&headers), spoken, "{wanted}");
         }
     }
 

@@ -13,7 +13,7 @@ use minijinja::context;
 use serde_json::json;
 
 use super::{
-    asking::{any_language, see_other, user_agent},
+    asking::{language, see_other, user_agent},
     guard::Peer,
     random, token_id,
 };
@@ -55,15 +55,16 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Response {
     let pages = &desk.reception.pages;
-    let any = any_language(&headers);
-    let Some(secret) = Token::read(&token) else { return pages.unknown(&any) };
+    let Some(secret) = Token::read(&token) else { return pages.unknown(&headers) };
     let found = match opt_ins::preferences(&desk.doors.pools.public, &secret.hash()).await {
         Ok(found) => found,
-        Err(_) => return pages.sorry(&any, None),
+        Err(_) => return pages.sorry(&headers, None),
     };
-    let Some((contact, locale, standings)) = found else { return pages.unknown(&any) };
+    let Some((contact, locale, standings)) = found else { return pages.unknown(&headers) };
     let form = form(&desk, contact).await;
-    let language = locale.unwrap_or(any);
+    let language = locale.unwrap_or_else(|| {
+        form.map_or_else(|| pages.spoken(&headers), |form| language(form, None, &headers).to_owned())
+    });
     let wording = form.and_then(|form| form.wording(&language));
     let of_form = form.map(|form| form.purposes.clone()).unwrap_or_default();
     let others = standings.keys().filter(|purpose| *purpose != EVERYTHING && !of_form.contains(purpose)).cloned();
@@ -81,6 +82,7 @@ pub(super) async fn show(
         .collect();
     let values = context! {
         any => standings.keys().any(|purpose| granted(purpose)),
+        whole => of_form.iter().all(|purpose| granted(purpose)),
         purposes,
         action => format!("/preferences/{token}"),
         stopped => uri.query() == Some("stopped"),
@@ -98,13 +100,12 @@ pub(super) async fn stop(
     body: Bytes,
 ) -> Response {
     let pages = &desk.reception.pages;
-    let any = any_language(&headers);
-    let Some(secret) = Token::read(&token) else { return pages.unknown(&any) };
+    let Some(secret) = Token::read(&token) else { return pages.unknown(&headers) };
     let found = match opt_ins::preferences(&desk.doors.pools.public, &secret.hash()).await {
         Ok(found) => found,
-        Err(_) => return pages.sorry(&any, None),
+        Err(_) => return pages.sorry(&headers, None),
     };
-    let Some((contact, _, standings)) = found else { return pages.unknown(&any) };
+    let Some((contact, _, standings)) = found else { return pages.unknown(&headers) };
     let purposes: Vec<String> = form_urlencoded::parse(&body)
         .filter(|(name, value)| name == "stop" && (value == EVERYTHING || standings.contains_key(value.as_ref())))
         .map(|(_, value)| value.into_owned())
@@ -121,6 +122,6 @@ pub(super) async fn stop(
             tracing::info!(entries = recorded.entries.len(), by = "preferences", "consent.revoked");
             see_other(&format!("/preferences/{token}?stopped"))
         }
-        Err(_) => pages.sorry(&any, None),
+        Err(_) => pages.sorry(&headers, None),
     }
 }

@@ -7,12 +7,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{
-    decode::shortened,
-    facts::{filled_text, time, unknown},
-};
-use crate::domain::fact::{
-    AccountNews, Approval, BadFact, Effect, Fact, SenderQuality, TemplateCategory, TemplateStatus,
+use super::facts::{filled_text, time, unknown};
+use crate::{
+    domain::fact::{AccountNews, Approval, BadFact, Effect, Fact, SenderQuality, TemplateCategory, TemplateStatus},
+    provider::verdict::shortened,
 };
 
 /// The fact in one change of an account-level field; `at` is the entry's time.

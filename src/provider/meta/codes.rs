@@ -7,34 +7,22 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use crate::{
     domain::notification::{Reason, Whose},
-    provider::reason,
+    provider::{
+        reason,
+        verdict::{
+            Row,
+            Verdict::{self, Doubtful, Held, Later, Never, Throttled},
+            find,
+        },
+    },
 };
 
-/// What a code means for the message that got it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Refused before it was processed, because of somebody's pace. Wait at least that long; `None` leaves it to that somebody's back-off.
-    Throttled(Whose, Option<Duration>),
-    /// A passing fault on Meta's side; the message may have gone out.
-    Doubtful,
-    /// Refused for now; may be tried again after that long.
-    Later(Duration),
-    /// Refused for good.
-    Never,
-    /// The sender or the template cannot send at all; the message is not to blame. Ends by itself after that long, if given.
-    Held(Whose, Option<Duration>),
-}
-
-use Verdict::{Doubtful, Held, Later, Never, Throttled};
 use Whose::{Recipient, Sender, Template};
 
 /// The meaning of a code. `None` if Meta has documented none that we know of.
 pub(super) fn meaning(code: i64) -> Option<(Reason, Verdict)> {
-    match CODES.binary_search_by_key(&code, |row| row.0) {
-        Ok(at) => CODES.get(at).map(|row| (row.1, row.2)),
-        Err(_) if PERMISSIONS.contains(&code) => Some((reason::PERMISSION_MISSING, Held(Sender, None))),
-        Err(_) => None,
-    }
+    let permission = || PERMISSIONS.contains(&code).then_some((reason::PERMISSION_MISSING, Held(Sender, None)));
+    find(CODES, code).or_else(permission)
 }
 
 /// Graph API reserves these for permissions that are missing.
@@ -47,7 +35,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const SLOWLY: Option<Duration> = Some(MINUTE);
 
 /// In the order of the codes.
-const CODES: &[(i64, Reason, Verdict)] = &[
+const CODES: &[Row] = &[
     (0, reason::TOKEN_INVALID, Held(Sender, None)),
     (1, reason::PROVIDER_ERROR, Doubtful),
     (2, reason::PROVIDER_UNAVAILABLE, Doubtful),

@@ -6,14 +6,20 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode, header::RETRY_AFTER};
+use http::{HeaderMap, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::codes::{Verdict, meaning};
+use super::codes::meaning;
 use crate::{
-    domain::notification::{Acceptance, Failure, Outcome, Reason, Whose},
-    provider::{bare, reason},
+    domain::notification::{Acceptance, Failure, Outcome},
+    provider::{
+        bare, reason,
+        verdict::{
+            ANSWER_MAX, DETAIL_MAX, Verdict, WAIT_MAX, held_sender, retry_after, shortened, slower, whole_id,
+            without_a_code,
+        },
+    },
 };
 
 /// What the answer to a send came to.
@@ -45,23 +51,8 @@ pub(super) fn reported(error: &Value) -> Outcome {
     }
 }
 
-/// `text`, at most `most` characters long, or `None` if nothing is left.
-pub(super) fn shortened(text: &str, most: usize) -> Option<String> {
-    let text = text.trim();
-    let short = text.char_indices().nth(most).map_or(text, |(end, _)| text.get(..end).unwrap_or(text));
-    (!short.is_empty()).then(|| short.replace('\0', "\u{fffd}"))
-}
-
-/// Larger answers are not looked into; Meta's have less than 1 KiB.
-const ANSWER_MAX: usize = 256 * 1_024;
-/// Nobody is trusted to stop us for longer.
-const WAIT_MAX: Duration = Duration::from_secs(3_600);
 /// How long a hold lasts of which Meta says that it is transient.
 const TRANSIENT_HOLD: Duration = Duration::from_secs(300);
-/// The pause after a 429 that says nothing more.
-const PAUSE: Duration = Duration::from_secs(1);
-const DETAIL_MAX: usize = 300;
-const ID_MAX: usize = 512;
 
 #[derive(Deserialize)]
 struct Taken {
@@ -103,11 +94,6 @@ fn accepted(body: &Bytes) -> Outcome {
     Outcome::Accepted(Acceptance { message_id, wa_id, user_id })
 }
 
-/// An id that can be stored and compared: neither empty nor absurd.
-fn whole_id(id: Option<String>) -> Option<String> {
-    id.filter(|id| !id.is_empty() && id.len() <= ID_MAX && !id.chars().any(char::is_control))
-}
-
 /// Meta's error object.
 struct Fault {
     code: i64,
@@ -142,81 +128,22 @@ impl Fault {
         });
         let failure = Failure { reason, code: Some(self.code), detail: self.detail };
         match verdict {
-            Verdict::Throttled(whose, wait) => Outcome::Busy { whose, hold: false, failure, wait },
-            Verdict::Doubtful => Outcome::Unclear(failure),
-            Verdict::Later(wait) => Outcome::Rejected { failure, again: Some(wait) },
-            Verdict::Never => Outcome::Rejected { failure, again: transient.then_some(Duration::ZERO) },
+            Verdict::Never if transient => Verdict::Later(Duration::ZERO).outcome(failure),
             Verdict::Held(whose, wait) if transient => {
                 let wait = wait.map_or(TRANSIENT_HOLD, |wait| wait.min(TRANSIENT_HOLD));
-                Outcome::Busy { whose, hold: true, failure, wait: Some(wait) }
+                Verdict::Held(whose, Some(wait)).outcome(failure)
             }
-            Verdict::Held(whose, wait) => Outcome::Busy { whose, hold: true, failure, wait },
+            Verdict::Throttled(..) | Verdict::Doubtful | Verdict::Later(_) | Verdict::Never | Verdict::Held(..) => {
+                verdict.outcome(failure)
+            }
         }
-    }
-}
-
-/// An answer that Meta's own software did not write: a gateway, a proxy, or somebody else's server.
-fn without_a_code(status: StatusCode) -> Outcome {
-    match status {
-        StatusCode::TOO_MANY_REQUESTS => Outcome::Busy {
-            whose: Whose::Sender,
-            hold: false,
-            failure: bare(reason::SENDER_THROTTLED),
-            wait: Some(PAUSE),
-        },
-        // These speak of the address or the credentials, which all messages share.
-        StatusCode::UNAUTHORIZED
-        | StatusCode::FORBIDDEN
-        | StatusCode::NOT_FOUND
-        | StatusCode::METHOD_NOT_ALLOWED
-        | StatusCode::PROXY_AUTHENTICATION_REQUIRED
-        | StatusCode::GONE
-        | StatusCode::MISDIRECTED_REQUEST => held_sender(reason::ENDPOINT_REFUSED),
-        StatusCode::REQUEST_TIMEOUT => Outcome::Unclear(bare(reason::ANSWER_UNREADABLE)),
-        status if status.is_client_error() => Outcome::Rejected { failure: bare(reason::REQUEST_REFUSED), again: None },
-        _ => Outcome::Unclear(bare(reason::ANSWER_UNREADABLE)),
-    }
-}
-
-fn held_sender(reason: Reason) -> Outcome {
-    Outcome::Busy { whose: Whose::Sender, hold: true, failure: bare(reason), wait: None }
-}
-
-/// The same outcome, with the longer wait if it is about pace.
-fn slower(outcome: Outcome, asked: Option<Duration>) -> Outcome {
-    match outcome {
-        Outcome::Busy { whose, hold: false, failure, wait } => {
-            Outcome::Busy { whose, hold: false, failure, wait: wait.max(asked) }
-        }
-        other @ (Outcome::Accepted(_)
-        | Outcome::Rejected { .. }
-        | Outcome::NotSent(_)
-        | Outcome::Busy { .. }
-        | Outcome::Unclear(_)) => other,
     }
 }
 
 /// The wait that the answer asks for, between 0 and 1 hour: `Retry-After` in seconds, or Graph's usage header in minutes.
 fn wait_asked(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(whole_seconds);
     let minutes = headers.get("x-business-use-case-usage").and_then(|value| value.to_str().ok()).and_then(usage_wait);
-    seconds.max(minutes).map(|wait| wait.min(WAIT_MAX))
-}
-
-fn whole_seconds(text: &str) -> Option<Duration> {
-    let text = text.trim();
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    if negative {
-        return Some(Duration::ZERO);
-    }
-    // More digits than fit are a wish for more than we grant.
-    Some(digits.parse().map_or(WAIT_MAX, Duration::from_secs))
+    retry_after(headers).max(minutes).map(|wait| wait.min(WAIT_MAX))
 }
 
 /// `{"<account>": [{"estimated_time_to_regain_access": <minutes>, …}]}`

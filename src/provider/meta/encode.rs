@@ -17,7 +17,7 @@ use crate::{
         message::{Button, ButtonValue, Content, Filled, Header, Outgoing, Parameter, Recipient, Value},
         notification::{AttemptId, Outcome, Reason},
     },
-    provider::Provider,
+    provider::{Evidence, Provider, Sight, Sought},
 };
 
 /// One business number: its address and its credentials, ready to be stamped on requests. Prints without the token.
@@ -78,6 +78,19 @@ impl Provider for Meta {
 
     fn wants_content_id(&self) -> bool {
         false
+    }
+
+    /// Meta has a history of a number's messages, which says neither to whom nor what.
+    fn evidence(&self) -> Evidence {
+        Evidence::Reports
+    }
+
+    fn look(&self, _: &Sought<'_>) -> Option<Request<Bytes>> {
+        None
+    }
+
+    fn seen(&self, _: &Sought<'_>, _: &Response<Bytes>) -> Sight {
+        Sight::Unreadable
     }
 }
 

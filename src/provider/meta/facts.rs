@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
-use super::{
-    account,
-    decode::{reported, shortened},
-};
-use crate::domain::fact::{
-    BadFact, Choice, Content, Fact, Identity, Inbound, Located, Place, Preference, Receipt, ReceiptKind,
+use super::{account, decode::reported};
+use crate::{
+    domain::fact::{
+        BadFact, Choice, Content, Fact, Identity, Inbound, Located, Place, Preference, Receipt, ReceiptKind,
+    },
+    provider::verdict::shortened,
 };
 
 /// The most updates that are taken from one body; Meta promises not to send more.
@@ -302,7 +302,8 @@ fn read_message(raw: &RawValue, contacts: &[Identity]) -> Result<Fact, BadFact> 
         kind => other(kind),
     };
     let answers = message.context.and_then(|context| context.id);
-    Ok(Fact::Inbound(Inbound { message_id, from, at, content, answers, raw: read(raw, "message")? }))
+    let raw = read(raw, "message")?;
+    Ok(Fact::Inbound(Inbound { message_id, from, at, content, answers, heeded: None, raw }))
 }
 
 /// The words of a message that was kept as it came ([`Inbound::raw`]), if it has some.

@@ -4,13 +4,13 @@ use bytes::Bytes;
 use http::Response;
 use serde::Deserialize;
 
-use super::{decode, decode::shortened};
+use super::decode;
 use crate::{
     domain::{
         health::Health,
         notification::{Failure, Outcome},
     },
-    provider::{bare, reason},
+    provider::{bare, reason, verdict::shortened},
 };
 
 /// A number as Meta sees it. What Meta does not say is none.

@@ -10,7 +10,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    decode::shortened,
     encode::{BadSender, bearer, root},
     facts::filled_text,
 };
@@ -19,7 +18,10 @@ use crate::{
         fact::Approval,
         template::{Definition, Heading, Pressable},
     },
-    provider::templates::{Listed, Page, Refused, Written},
+    provider::{
+        templates::{Listed, Page, Refused, Written},
+        verdict::shortened,
+    },
 };
 
 /// An account's templates: where they are and the token that may change them. Prints without the token.

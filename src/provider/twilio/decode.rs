@@ -1,4 +1,4 @@
-//! What Twilio's answer to a send means. What leaves a doubt whether the SMS went out is [`Outcome::Unclear`].
+//! What Twilio's answer to a send means. What leaves a doubt whether the message went out is [`Outcome::Unclear`].
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -6,64 +6,85 @@ use serde::Deserialize;
 
 use super::codes;
 use crate::{
-    domain::notification::{Acceptance, Failure, Outcome, Whose},
-    provider::{bare, reason},
+    domain::notification::{Acceptance, Failure, Outcome},
+    provider::{
+        bare, reason,
+        verdict::{ANSWER_MAX, DETAIL_MAX, held_sender, retry_after, shortened, slower, whole_id, without_a_code},
+    },
 };
 
 #[derive(Deserialize)]
 struct Created {
-    sid: String,
+    #[serde(default)]
+    sid: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Refusal {
     code: i64,
+    #[serde(default)]
     message: Option<String>,
 }
-
-/// The longest text of Twilio's that is kept, in characters.
-const DETAIL_MAX: usize = 300;
 
 /// What the answer to a send came to.
 #[must_use]
 pub fn decode(response: &Response<Bytes>) -> Outcome {
     let (status, body) = (response.status(), response.body());
     if status.is_success() {
-        return match serde_json::from_slice::<Created>(body) {
-            Ok(created) if !created.sid.is_empty() => {
-                Outcome::Accepted(Acceptance { message_id: created.sid, ..Acceptance::default() })
-            }
-            Ok(_) => Outcome::Unclear(bare(reason::NO_MESSAGE_ID)),
-            Err(_) => Outcome::Unclear(bare(reason::ANSWER_UNREADABLE)),
-        };
+        return accepted(body);
     }
     if status.is_redirection() {
-        return Outcome::Busy { whose: Whose::Sender, hold: true, failure: bare(reason::REDIRECTED), wait: None };
+        return held_sender(reason::REDIRECTED);
     }
-    // A server's error may come after the message was made, whatever code it names.
-    if status.is_server_error() {
-        let code = serde_json::from_slice::<Refusal>(body).ok().map(|refusal| refusal.code);
-        return Outcome::Unclear(Failure { reason: reason::PROVIDER_ERROR, code, detail: None });
-    }
-    match serde_json::from_slice::<Refusal>(body) {
-        Ok(refusal) => {
-            let detail: Option<String> = refusal.message.map(|text| text.chars().take(DETAIL_MAX).collect());
-            codes::outcome(refusal.code, detail.as_deref(), false)
+    let refusal = if body.len() > ANSWER_MAX { None } else { serde_json::from_slice::<Refusal>(body).ok() };
+    let outcome = match refusal {
+        // A server's error may come after the message was made, whatever code it names.
+        Some(Refusal { code, .. }) if status.is_server_error() => {
+            Outcome::Unclear(Failure { code: Some(code), ..bare(reason::PROVIDER_ERROR) })
         }
-        Err(_) if status == StatusCode::TOO_MANY_REQUESTS => codes::outcome(20429, None, false),
-        Err(_) if status == StatusCode::REQUEST_TIMEOUT => Outcome::Unclear(bare(reason::ANSWER_UNREADABLE)),
-        Err(_) => Outcome::Rejected { failure: bare(reason::REQUEST_REFUSED), again: None },
+        // Too many requests are refused before they are looked into, whatever code says so.
+        Some(Refusal { code, .. }) if status == StatusCode::TOO_MANY_REQUESTS && codes::meaning(code).is_none() => {
+            codes::answered(20_429, None, false)
+        }
+        Some(Refusal { code, message }) => {
+            let detail = message.and_then(|text| shortened(&text, DETAIL_MAX));
+            codes::answered(code, detail, status == StatusCode::REQUEST_TIMEOUT)
+        }
+        None => without_a_code(status),
+    };
+    slower(outcome, retry_after(response.headers()))
+}
+
+fn accepted(body: &Bytes) -> Outcome {
+    if body.len() > ANSWER_MAX {
+        return Outcome::Unclear(bare(reason::ANSWER_UNREADABLE));
+    }
+    let Ok(created) = serde_json::from_slice::<Created>(body) else {
+        return Outcome::Unclear(bare(reason::ANSWER_UNREADABLE));
+    };
+    match whole_id(created.sid) {
+        Some(message_id) => Outcome::Accepted(Acceptance { message_id, ..Acceptance::default() }),
+        None => Outcome::Unclear(bare(reason::NO_MESSAGE_ID)),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    fn answered(status: u16, body: &'static str) -> Outcome {
+    use http::{HeaderValue, header::RETRY_AFTER};
+
+    use super::*;
+    use crate::domain::notification::Whose;
+
+    fn response(status: u16, body: &'static str) -> Response<Bytes> {
         let mut response = Response::new(Bytes::from_static(body.as_bytes()));
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
-        decode(&response)
+        response
+    }
+
+    fn answered(status: u16, body: &'static str) -> Outcome {
+        decode(&response(status, body))
     }
 
     #[test]
@@ -79,11 +100,14 @@ mod tests {
     fn what_may_have_been_sent_is_unclear() {
         for (status, body) in [
             (201, "{"),
+            (201, "{}"),
             (201, r#"{"sid": ""}"#),
             (500, ""),
             (503, r#"{"code": 20503, "message": "x", "status": 503}"#),
+            (500, r#"{"code": 21610, "message": "x", "status": 500}"#),
             (400, r#"{"code": 30410, "message": "timeout"}"#),
             (408, ""),
+            (408, r#"{"code": 20408, "message": "timeout"}"#),
         ] {
             assert!(matches!(answered(status, body), Outcome::Unclear(_)), "{status} {body}");
         }
@@ -95,13 +119,27 @@ mod tests {
             answered(401, r#"{"code": 20003, "message": "Authenticate"}"#),
             Outcome::Busy { whose: Whose::Sender, hold: true, .. }
         ));
-        assert!(matches!(answered(429, ""), Outcome::Busy { hold: false, .. }));
+        assert!(matches!(answered(403, "<html>"), Outcome::Busy { whose: Whose::Sender, hold: true, .. }));
+        assert!(matches!(answered(302, ""), Outcome::Busy { whose: Whose::Sender, hold: true, .. }));
         let Outcome::Rejected { failure, again: None } =
             answered(400, r#"{"code": 21610, "message": "unsubscribed", "status": 400}"#)
         else {
             panic!("not refused")
         };
-        assert_eq!(failure.reason, reason::TEXTS_STOPPED);
+        assert_eq!((failure.reason, failure.detail.as_deref()), (reason::TEXTS_STOPPED, Some("unsubscribed")));
         assert!(matches!(answered(400, r#"{"code": 99999}"#), Outcome::Rejected { again: None, .. }));
+        assert!(matches!(answered(400, "what?"), Outcome::Rejected { again: None, .. }));
+    }
+
+    #[test]
+    fn too_many_requests_are_never_processed_and_say_how_long_to_wait() {
+        for body in ["", r#"{"code": 20429, "message": "Too many requests"}"#, r#"{"code": 77777}"#] {
+            let mut refused = response(429, body);
+            refused.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("7"));
+            let Outcome::Busy { whose: Whose::Sender, hold: false, wait, .. } = decode(&refused) else {
+                panic!("{body}")
+            };
+            assert_eq!(wait, Some(Duration::from_secs(7)));
+        }
     }
 }

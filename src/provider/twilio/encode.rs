@@ -15,7 +15,7 @@ use crate::{
         notification::{Outcome, Reason},
         phone::Phone,
     },
-    provider::{Provider, reason},
+    provider::{Evidence, Provider, Sight, Sought, reason},
 };
 
 /// What a number at Twilio sends.
@@ -27,7 +27,7 @@ pub enum Channel {
 
 impl Channel {
     /// A number as it is written on this channel.
-    fn address(self, number: &str) -> String {
+    pub(super) fn address(self, number: &str) -> String {
         match self {
             Channel::Sms => number.to_owned(),
             Channel::Whatsapp => format!("whatsapp:{number}"),
@@ -54,10 +54,10 @@ pub struct Account<'a> {
 /// An account and the number, or the service that chooses one. Prints without the password.
 #[derive(Debug, Clone)]
 pub struct Twilio {
-    channel: Channel,
-    address: Uri,
-    authorization: HeaderValue,
-    from: (&'static str, String),
+    pub(super) channel: Channel,
+    pub(super) address: Uri,
+    pub(super) authorization: HeaderValue,
+    pub(super) from: (&'static str, String),
     callback: String,
 }
 
@@ -133,6 +133,18 @@ impl Provider for Twilio {
 
     fn wants_content_id(&self) -> bool {
         self.channel == Channel::Whatsapp
+    }
+
+    fn evidence(&self) -> Evidence {
+        Evidence::ReportsAndList
+    }
+
+    fn look(&self, sought: &Sought<'_>) -> Option<Request<Bytes>> {
+        self.ask_for_list(sought.to)
+    }
+
+    fn seen(&self, sought: &Sought<'_>, answer: &Response<Bytes>) -> Sight {
+        self.find_in_list(sought, answer)
     }
 }
 

@@ -8,9 +8,11 @@ pub mod content;
 mod decode;
 mod encode;
 mod facts;
+mod list;
 mod signature;
 
 pub use decode::decode;
 pub use encode::{Account, BadSender, Channel, Twilio};
+pub(super) use facts::is_json;
 pub use facts::{answered_itself, facts, said};
 pub use signature::verify;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Known, Receipts, Trouble, words::Wanted};
+use super::{Known, Receipts, Trouble, stops::MARKETING, words::Wanted};
 use crate::{
     db::{
         self,
@@ -15,11 +15,9 @@ use crate::{
     domain::{
         fact::{Choice, Content, Identity, Inbound, Preference, Receipt},
         ledger::{Act, EVERYTHING},
+        notification::Failure,
     },
 };
-
-/// The purpose that a stop in the provider's own settings concerns.
-const MARKETING: &str = "marketing";
 
 impl Receipts {
     /// Keeps a message. A stop is obeyed before anything else, so that it is not lost if the rest is.
@@ -38,7 +36,10 @@ impl Receipts {
             tracing::info!(contact = contacts.first(), "contact.merged");
             self.dispatch.wake();
         }
-        let wanted = self.wanted(&message.content);
+        let wanted = match message.heeded {
+            Some(Choice::Stop) => Wanted::Stop { purpose: EVERYTHING.to_owned(), languages: Vec::new() },
+            Some(Choice::Resume) | None => self.wanted(&message.content),
+        };
         let kind = kind(&message.content);
         if let Wanted::Stop { purpose, .. } = &wanted {
             let evidence = json!({
@@ -58,6 +59,10 @@ impl Receipts {
             None => None,
         };
         let did = self.answer(sender, message, &contacts, &wanted).await?;
+        if matches!(wanted, Wanted::Code { .. }) {
+            // The code may have told whose other number this is.
+            contacts = inbound::find(&self.pool, &sought).await?;
+        }
         let told = json!({
             "sender": sender.name, "message_id": message.message_id, "at": message.at, "kind": kind, "contact": contacts.first(),
             "from": {"wa_id": message.from.wa_id, "user_id": message.from.user_id},
@@ -110,14 +115,20 @@ impl Receipts {
         self.revoke(&contacts, MARKETING, &evidence, preference.at).await
     }
 
-    /// The provider refused a marketing message because the person had stopped them.
-    pub(super) async fn opted_out(&self, receipt: &Receipt, contact: Option<i64>) -> Result<(), db::Error> {
+    /// The provider did not deliver because the person had said no to it.
+    pub(super) async fn opted_out(
+        &self,
+        receipt: &Receipt,
+        failure: &Failure,
+        purpose: &str,
+        contact: Option<i64>,
+    ) -> Result<(), db::Error> {
         let contacts = match contact {
             Some(contact) => vec![contact],
             None => inbound::find(&self.pool, &Sought::new(&receipt.who, None)).await?,
         };
-        let evidence = json!({"by": "provider", "message_id": receipt.message_id, "reason": "marketing_opted_out"});
-        self.revoke(&contacts, MARKETING, &evidence, receipt.at).await
+        let evidence = json!({"by": "provider", "message_id": receipt.message_id, "reason": failure.reason.as_str()});
+        self.revoke(&contacts, purpose, &evidence, receipt.at).await
     }
 
     async fn revoke(&self, contacts: &[i64], purpose: &str, evidence: &Value, at: Timestamp) -> Result<(), db::Error> {

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{Known, Receipts};
 use crate::{
     db::{
-        self, contacts,
+        self, contacts, merge,
         opt_ins::{self, Ask, Confirmed, Limits, Proof, Tells, Whom},
         replies,
     },
@@ -117,7 +117,11 @@ impl Receipts {
                 let proof = Proof::Message { code: *code, from: contacts.to_vec() };
                 let confirmed = self.confirm(sender, message, proof).await?;
                 match confirmed.verdict {
-                    Verdict::Confirm | Verdict::Already => self.welcome(sender, message, &confirmed).await,
+                    Verdict::Confirm | Verdict::Already => {
+                        let done = self.welcome(sender, message, &confirmed).await?;
+                        self.recognise(message, &confirmed).await?;
+                        Ok(done)
+                    }
                     // Too old, unknown, or refused since: whoever holds the phone is asked.
                     Verdict::Refused | Verdict::Expired | Verdict::WrongCode { .. } | Verdict::TooManyTries => {
                         self.ask_back(sender, message, contacts, Some(form), &[]).await
@@ -140,6 +144,19 @@ impl Receipts {
             self.dispatch.wake();
         }
         Ok(confirmed)
+    }
+
+    /// Whoever typed a number in one spelling and sent its code from the same line in another is one person: the code says so, which nobody
+    /// had but who asked.
+    async fn recognise(&self, message: &Inbound, confirmed: &Confirmed) -> Result<(), db::Error> {
+        let (Some(opt_in), Some(holder)) = (&confirmed.opt_in, confirmed.contact) else { return Ok(()) };
+        let asked = opt_in.contact;
+        if asked != holder && contacts::are_like(&self.pool, asked, holder).await? {
+            merge::merge(&self.pool, &[asked, holder], "code", message.at).await?;
+            tracing::info!(contact = asked, "contact.merged");
+            self.dispatch.wake();
+        }
+        Ok(())
     }
 
     async fn welcome(
@@ -188,7 +205,7 @@ impl Receipts {
             message: message_code_hash(&token.message_code()).unwrap_or(token.hash()),
             tells: Some(tells(sender, message, Saying::Ask)),
             // Whoever writes to us may ask as often as they like.
-            limits: Limits { per_phone: i64::MAX, per_form: i64::MAX, texts: i64::MAX },
+            limits: Limits { per_phone: i64::MAX, texts: i64::MAX },
         };
         opt_ins::ask(&self.pool, ask).await?;
         tracing::info!(form = form.name, source = "message", "opt_in.asked");

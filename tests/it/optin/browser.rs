@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use recado::{cli::consent::bundle, domain::phone::Phone};
 use reqwest::StatusCode;
 
 use super::{
@@ -245,15 +246,39 @@ async fn every_page_is_accessible_in_light_and_dark_on_a_phone_and_at_a_computer
         browser.go(&street.here(&format!("/opt-in/pedidos?lang={language}"))).await;
         found.extend(look(&browser, &format!("form-{language}")).await);
     }
+    browser.go(&street.here("/opt-in/uno")).await;
+    browser.shows(".ticks", "Mis pedidos").await;
+    assert!(!browser.has("input[type=checkbox]").await, "there is nothing to choose");
+    found.extend(look(&browser, "form-one-purpose").await);
+    browser.go(&street.here("/opt-in/zzz-closed")).await;
+    browser.shows("h1", "Ahora no es posible").await;
+    found.extend(look(&browser, "closed").await);
     browser.go(&street.form()).await;
     browser.write("#phone", "12").await;
     browser.click("main button").await;
     browser.shows("#error", "no parece correcto").await;
     found.extend(look(&browser, "form-wrong").await);
+    browser.go(&street.form()).await;
+    browser.write("#phone", BY_HAND).await;
+    browser.click("main button").await;
+    browser.shows("#error", "Marca al menos una opción").await;
+    found.extend(look(&browser, "form-nothing-ticked").await);
 
     // A scanned or tapped page waits; the answer would replace it under the eye.
     asks(&browser, &street, "whatsapp").await;
     found.extend(look(&browser, "wait-whatsapp").await);
+    let message = browser.text(".bubble strong").await;
+    street.writes(ANA, &message).await;
+    browser.shows("h1", "¡Listo!").await;
+    browser.shows(".note", "tus preferencias").await;
+    found.extend(look(&browser, "done-whatsapp").await);
+    street.house.advance(61);
+    asks(&browser, &street, "whatsapp").await;
+    let message = browser.text(".bubble strong").await;
+    street.writes("+34600111333", &message).await;
+    browser.shows("#message", "que no es el que escribiste").await;
+    found.extend(look(&browser, "done-other-number").await);
+
     street.house.advance(61);
     asks(&browser, &street, "sms").await;
     found.extend(look(&browser, "wait-sms").await);
@@ -286,12 +311,20 @@ async fn every_page_is_accessible_in_light_and_dark_on_a_phone_and_at_a_computer
     browser.click("form[action$='/no'] button").await;
     browser.shows("h1", "De acuerdo").await;
     found.extend(look(&browser, "refused").await);
-    street.house.advance(61);
+    street.house.advance(24 * 3_600);
     asks(&browser, &street, "whatsapp").await;
     street.house.advance(48 * 3_600 + 1);
     browser.shows("h1", "Este enlace ya no vale").await;
     found.extend(look(&browser, "expired").await);
     browser.go(&street.here("/preferences/x")).await;
     found.extend(look(&browser, "unknown").await);
+
+    let phone = Phone::parse(ANA).unwrap();
+    let bundle = bundle(&street.house.pools.ops, &phone, street.house.clock.now()).await.unwrap().unwrap();
+    let printed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/out/pages/evidence.html");
+    std::fs::write(&printed, recado::cli::consent::page(&bundle).unwrap()).unwrap();
+    browser.go(&format!("file://{}", printed.display())).await;
+    browser.shows("h1", ANA).await;
+    found.extend(look(&browser, "evidence").await);
     assert!(found.is_empty(), "{}", found.join("\n"));
 }

@@ -103,6 +103,37 @@ async fn a_forgotten_person_is_nowhere_and_the_chain_holds() {
 }
 
 #[tokio::test]
+async fn an_event_that_could_not_be_used_is_forgotten_however_it_writes_the_number() {
+    let street = Street::open().await;
+    everything(&street).await;
+    let house = &street.house;
+    for (n, body) in [
+        r#"{"phone": "600 111 222"}"#,
+        r#"{"phone": "600.11.12.22", "name": "Ana"}"#,
+        r#"{"phone": 600111222}"#,
+        r#"{"phone": "(+34) 600-111-222"}"#,
+        r#"{"phone": "34600111222"}"#,
+        r#"{"phone": "600 111 223", "order": "1600111222"}"#,
+    ]
+    .iter()
+    .enumerate()
+    {
+        sqlx::query(
+            "insert into rejected_events (id, reason, detail, exchange, routing_key, headers, size, body_hash, body, whole)
+             values (gen_random_uuid(), 'x', 'x', 'x', 'x', '{}', 1, $1, $2, true)",
+        )
+        .bind(n.to_string().into_bytes())
+        .bind(body.as_bytes())
+        .execute(&house.pools.ops)
+        .await
+        .unwrap();
+    }
+    let erased = erase_with(&house.pools.ops, KEY, ana(), "asked", house.clock.now()).await.unwrap().unwrap();
+    assert_eq!(erased.rejected_events, 5);
+    assert_eq!(house.count("select count(*) from rejected_events").await, 1, "another number is another person's");
+}
+
+#[tokio::test]
 async fn an_old_file_does_not_bring_a_forgotten_person_back_but_their_own_yes_does() {
     let street = Street::open().await;
     everything(&street).await;
@@ -147,6 +178,7 @@ fn upkeep(street: &Street, clock: &Clock) -> Upkeep {
         every: hour,
         tidy_every: hour,
         batch: 100,
+        listed: Vec::new(),
         gone_after: hour,
         patience: Patience { window: hour, later_attempts: 3, max: hour },
         retry: RETRY,
@@ -156,6 +188,7 @@ fn upkeep(street: &Street, clock: &Clock) -> Upkeep {
             identities: hour * 24 * 500,
             rejected: hour * 24 * 30,
             webhooks: hour * 24 * 8,
+            inbound: hour * 24 * 30,
         },
     };
     Upkeep::new(street.house.pools.ops.clone(), rules, clock.clone(), Nudge::default())

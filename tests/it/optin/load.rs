@@ -1,5 +1,6 @@
 //! The public doors under load, while messages go out. Measured from when a request was due, not from when it could be made, so that a
-//! slow answer counts for those behind it as well.
+//! slow answer counts for those behind it as well. The program is one that was built to run, not the one of the tests, which is
+//! several times slower.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +14,7 @@ use std::{
 use reqwest::{Client, redirect::Policy};
 use tokio::{task::JoinSet, time::Instant};
 
-use crate::harness::{Fleet, PATIENCE, order, until};
+use crate::harness::{Fleet, PATIENCE, order, until, variable};
 
 /// Requests a second on the doors.
 const RATE: u32 = 200;
@@ -24,7 +25,13 @@ const EVENTS: u32 = 20;
 #[ignore = "minutes, and wants a machine for itself; `make soak`"]
 async fn two_hundred_requests_a_second_are_answered_at_once_while_sending_goes_on() {
     let forms = concat!(env!("CARGO_MANIFEST_DIR"), "/config/forms");
+    let program = variable("RECADO_PROGRAM", "");
+    assert!(
+        !program.is_empty(),
+        "RECADO_PROGRAM names no program: cargo build --release, RECADO_PROGRAM=$PWD/target/release/recado"
+    );
     let plan = |plan: &mut crate::harness::Plan| {
+        plan.program = program.into();
         for (key, value) in [
             ("senders.main.number", "+34600000000"),
             ("forms.dir", forms),

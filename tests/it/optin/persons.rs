@@ -1,10 +1,13 @@
 //! One person under several names: what the provider says of it, and what follows.
 
-use recado::{cli::consent::verify, domain::ledger::Act};
+use recado::{
+    cli::consent::{bundle, verify},
+    domain::ledger::Act,
+};
 use serde_json::json;
 
 use super::street::Street;
-use crate::house::{ANA, messages, status};
+use crate::house::{ANA, messages, status, text};
 
 /// As the shop writes it, and as the provider knows it.
 const TYPED: &str = "+5541999999999";
@@ -67,6 +70,51 @@ async fn a_yes_under_one_spelling_is_a_yes_of_the_person() {
     street.writes(KNOWN, "baja").await;
     house.order(TYPED).await;
     assert!(house.claim().await.go.is_empty(), "the no of the one is the no of the other from now on");
+}
+
+#[tokio::test]
+async fn a_tap_confirms_for_the_typed_number_though_the_account_has_its_old_spelling() {
+    let street = Street::open().await;
+    let house = &street.house;
+    let order = house.order(TYPED).await;
+    let (wait, page) = street.ask("+55 41 99999-9999", "whatsapp").await;
+    assert!(house.claim().await.go.is_empty());
+
+    street.writes(KNOWN, &page.prepared()).await;
+
+    assert_eq!(house.consent(TYPED, "orders").await.as_deref(), Some("granted"));
+    assert_eq!(house.claim_one().await.attempt.notification, order, "the order that waited goes");
+    let done = street.get(&wait).await;
+    assert!(done.text.contains("Te avisaremos por WhatsApp"), "it is the number that was typed: {}", done.text);
+    let windows = "select count(*) from lanes l join contacts c on c.id = l.contact_id
+        where l.window_until > recado_now() and c.phone = '+5541999999999'";
+    assert_eq!(house.count(windows).await, 1, "and their window is open");
+    assert!(verify(&house.pools.ops).await.unwrap().broken.is_empty());
+    let phone = recado::domain::phone::Phone::parse(TYPED).unwrap();
+    let bundle = bundle(&house.pools.ops, &phone, house.clock.now()).await.unwrap().unwrap();
+    let acts = |entries: &serde_json::Value| {
+        entries.as_array().unwrap().iter().map(|entry| entry["act"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(acts(&bundle["entries"]).contains(&"merged".to_owned()), "{bundle}");
+    assert!(
+        acts(&bundle["merged"][0]["entries"]).contains(&"confirmed".to_owned()),
+        "the proof is in the bundle: {bundle}"
+    );
+    assert_eq!(bundle["merged"][0]["chain"]["holds"], true);
+    assert!(recado::cli::consent::page(&bundle).unwrap().contains("confirmed"));
+    street.writes(KNOWN, "BAJA").await;
+    assert_eq!(house.consent(TYPED, "orders").await.as_deref(), Some("revoked"));
+}
+
+#[tokio::test]
+async fn a_mexican_who_writes_with_the_old_1_is_known_by_the_number_that_the_shop_has() {
+    let street = Street::open().await;
+    let house = &street.house;
+    house.tell("+525512345678", Act::Imported, "orders").await;
+    house.advance(60);
+    house.hook(&text("5215512345678", "wamid.in.1", "BAJA")).await;
+    assert_eq!(house.consent("+525512345678", "orders").await.as_deref(), Some("revoked"));
+    assert_eq!(house.count("select count(*) from contacts").await, 1);
 }
 
 #[tokio::test]

@@ -103,8 +103,11 @@ impl Street {
     pub async fn open_with(limits: config::Forms) -> Street {
         let house = House::start().await;
         let texts_per_day = limits.texts_per_day;
-        let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/config/forms/pedidos.toml"));
-        let forms = Forms::load(&[("pedidos.toml".to_owned(), text.to_owned())], &Words::shipped().stops()).unwrap();
+        let shipped = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/config/forms/pedidos.toml"));
+        let small = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/forms/uno.toml"));
+        let files = [("pedidos.toml", shipped), ("uno.toml", small), ("zzz-closed.toml", small)];
+        let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        let forms = Forms::load(&files, &Words::shipped().stops()).unwrap();
         let clock = house.clock.clone();
         let options = sim::Options {
             clock: Some(Arc::new(move || clock.now().as_millisecond())),
@@ -135,7 +138,8 @@ impl Street {
             public: optin::Public {
                 base_url: address.clone(),
                 forms: forms.clone(),
-                lines: BTreeMap::from([("pedidos".to_owned(), lines)]),
+                // Of the last one nothing is set up by which people could confirm.
+                lines: BTreeMap::from([("pedidos".to_owned(), lines.clone()), ("uno".to_owned(), lines)]),
                 limits,
                 trusted_proxies: vec![Network::parse("127.0.0.0/8").unwrap()],
             },
@@ -178,6 +182,17 @@ impl Street {
             request = request.header(*name, *value);
         }
         page(request).await
+    }
+
+    pub async fn post_json(&self, path: &str, body: &serde_json::Value, headers: &[(&str, &str)]) -> Page {
+        let request = self.client.post(self.at(path)).header("content-type", "application/json").body(body.to_string());
+        page(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+    }
+
+    /// What a browser asks before a script of another page may post.
+    pub async fn options(&self, path: &str, headers: &[(&str, &str)]) -> Page {
+        let request = self.client.request(reqwest::Method::OPTIONS, self.at(path));
+        page(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
     }
 
     fn at(&self, path: &str) -> String {
@@ -287,7 +302,7 @@ impl Street {
     pub fn sms_to(&self, phone: &str) -> (String, String) {
         let text = self.sim.world().texts_to(phone).pop().expect("an SMS").text.clone();
         let link = text.split_whitespace().find(|word| word.starts_with("http")).expect("a link").to_owned();
-        let code = text.split("Código: ").nth(1).expect("a code")[..6].to_owned();
+        let code = text.split("Clave: ").nth(1).expect("a code")[..6].to_owned();
         (link, code)
     }
 

@@ -44,6 +44,7 @@ async fn a_link_is_used_once_also_by_two_tabs_at_once() {
     street.writes(ANA, "BAJA").await;
     let again = street.post(&link, &[], &[]).await;
     assert_eq!(again.status, StatusCode::OK);
+    assert!(again.text.contains("solo vale una vez") && !again.text.contains("Te avisaremos"), "{}", again.text);
     assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("revoked"), "a used link undoes no no");
 }
 
@@ -88,13 +89,40 @@ async fn the_code_is_good_for_ten_minutes_and_as_people_type_it() {
     street.house.advance(599);
     let spaced = format!(" {} {}", &code[..3], &code[3..]);
     let typed = street.post(&wait, &[("code", &spaced)], &[]).await;
-    assert_eq!(typed.status, StatusCode::SEE_OTHER, "{}", typed.text);
+    assert_eq!(typed.status, StatusCode::OK, "{}", typed.text);
+    assert!(
+        typed.text.contains("¡Listo!") && typed.text.contains("preferences"),
+        "the phone is theirs: {}",
+        typed.text
+    );
     assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("granted"));
     let (wait, _) = street.ask("+34600111333", "sms").await;
     street.deliver().await;
     let (_, code) = street.sms_to("+34600111333");
     street.house.advance(601);
     assert_eq!(street.post(&wait, &[("code", &code)], &[]).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn who_asks_twice_at_once_gets_one_sms_and_its_code_is_good_on_either_page() {
+    let street = Street::open().await;
+    let (first, _) = street.ask(ANA, "sms").await;
+    let (second, _) = street.ask(ANA, "sms").await;
+    street.deliver().await;
+    assert_eq!(street.sim.world().texts_to(ANA).len(), 1);
+    let (_, code) = street.sms_to(ANA);
+    let wrong = if code == "111111" { "222222" } else { "111111" };
+    let tried = street.post(&second, &[("code", wrong)], &[]).await;
+    assert!(tried.text.contains("Te quedan intentos: 4"), "{}", tried.text);
+    let typed = street.post(&second, &[("code", &code)], &[]).await;
+    assert_eq!(typed.status, StatusCode::OK, "{}", typed.text);
+    assert_eq!(street.house.consent(ANA, "orders").await.as_deref(), Some("granted"));
+    assert_eq!(street.state(&second).await, "confirmed");
+    assert_eq!(street.post(&first, &[("code", &code)], &[]).await.status, StatusCode::OK, "and on the first as well");
+    let guessed = "select count(*) from opt_ins where tries > 0";
+    assert_eq!(street.house.count(guessed).await, 1, "who guesses on a page of their own uses up nobody else's tries");
+    let other = street.ask("+34600111333", "sms").await.0;
+    assert_eq!(street.post(&other, &[("code", &code)], &[]).await.status, StatusCode::UNPROCESSABLE_ENTITY);
 }
 
 #[tokio::test]
@@ -176,6 +204,11 @@ async fn when_the_days_sms_are_used_up_the_sender_is_held_and_goes_on_later() {
     assert_eq!(street.house.count(held).await, 1);
     let (wait, _) = street.ask("+34600111555", "whatsapp").await;
     assert_eq!(street.state(&wait).await, "pending", "the page says nothing of it");
+    street.house.advance(24 * 3_600 + 1);
+    street.ask("+34600111666", "sms").await;
+    street.deliver().await;
+    assert_eq!(street.sim.world().texts_to("+34600111666").len(), 1, "the next day");
+    assert!(street.sim.world().texts_to("+34600111444").is_empty(), "what came too late is not sent any more");
 }
 
 #[tokio::test]

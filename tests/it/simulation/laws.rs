@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
-use recado::{domain::notification::AttemptId, sim::Accepted};
+use recado::{domain::notification::AttemptId, provider::Dialect, sim::Accepted};
 use serde::{Deserialize, Deserializer};
 use uuid::Uuid;
 
@@ -129,6 +129,9 @@ impl Laws {
         each_event_counts_once(stage.published(), &now)?;
         what_was_sent_was_claimed(&accepted, &now)?;
         nothing_is_sent_twice_silently(&accepted, &now)?;
+        if stage.dialect == Dialect::Twilio {
+            nothing_is_sent_twice(&accepted, &now)?;
+        }
         for (id, attempt) in &now.attempts {
             if !self.seen.attempts.contains_key(id) {
                 claims_were_allowed(attempt, &self.seen, &now, stage.clock.now())?;
@@ -196,7 +199,9 @@ fn by_attempt(stage: &Stage) -> Result<BTreeMap<AttemptId, Vec<std::sync::Arc<Ac
     let mut messages: BTreeMap<AttemptId, Vec<_>> = BTreeMap::new();
     for message in stage.sim.world().accepted() {
         let tag = message.tag.as_deref().unwrap_or_default();
-        let attempt = tag.parse().map_err(|_| format!("a message with the tag {tag:?} was sent"))?;
+        // Twilio gives the address back that it was to report to.
+        let attempt = tag.rsplit("attempt=").next().unwrap_or_default();
+        let attempt = attempt.parse().map_err(|_| format!("a message with the tag {tag:?} was sent"))?;
         messages.entry(attempt).or_default().push(message);
     }
     Ok(messages)
@@ -249,6 +254,18 @@ fn nothing_is_sent_twice_silently(accepted: &Messages, now: &Seen) -> Result<(),
         }
         if usize::try_from(n.attempt).ok() != Some(attempts().count()) {
             return Err(format!("{} counts {} attempts and has {}", n.event_id, n.attempt, attempts().count()));
+        }
+    }
+    Ok(())
+}
+
+/// Where a list tells what was sent, nothing that was is sent again.
+fn nothing_is_sent_twice(accepted: &Messages, now: &Seen) -> Result<(), String> {
+    for n in now.notifications.values() {
+        let of = accepted.iter().filter(|(attempt, _)| attempt.notification == n.id);
+        let good = of.flat_map(|(_, messages)| messages).filter(|message| message.fails.is_none()).count();
+        if good > 1 {
+            return Err(format!("{} was sent {good} times although the provider's list had it", n.event_id));
         }
     }
     Ok(())
