@@ -8,6 +8,7 @@ use super::{catalogue, complain, say};
 use crate::{
     config::{self, Needs, Place},
     domain::{
+        form::Forms,
         problem::Problem,
         source::Sources,
         template::{Catalogue, Settings},
@@ -60,6 +61,7 @@ pub fn run(place: &Place, args: &Args) -> anyhow::Result<ExitCode> {
     }
     if !args.templates {
         super::forms::notes(&settings, &forms).iter().for_each(|note| super::complain(note));
+        unasked(&catalogue, &forms).iter().for_each(|note| super::complain(note));
     }
     let languages: usize = catalogue.templates().iter().map(|template| template.languages().count()).sum();
     say(&format!(
@@ -70,6 +72,19 @@ pub fn run(place: &Place, args: &Args) -> anyhow::Result<ExitCode> {
         forms.iter().count()
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The SMS to which nobody can agree by a form, a line each: consents may come from elsewhere.
+fn unasked(catalogue: &Catalogue, forms: &Forms) -> Vec<String> {
+    let asked = |purpose: &str| forms.iter().any(|form| form.purposes.iter().any(|known| known == purpose));
+    let sms = catalogue.templates().iter().filter_map(|template| Some((template.name(), template.sms()?.1)));
+    sms.filter(|(_, purpose)| !asked(purpose))
+        .map(|(name, purpose)| {
+            format!(
+                "template {name}: its SMS needs a yes to {purpose}, for which no form asks; add it to the purposes of one"
+            )
+        })
+        .collect()
 }
 
 /// Everything that a person wrote and that intake needs, read and without problems.

@@ -48,6 +48,7 @@ pub async fn retry(place: &Place, args: RetryArgs) -> anyhow::Result<ExitCode> {
     Ok(tell(&decided, "It is pending again.", |state| match state {
         "accepted" => "the provider has it; to say it again, publish a new event",
         "in_doubt" => "it may have been received; --resend sends it once more, marked as a resend",
+        "suppressed" => "what it was to replace arrived; --resend sends it as well, marked as a resend",
         "failed" => {
             "its outcome was never learnt, so it may have been received; --resend sends it once more, marked as a resend"
         }
@@ -62,11 +63,12 @@ fn tell(decided: &Decided, done: &str, why: impl Fn(&str) -> &'static str) -> Ex
             return ExitCode::SUCCESS;
         }
         Decided::Unknown => complain("There is no notification of this id."),
-        Decided::Refused { state, reason, expired, kept } => {
+        Decided::Refused { state, reason, expired, kept, followed } => {
             let ended = matches!(state.as_str(), "failed" | "suppressed" | "in_doubt");
             let why = match (ended, *expired, *kept) {
                 (true, true, _) => "its time is over",
                 (true, false, false) => "its values are not kept any more",
+                (true, false, true) if *followed => "an SMS followed it; --resend sends it as well, marked as a resend",
                 (true, false, true) | (false, ..) => why(state),
             };
             let reason = reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();

@@ -244,6 +244,7 @@ pub fn template_settings(settings: &Settings) -> template::Settings {
     let others = able.into_iter().map(|sender| &sender.name).filter(|name| Some(*name) != default);
     template::Settings {
         senders: default.into_iter().chain(others).cloned().collect(),
+        words: settings.words.clone(),
         other_senders: unable.into_iter().map(|sender| sender.name.clone()).collect(),
         routing: settings.routing.clone(),
         default_language: settings.templates.default_language.clone(),

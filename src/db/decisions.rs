@@ -18,6 +18,8 @@ pub enum Decided {
         reason: Option<String>,
         expired: bool,
         kept: bool,
+        /// An SMS went instead.
+        followed: bool,
     },
 }
 
@@ -30,7 +32,8 @@ pub async fn cancel(pool: &PgPool, id: Uuid, by: &str) -> Result<Decided, Error>
         r#"
         -- decisions: cancel
         with before as materialized (
-          select id, state, reason, expires_at <= recado_now() as expired, filled is not null as kept
+          select id, state, reason, expires_at <= recado_now() as expired,
+            filled is not null or free_text is not null as kept, fallback is not null as followed
           from notifications where id = $1 for no key update
         ), moved as (
           update notifications n set
@@ -44,14 +47,16 @@ pub async fn cancel(pool: &PgPool, id: Uuid, by: &str) -> Result<Decided, Error>
         ), told as (
           insert into outbox (notification_id, sequence, kind, reason) select id, statuses, state::text, reason from moved
         )
-        select exists (select from moved) as "done!", state::text as "state!", reason, expired as "expired!", kept as "kept!" from before
+        select exists (select from moved) as "done!", state::text as "state!", reason, expired as "expired!", kept as "kept!",
+          followed as "followed!" from before
         "#,
         id,
         by
     )
     .fetch_optional(pool)
     .await?;
-    Ok(row.map_or(Decided::Unknown, |row| decided(row.done, row.state, row.reason, row.expired, row.kept)))
+    Ok(row
+        .map_or(Decided::Unknown, |row| decided(row.done, row.state, row.reason, row.expired, row.kept, row.followed)))
 }
 
 /// Makes a notification pending again, whose every attempt is proven undelivered: it failed for a known reason, or it was
@@ -76,22 +81,24 @@ async fn again(pool: &PgPool, id: Uuid, by: &str, resend: bool) -> Result<Decide
         r#"
         -- decisions: try again
         with before as materialized (
-          select id, state, reason, expires_at <= recado_now() as expired, filled is not null as kept
+          select id, state, reason, expires_at <= recado_now() as expired,
+            filled is not null or free_text is not null as kept, fallback is not null as followed
           from notifications where id = $1 for no key update
         ), moved as (
           update notifications n set
             state = 'pending', due_at = recado_now(), waiting_on = null, doubt_since = null, reason = null, ended_at = null,
             superseded_by = null, message_id = null, accepted_at = null, tries = 0,
-            resends = n.resends + (b.state = 'in_doubt' or b.reason = 'unknown')::int
+            resends = n.resends + (b.state = 'in_doubt' or b.reason in ('unknown', 'delivered_elsewhere') or b.followed)::int
           from before b
-          where n.id = b.id and not b.expired and b.kept
-            and case b.state when 'failed' then $3 or b.reason <> 'unknown' when 'suppressed' then true when 'in_doubt' then $3 else false end
-          returning n.id, b.state = 'in_doubt' or b.reason = 'unknown' as resent
+          where n.id = b.id and not b.expired and b.kept and ($3 or not b.followed)
+            and case b.state when 'failed' then $3 or b.reason <> 'unknown' when 'suppressed' then $3 or b.reason <> 'delivered_elsewhere' when 'in_doubt' then $3 else false end
+          returning n.id, b.state = 'in_doubt' or b.reason in ('unknown', 'delivered_elsewhere') or b.followed as resent
         ), noted as (
           insert into timeline (notification_id, at, what, by)
           select id, recado_now(), case when resent then 'resend_ordered' else 'retry_ordered' end, $2 from moved
         )
-        select exists (select from moved) as "done!", state::text as "state!", reason, expired as "expired!", kept as "kept!" from before
+        select exists (select from moved) as "done!", state::text as "state!", reason, expired as "expired!", kept as "kept!",
+          followed as "followed!" from before
         "#,
         id,
         by,
@@ -99,9 +106,10 @@ async fn again(pool: &PgPool, id: Uuid, by: &str, resend: bool) -> Result<Decide
     )
     .fetch_optional(pool)
     .await?;
-    Ok(row.map_or(Decided::Unknown, |row| decided(row.done, row.state, row.reason, row.expired, row.kept)))
+    Ok(row
+        .map_or(Decided::Unknown, |row| decided(row.done, row.state, row.reason, row.expired, row.kept, row.followed)))
 }
 
-fn decided(done: bool, state: String, reason: Option<String>, expired: bool, kept: bool) -> Decided {
-    if done { Decided::Done } else { Decided::Refused { state, reason, expired, kept } }
+fn decided(done: bool, state: String, reason: Option<String>, expired: bool, kept: bool, followed: bool) -> Decided {
+    if done { Decided::Done } else { Decided::Refused { state, reason, expired, kept, followed } }
 }

@@ -57,16 +57,26 @@ pub struct Claim {
     pub phone: String,
     pub template: String,
     pub language: String,
-    /// The template's, as the provider told it last.
+    /// The template's, as the provider told it last; of a free text, what those are.
     pub category: Category,
-    /// The provider's own id of the template's content, where it has one.
-    pub content_id: Option<String>,
     pub expires_at: Timestamp,
-    /// The filled-in values, JSON.
-    pub filled: String,
+    pub content: Frozen,
     pub tries: u16,
     pub backoffs: u16,
     pub resend: bool,
+}
+
+/// What is to be sent, as it was written down when it was planned.
+#[derive(Debug)]
+pub enum Frozen {
+    Template {
+        /// The provider's own id of the template's content, where it has one.
+        content_id: Option<String>,
+        /// The filled-in values, JSON.
+        filled: String,
+    },
+    /// The whole message as a free text.
+    Text(String),
 }
 
 /// What one claim did.
@@ -99,7 +109,8 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
             and (h.scope = 'everything' or h.scope = 'sender' and h.sender = $1)) as yes
         ), urgent as materialized (
           select n.id, n.class, n.due_at, n.contact_id, n.purpose, n.template, n.language, n.subject, n.journey, n.journey_key,
-            n.stage, n.event_time, n.expires_at, n.grace_until, n.consent_until, n.quiet
+            n.stage, n.event_time, n.expires_at, n.grace_until, n.consent_until, n.quiet, n.free_text is not null as has_text,
+            n.fallback_of is not null as is_fallback
           from notifications n
           where n.sender = $1 and n.class = 0 and n.state = 'pending' and n.waiting_on is null
             and n.due_at >= $4 and n.due_at <= (select now from clock) and not (select yes from stopped)
@@ -107,7 +118,8 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
           for no key update skip locked
         ), normal as materialized (
           select n.id, n.class, n.due_at, n.contact_id, n.purpose, n.template, n.language, n.subject, n.journey, n.journey_key,
-            n.stage, n.event_time, n.expires_at, n.grace_until, n.consent_until, n.quiet
+            n.stage, n.event_time, n.expires_at, n.grace_until, n.consent_until, n.quiet, n.free_text is not null as has_text,
+            n.fallback_of is not null as is_fallback
           from notifications n
           where n.sender = $1 and n.class = 1 and n.state = 'pending' and n.waiting_on is null
             and n.due_at >= $5 and n.due_at <= (select now from clock) and not (select yes from stopped)
@@ -139,9 +151,10 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
               when s.consent is null and s.grace_until <= k.now then 'no_consent'
             end as why,
             j.by as superseded_by, t.content_sid,
+            x.stands_in as as_text,
             case
               when s.consent is distinct from 'granted' then 'consent'
-              when t.status is distinct from 'approved' or t.until > k.now or h.held or $11 and t.content_sid is null then 'template'
+              when x.stopped and not x.stands_in then 'template'
               when s.quiet @> k.now then 'quiet'
               when $12::timestamptz is not null and s.class > 0 then 'budget'
               when $10 and s.sent_at < k.now - interval '24 h' and s.window_until < k.now then 'day_limit'
@@ -157,11 +170,24 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
             where t.sender = $1 and t.template = s.template and t.language = s.language limit 1
           ) t on true
           left join lateral (
-            select true as held, max(coalesce(h.until, 'infinity')) as until from holds h
+            select true as held, max(coalesce(h.until, 'infinity')) as until,
+              -- What the provider stopped for the template's sake, or differs there, stops no free text; what somebody here stopped does,
+              -- and so does what the provider takes for a breach of its policy.
+              bool_or(h.placed_by <> 'provider' and h.reason <> 'template_drifted' or h.reason = 'template_against_policy') as firmly
+            from holds h
             where h.released_at is null and (h.until is null or h.until > k.now) and h.scope = 'template' and h.sender = $1
               and h.template = s.template and (h.language is null or h.language = s.language)
             having count(*) > 0
           ) h on true
+          cross join lateral (
+            select s.is_fallback or t.status is distinct from 'approved' or t.until > k.now or h.held
+              or $11 and t.content_sid is null as stopped
+          ) y
+          cross join lateral (
+            -- Some minutes before the window closes by our clock it may have closed by the provider's.
+            select coalesce(y.stopped and s.has_text and (s.is_fallback or s.window_until > k.now + interval '5 min')
+              and h.firmly is not true, false) as stands_in, coalesce(y.stopped, false) as stopped
+          ) x
           left join lateral (
             select i.source || ' ' || i.id as by from inbox i
             where s.journey_key is not null and i.journey_key = s.journey_key and i.journey = s.journey
@@ -209,6 +235,7 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
             state = case f.fate when 'go' then 'sending' when 'end' then 'suppressed' else 'pending' end::notification_state,
             attempt = n.attempt + (f.fate = 'go')::int,
             consent_entry = case when f.fate = 'go' then f.entry else n.consent_entry end,
+            as_text = case when f.fate = 'go' then f.as_text else n.as_text end,
             lease_until = case when f.fate = 'go' then f.now + $6 * interval '1 ms' end,
             reason = case when f.fate = 'end' then f.why end,
             superseded_by = f.superseded_by,
@@ -228,11 +255,12 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
             end
           from fated f
           where n.id = f.id and f.fate <> 'later'
-          returning n.id, n.sender, n.attempt, n.tries, n.resends, n.statuses, n.filled, f.fate, f.why, f.stop, f.contact_id, f.phone, f.template,
+          returning n.id, n.sender, n.attempt, n.tries, n.resends, n.statuses, n.as_text, case when f.fate = 'go' and not f.as_text then n.filled end as filled,
+            case when f.fate = 'go' and f.as_text then n.free_text end as free_text, f.fate, f.why, f.stop, f.contact_id, f.phone, f.template,
             f.language, f.content_sid, f.category, f.entry, f.now, f.class, f.due_at, f.expires_at, f.waiting, f.blocked, f.backoffs
         ), tried as (
-          insert into attempts (notification_id, number, sender, claimed_at, resend, consent_entry)
-          select id, attempt, sender, now, resends > 0, entry from moved where fate = 'go'
+          insert into attempts (notification_id, number, sender, claimed_at, resend, consent_entry, as_text)
+          select id, attempt, sender, now, resends > 0, entry, as_text from moved where fate = 'go'
         ), told as (
           insert into outbox (notification_id, sequence, kind, reason, at)
           select id, statuses, 'suppressed', why, now from moved where fate = 'end'
@@ -241,17 +269,17 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
           select id, now, 'waits', stop from moved where fate = 'wait'
         )
         select m.id as "id!", m.fate as "fate!", m.attempt as "attempt!", m.contact_id as "contact_id!", m.phone as "phone!",
-          m.template as "template!", m.language as "language!", m.content_sid, m.expires_at as "expires_at!: Time", case when m.fate = 'go' then m.filled::text end as filled,
+          m.template as "template!", m.language as "language!", m.content_sid, m.expires_at as "expires_at!: Time", m.filled::text, m.free_text,
           m.tries as "tries!", m.backoffs as "backoffs!", m.resends > 0 as "resend!", m.class as "class!",
           m.due_at as "due_at!: Time", m.fate in ('end', 'wait') and (m.waiting or m.blocked) as "wake!",
           m.category
         from moved m
         union all
-        select f.id, f.fate, 0::int2, f.contact_id, '', '', '', null, f.expires_at, null, 0::int2, 0::int2, false, f.class, f.due_at, false, null
+        select f.id, f.fate, 0::int2, f.contact_id, '', '', '', null, f.expires_at, null, null, 0::int2, 0::int2, false, f.class, f.due_at, false, null
         from fated f where f.fate = 'later'
         union all
         -- Where the due rows begin, those passed over included.
-        select '00000000-0000-0000-0000-000000000000', 'first', 0::int2, 0, '', '', '', null, min(d.expires_at), null, 0::int2, 0::int2, false, d.class, min(d.due_at), false, null
+        select '00000000-0000-0000-0000-000000000000', 'first', 0::int2, 0, '', '', '', null, min(d.expires_at), null, null, 0::int2, 0::int2, false, d.class, min(d.due_at), false, null
         from due d group by d.class
         "#,
         terms.sender,
@@ -275,18 +303,24 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
         if row.wake {
             claimed.wake.push(row.contact_id);
         }
-        match (row.fate.as_str(), row.filled) {
-            ("go", Some(filled)) => claimed.go.push(Claim {
+        let template = |filled| Frozen::Template { content_id: row.content_sid, filled };
+        let content = row.free_text.map(Frozen::Text).or(row.filled.map(template));
+        match (row.fate.as_str(), content) {
+            ("go", Some(content)) => claimed.go.push(Claim {
                 attempt: AttemptId { notification: row.id, number: row.attempt },
                 contact_id: row.contact_id,
                 phone: row.phone,
                 template: row.template,
                 language: row.language,
-                // Orders and shipments, if nobody said otherwise.
-                category: row.category.as_deref().and_then(Category::named).unwrap_or(Category::Utility),
-                content_id: row.content_sid,
+                category: match &content {
+                    Frozen::Text(_) => Category::Service,
+                    // Orders and shipments, if nobody said otherwise.
+                    Frozen::Template { .. } => {
+                        row.category.as_deref().and_then(Category::named).unwrap_or(Category::Utility)
+                    }
+                },
                 expires_at: row.expires_at.to_jiff(),
-                filled,
+                content,
                 tries: row.tries.unsigned_abs(),
                 backoffs: row.backoffs.unsigned_abs(),
                 resend: row.resend,

@@ -114,8 +114,10 @@ pub struct Lost {
     pub phone: String,
     pub template: String,
     pub language: String,
-    /// The filled-in values, JSON.
-    pub filled: String,
+    /// The filled-in values, JSON, if it went as its template.
+    pub filled: Option<String>,
+    /// The words, if it went as a free text.
+    pub free_text: Option<String>,
     pub claimed_at: Timestamp,
     pub since: Timestamp,
     /// Messages to this person at about that time that are known to be others.
@@ -137,7 +139,7 @@ pub async fn lost(
     let rows = sqlx::query!(
         r#"
         -- doubt: lost answers
-        select n.id, n.attempt, n.sender, n.template, n.language, n.filled::text as "filled!", c.phone as "phone!",
+        select n.id, n.attempt, n.sender, n.template, n.language, n.filled::text, case when n.as_text then n.free_text end as free_text, c.phone as "phone!",
           a.claimed_at as "claimed_at: Time", n.doubt_since as "since!: Time", recado_now() as "now!: Time",
           coalesce(k.others, '{}') || array(
             select r.message_id from replies r
@@ -156,7 +158,8 @@ pub async fn lost(
           where i.contact_id = n.contact_id and x.sender = n.sender and (x.notification_id, x.number) <> (n.id, n.attempt)
             and x.claimed_at between a.claimed_at - $2 * interval '1 ms' and a.claimed_at + $2 * interval '1 ms'
         ) k
-        where n.state = 'in_doubt' and n.sender = any ($1) and n.filled is not null and c.phone like '+%'
+        where n.state = 'in_doubt' and n.sender = any ($1) and case when n.as_text then n.free_text is not null else n.filled is not null end
+          and c.phone like '+%'
         order by n.doubt_since limit $3
         "#,
         senders,
@@ -173,6 +176,7 @@ pub async fn lost(
         template: row.template,
         language: row.language,
         filled: row.filled,
+        free_text: row.free_text,
         claimed_at: row.claimed_at.to_jiff(),
         since: row.since.to_jiff(),
         others: row.others,

@@ -142,7 +142,7 @@ async fn erase_events(tx: &mut PgConnection, ids: &[i64], names: &[String], eras
         r#"
         -- erasure: notifications
         with ended as (
-          update notifications set filled = null, message_id = case when message_id is not null then 'erased' end,
+          update notifications set filled = null, free_text = null, sms = null, message_id = case when message_id is not null then 'erased' end,
             state = case when state = 'pending' then 'suppressed' else state end,
             reason = case when state = 'pending' then 'erased' else reason end,
             due_at = case when state = 'pending' then null else due_at end,

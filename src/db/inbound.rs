@@ -96,7 +96,8 @@ pub async fn is_known(pool: &PgPool, message_id: &str) -> Result<bool, Error> {
         .await?)
 }
 
-/// Keeps a message, opens the person's window for 24 hours from when it was written, and tells it. Says whether it was new.
+/// Keeps a message, opens the person's window for 24 hours from when it was written, brings back what may go as a free text now, and
+/// tells it. Says whether something was brought back.
 ///
 /// # Errors
 /// If the database does not take it; nothing is kept then.
@@ -113,10 +114,13 @@ pub async fn keep(pool: &PgPool, message: &Message<'_>) -> Result<bool, Error> {
           insert into lanes (contact_id, sender, window_until)
           select c.id, k.sender, least(k.at, recado_now()) + interval '24 h' from kept k cross join unnest($3::int8[]) as c(id) order by c.id
           on conflict (contact_id, sender) do update set window_until = greatest(lanes.window_until, excluded.window_until)
+          returning contact_id, sender
         ), told as (
           insert into outbox (kind, payload) select 'inbound', $9 from kept
         )
-        select count(*) as "n!" from kept
+        -- Only when the lanes are locked, and as things stand then: a claim that has just put somebody to wait there is seen.
+        select coalesce(sum(wake_for_window(o.contact_id, $2)), 0)::int8 as "woken!"
+        from unnest((select array_agg(contact_id) from opened)) o(contact_id)
         "#,
         message.message_id,
         message.sender,
@@ -130,7 +134,7 @@ pub async fn keep(pool: &PgPool, message: &Message<'_>) -> Result<bool, Error> {
     )
     .fetch_one(pool)
     .await?;
-    Ok(row.n > 0)
+    Ok(row.woken > 0)
 }
 
 /// The notification whose message this was.

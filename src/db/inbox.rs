@@ -61,6 +61,18 @@ pub struct Born {
     pub version: Option<i32>,
     /// The filled-in values as JSON.
     pub filled: String,
+    /// The same as a free text, if it may go so.
+    pub free_text: Option<String>,
+    /// The SMS that may follow it.
+    pub sms: Option<Sms>,
+}
+
+/// An SMS that may follow a message.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Sms {
+    pub sender: i16,
+    pub purpose: String,
+    pub text: String,
 }
 
 /// What the inbox says of an event.
@@ -112,9 +124,9 @@ async fn insert(pool: &PgPool, arrivals: &[Arrival]) -> Result<Vec<i64>, Error> 
           select * from unnest($13::int8[], $14::uuid[], $15::int2[], $16::int2[], $17::text[], $18::text[], $19::text[],
                                $20::text[], $21::text[], $22::text[], $23::timestamptz[], $24::int8[], $25::int8[],
                                $26::text[], $27::text[], $28::text[], $29::text[], $30::text[], $31::timestamptz[],
-                               $32::text[], $33::text[], $34::int2[], $35::int4[], $36::text[])
+                               $32::text[], $33::text[], $34::int2[], $35::text[], $36::json[], $37::int4[], $38::text[])
             as b(n, id, sender, class, phone, locale, purpose, template, language, subject, expires_at, grace_ms, pending_ms,
-                 quiet, doubt, filled, event_source, event_id, event_time, journey, journey_key, stage, version, route)
+                 quiet, doubt, filled, event_source, event_id, event_time, journey, journey_key, stage, free_text, sms, version, route)
         ), known as materialized (
           -- Who proved to be another contact is that one.
           select coalesce(c.merged_into, c.id) as id, c.phone from (select distinct phone from born) b join contacts c on c.phone = b.phone
@@ -146,11 +158,11 @@ async fn insert(pool: &PgPool, arrivals: &[Arrival]) -> Result<Vec<i64>, Error> 
           on conflict do nothing
         ), planned as (
           insert into notifications (id, event_source, event_id, event_time, sender, class, contact_id, purpose, template, language,
-            subject, journey, journey_key, stage, expires_at, grace_until, consent_until, quiet, doubt, filled, version, due_at, route)
+            subject, journey, journey_key, stage, expires_at, grace_until, consent_until, quiet, doubt, filled, free_text, sms, version, due_at, route)
           select b.id, b.event_source, b.event_id, b.event_time, b.sender, b.class, c.id, b.purpose, b.template, b.language,
             b.subject, b.journey, b.journey_key, b.stage, b.expires_at,
             recado_now() + b.grace_ms * interval '1 ms', recado_now() + b.pending_ms * interval '1 ms',
-            b.quiet::tstzmultirange, b.doubt, b.filled::json, b.version, least(recado_now(), b.expires_at), b.route
+            b.quiet::tstzmultirange, b.doubt, b.filled::json, b.free_text, b.sms, b.version, least(recado_now(), b.expires_at), b.route
           from fresh f join born b on b.n = f.n left join contact c on c.phone = b.phone
         )
         select n as "n!" from fresh
@@ -189,6 +201,8 @@ async fn insert(pool: &PgPool, arrivals: &[Arrival]) -> Result<Vec<i64>, Error> 
         &born.iter().map(|(_, a, _)| a.stage.as_ref().map(|s| s.journey.as_str())).collect::<Vec<_>>() as _,
         &born.iter().map(|(_, a, _)| a.stage.as_ref().map(|s| s.key.as_str())).collect::<Vec<_>>() as _,
         &born.iter().map(|(_, a, _)| a.stage.as_ref().map(|s| s.number)).collect::<Vec<_>>() as _,
+        &born.iter().map(|(.., b)| b.free_text.as_deref()).collect::<Vec<_>>() as _,
+        &born.iter().map(|(.., b)| b.sms.as_ref().map(sqlx::types::Json)).collect::<Vec<_>>() as _,
         &born.iter().map(|(.., b)| b.version).collect::<Vec<_>>() as _,
         &born.iter().map(|(.., b)| b.route.as_deref()).collect::<Vec<_>>() as _,
     )

@@ -38,6 +38,11 @@ pub struct About {
     pub message_id: Option<String>,
     pub resends: i16,
     pub duplicate: bool,
+    /// Its latest attempt went as a free text.
+    pub as_text: bool,
+    /// The SMS that followed it, and the message that it followed.
+    pub fallback: Option<Uuid>,
+    pub fallback_of: Option<Uuid>,
 }
 
 /// Takes or keeps the lease of this name. Says whether we have it.
@@ -77,7 +82,8 @@ pub async fn next(pool: &PgPool, limit: i64) -> Result<Vec<Told>, Error> {
         )
         select o.id as "id!", o.at as "at!: Time", o.kind as "kind!", o.reason, o.payload, o.notification_id, o.sequence,
           n.event_source as "event_source?", n.event_id as "event_id?", n.journey_key, n.subject, n.template as "template?", n.language as "language?",
-          s.name as "sender?", n.attempt as "attempt?", n.message_id, n.resends as "resends?", n.duplicate as "duplicate?"
+          s.name as "sender?", n.attempt as "attempt?", n.message_id, n.resends as "resends?", n.duplicate as "duplicate?",
+          n.as_text as "as_text?", n.fallback, n.fallback_of
         from row o
         left join notifications n on n.id = o.notification_id
         left join senders s on s.id = n.sender
@@ -109,6 +115,9 @@ pub async fn next(pool: &PgPool, limit: i64) -> Result<Vec<Told>, Error> {
                 message_id: row.message_id,
                 resends: row.resends.unwrap_or(0),
                 duplicate: row.duplicate.unwrap_or(false),
+                as_text: row.as_text.unwrap_or(false),
+                fallback: row.fallback,
+                fallback_of: row.fallback_of,
             }),
         })
         .collect())

@@ -154,7 +154,7 @@ pub async fn apply(pool: &PgPool, receipts: &[Good]) -> Result<Applied, Error> {
           from change c
           where n.id = c.id and (c.settles or c.better or n.message_id is null or c.twice and not n.duplicate)
           returning n.id, n.statuses, c.state as was, c.settles, c.better and c.best > 'failed' as tells, c.best, c.number, n.contact_id, n.sender,
-            n.duplicate and not c.was_duplicate as doubled
+            n.duplicate and not c.was_duplicate as doubled, c.settles and n.fallback is not null as followed
         ), noted as (
           insert into timeline (notification_id, at, what, detail)
           select m.id, recado_now(), w.what, 'attempt ' || m.number from moved m
@@ -176,6 +176,9 @@ pub async fn apply(pool: &PgPool, receipts: &[Good]) -> Result<Applied, Error> {
         select n, contact_id, sender, false from attempt where heard is null
         union all
         select null, contact_id, sender, true from moved where was = 'pending'
+        union all
+        -- Only when all of them have moved: the SMS may be one of them.
+        select null, w.contact_id, w.sender, true from unnest((select array_agg(id) from moved where followed)) o(id), withdraw_sms(o.id) w
         "#,
         &receipts.iter().map(|r| r.message_id.as_str()).collect::<Vec<_>>() as _,
         &receipts.iter().map(|r| r.tag.map(|tag| tag.notification)).collect::<Vec<_>>() as _,
@@ -271,12 +274,12 @@ pub async fn concerned(pool: &PgPool, message_id: &str, tag: Option<AttemptId>) 
     let row = sqlx::query!(
         r#"
         -- receipts: whom a failure concerns
-        select n.id as "id!", a.number as "number!", n.state = 'sending' as "sending!", n.tries as "tries!", n.attempt as "attempt!", n.sender as "sender!",
+        select n.id as "id!", a.number as "number!", a.as_text as "as_text!", n.state = 'sending' as "sending!", n.tries as "tries!", n.attempt as "attempt!", n.sender as "sender!",
           n.contact_id as "contact_id!", n.template as "template!", n.language as "language!"
         from (
-          select a.notification_id, a.number, 0 as place from attempts a where a.notification_id = $2 and a.number = $3
+          select a.notification_id, a.number, a.as_text, 0 as place from attempts a where a.notification_id = $2 and a.number = $3
           union all
-          select x.notification_id, x.number, 1 from notifications n
+          select x.notification_id, x.number, x.as_text, 1 from notifications n
           join attempts x on x.notification_id = n.id and x.message_id = n.message_id
           where n.message_id = $1
         ) a
@@ -296,6 +299,7 @@ pub async fn concerned(pool: &PgPool, message_id: &str, tag: Option<AttemptId>) 
             tries: row.tries.unsigned_abs(),
             attempts: row.attempt.unsigned_abs().saturating_sub(1),
             backoffs: 0,
+            as_text: row.as_text,
         },
         sender: row.sender,
         contact: row.contact_id,
@@ -324,7 +328,9 @@ pub enum Undelivered {
 pub async fn fail(pool: &PgPool, attempt: AttemptId, bad: &Bad<'_>, next: &Next) -> Result<Undelivered, Error> {
     let (state, delay, counts) = match next {
         Next::Pending { delay, counts, .. } => ("pending", *delay, *counts),
-        Next::Accepted(_) | Next::InDoubt(_) | Next::Failed(_) => ("failed", Duration::ZERO, false),
+        Next::Accepted(_) | Next::InDoubt(_) | Next::Failed(_) | Next::Impossible(_) => {
+            ("failed", Duration::ZERO, false)
+        }
     };
     let row = sqlx::query!(
         r#"
@@ -380,11 +386,19 @@ pub async fn fail(pool: &PgPool, attempt: AttemptId, bad: &Bad<'_>, next: &Next)
             doubt_since = null,
             accepted_at = case when o.message_id is not null then coalesce(n.accepted_at, recado_now()) when $9 = 'failed' then n.accepted_at end,
             ended_at = case when o.message_id is null and $9 = 'failed' then recado_now() end,
+            -- Never out of doubt, as after an answer.
+            fallback = case when $12 and o.message_id is null and n.sms is not null and n.fallback is null
+              and not exists (select from attempts a where a.notification_id = n.id and a.number <> $2
+                and a.receipt is distinct from 'failed' and coalesce(a.outcome, 'unclear') in ('unclear', 'accepted'))
+              then uuid_v7(recado_now()) else n.fallback end,
             statuses = n.statuses + (o.message_id is null and $9 = 'failed')::int
           from fresh f join held h on h.id = f.notification_id left join other o on true
           where n.id = h.id and (h.receipt is null or h.receipt < 'failed')
             and (h.state = 'accepted' and h.message_id = $3 or h.state = 'in_doubt' and h.attempt = $2)
-          returning n.id, n.state, n.statuses
+          returning n.id, n.state, n.statuses, n.contact_id, n.sender, $12 and n.fallback is not null as follows
+        ), closed as (
+          update lanes l set window_until = least(l.window_until, recado_now())
+          from moved m where l.contact_id = m.contact_id and l.sender = m.sender and $6::text = 'window_closed'
         ), noted as (
           insert into timeline (notification_id, at, what, detail)
           select f.notification_id, recado_now(), 'undelivered', concat_ws(' ', 'attempt ' || $2::int2 || ':', $6::text, '(' || $5::int4 || ')') from fresh f
@@ -398,7 +412,8 @@ pub async fn fail(pool: &PgPool, attempt: AttemptId, bad: &Bad<'_>, next: &Next)
           where s.id = h.sender and h.receipt is null and (coalesce(array_length(s.heard, 1), 0) < 3 or h.claimed_at > s.heard[3])
         )
         select exists (select from held where state = 'sending') as "sending!", exists (select from fresh) as "fresh!",
-          exists (select from moved) as "moved!"
+          exists (select from moved) as "moved!",
+          (select count(*) from unnest((select array_agg(id) from moved where follows)) o(id), follow_by_sms(o.id)) as "follow!"
         "#,
         attempt.notification,
         attempt.number,
@@ -411,6 +426,7 @@ pub async fn fail(pool: &PgPool, attempt: AttemptId, bad: &Bad<'_>, next: &Next)
         state,
         millis(delay),
         counts,
+        matches!(next, Next::Impossible(_)),
     )
     .fetch_one(pool)
     .await?;

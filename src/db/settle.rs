@@ -38,11 +38,19 @@ struct Columns<'a> {
     delay: Duration,
     counts: bool,
     lane: bool,
+    impossible: bool,
 }
 
 fn columns(next: &Next) -> Columns<'_> {
-    let none =
-        Columns { state: "", failure: None, message_id: None, delay: Duration::ZERO, counts: false, lane: false };
+    let none = Columns {
+        state: "",
+        failure: None,
+        message_id: None,
+        delay: Duration::ZERO,
+        counts: false,
+        lane: false,
+        impossible: false,
+    };
     match next {
         Next::Accepted(acceptance) => Columns { state: "accepted", message_id: Some(&acceptance.message_id), ..none },
         Next::Pending { delay, counts, lane, failure } => {
@@ -50,6 +58,7 @@ fn columns(next: &Next) -> Columns<'_> {
         }
         Next::InDoubt(failure) => Columns { state: "in_doubt", failure: Some(failure), ..none },
         Next::Failed(failure) => Columns { state: "failed", failure: Some(failure), ..none },
+        Next::Impossible(failure) => Columns { state: "failed", failure: Some(failure), impossible: true, ..none },
     }
 }
 
@@ -66,9 +75,9 @@ pub async fn settle(pool: &PgPool, settlements: &[Settlement]) -> Result<Settled
           select recado_now() as now
         ), result as materialized (
           select * from unnest($1::uuid[], $2::int2[], $3::text[], $4::text[], $5::int8[], $6::bool[], $7::bool[], $8::text[], $9::int8[],
-                               $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::int8[])
+                               $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::int8[], $17::bool[])
             as r(id, number, outcome, next, delay_ms, counts, lane, reason, code, detail, message_id, template, country, category, currency,
-                 predicted)
+                 predicted, impossible)
         ), moved as (
           -- A receipt that came before this answer has left its message id: it is evidence, and nothing is tried again.
           update notifications n set
@@ -81,19 +90,27 @@ pub async fn settle(pool: &PgPool, settlements: &[Settlement]) -> Result<Settled
             doubt_since = case when n.message_id is null and r.next = 'in_doubt' then k.now end,
             accepted_at = case when n.message_id is not null or r.next = 'accepted' then coalesce(n.accepted_at, k.now) end,
             ended_at = case when n.message_id is null and r.next = 'failed' then k.now end,
+            -- Never out of doubt: every other attempt is proven not to have reached anybody.
+            fallback = case when r.impossible and n.message_id is null and n.sms is not null and n.fallback is null
+              and not exists (select from attempts a where a.notification_id = r.id and a.number <> r.number
+                and a.receipt is distinct from 'failed' and coalesce(a.outcome, 'unclear') in ('unclear', 'accepted'))
+              then uuid_v7(k.now) else n.fallback end,
             statuses = n.statuses + (n.message_id is not null or r.next <> 'pending')::int
           from result r, clock k
           where n.id = r.id and n.attempt = r.number
             -- Written so that no partial index answers to it: the row is found by its key, also when the plan was made on empty tables.
             and case n.state when 'sending' then true when 'in_doubt' then r.next <> 'in_doubt' else false end
-          returning n.id, n.contact_id, n.sender, n.state, n.statuses, n.reason, n.due_at, n.attempt, r.lane, r.reason as why, k.now
+          returning n.id, n.contact_id, n.sender, n.state, n.statuses, n.reason, n.due_at, n.attempt, r.lane, r.reason as why, k.now,
+            r.impossible and n.fallback is not null as follows
         ), lane as (
           update lanes l set
             in_flight = null,
             backoff_until = case when m.lane then m.due_at else l.backoff_until end,
             backoffs = case when m.lane then least(l.backoffs + 1, 99) when m.state = 'accepted' then 0 else l.backoffs end,
             head = case when m.lane then m.id else l.head end,
-            waiting = l.waiting or m.lane
+            waiting = l.waiting or m.lane,
+            -- The provider says that the person's window is closed, whatever we thought.
+            window_until = case when m.why = 'window_closed' then least(l.window_until, m.now) else l.window_until end
           from moved m
           where l.contact_id = m.contact_id and l.sender = m.sender and l.in_flight = m.id
           returning l.contact_id, l.sender, l.waiting or l.blocked as wake
@@ -122,6 +139,8 @@ pub async fn settle(pool: &PgPool, settlements: &[Settlement]) -> Result<Settled
         select id, attempt, null::int8 as contact_id, null::int2 as sender from moved
         union all
         select null, null, contact_id, sender from lane where wake
+        union all
+        select null, null, f.contact_id, f.sender from unnest((select array_agg(id) from moved where follows)) o(id), follow_by_sms(o.id) f
         "#,
         &settlements.iter().map(|s| s.attempt.notification).collect::<Vec<_>>() as _,
         &settlements.iter().map(|s| s.attempt.number).collect::<Vec<_>>() as _,
@@ -139,6 +158,7 @@ pub async fn settle(pool: &PgPool, settlements: &[Settlement]) -> Result<Settled
         &settlements.iter().map(|s| s.charge.category.as_str()).collect::<Vec<_>>() as _,
         &settlements.iter().map(|s| s.charge.price.as_ref().map(|price| price.currency.as_str())).collect::<Vec<_>>() as _,
         &settlements.iter().map(|s| s.charge.price.map(|price| price.micros)).collect::<Vec<_>>() as _,
+        &columns.iter().map(|c| c.impossible).collect::<Vec<_>>() as _,
     )
     .fetch_all(pool)
     .await?;

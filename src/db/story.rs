@@ -53,10 +53,26 @@ pub async fn find(pool: &PgPool, word: &str, limit: i64) -> Result<Found, Error>
     .flatten()
     .collect();
     notifications.extend(events.iter().flat_map(|event| &event.notifications));
+    let mut notifications = origins(pool, &notifications).await?;
     notifications.sort_unstable_by(|a, b| b.cmp(a));
     notifications.dedup();
     let rejected = rejected_named(pool, id, word, limit).await?;
     Ok(Found { notifications, events, rejected, more })
+}
+
+/// An SMS that followed a message belongs into that message's story.
+async fn origins(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
+    let followed = sqlx::query!(
+        r#"
+        -- story: origins
+        select n.id, o.id as origin from notifications n join notifications o on o.id = n.fallback_of where n.id = any ($1)
+        "#,
+        ids
+    )
+    .fetch_all(pool)
+    .await?;
+    let origin = |id: &Uuid| followed.iter().find(|row| row.id == *id).map_or(*id, |row| row.origin);
+    Ok(ids.iter().map(origin).collect())
 }
 
 /// The notifications of an order (an event's id or subject, or the key of its journey), of a person, or of both at once; of at
@@ -185,6 +201,7 @@ pub async fn of(pool: &PgPool, id: Uuid) -> Result<Option<Story>, Error> {
           n.event_source, n.event_id, n.sender, n.contact_id, c.phone as "phone?", s.name as sender_name,
           e.at as "entry_at?: Time", e.act as "entry_act?", n.route, c.consents -> n.purpose ->> 'state' as consent_state,
           (c.consents -> n.purpose ->> 'entry')::int as consent_now, t.status as "template_status?", v.number as "version?",
+          n.free_text is not null as "has_text!", n.fallback, n.fallback_of, l.window_until > recado_now() as "in_window?",
           (select e.id from notifications e where e.contact_id = n.contact_id and e.subject = n.subject and e.id < n.id
              and e.state = 'pending' and n.waiting_on = 'subject' order by e.id limit 1) as behind
         from notifications n
@@ -193,6 +210,7 @@ pub async fn of(pool: &PgPool, id: Uuid) -> Result<Option<Story>, Error> {
         left join consent_entries e on e.contact_id = n.contact_id and e.number = n.consent_entry
         left join template_versions v on v.id = n.version
         left join template_states t on t.sender = n.sender and t.template = n.template and t.language = n.language
+        left join lanes l on l.contact_id = n.contact_id and l.sender = n.sender
         where n.id = $1
         "#,
         id
@@ -246,6 +264,14 @@ pub async fn of(pool: &PgPool, id: Uuid) -> Result<Option<Story>, Error> {
         attempts: attempts(pool, id).await?,
         notes: notes(pool, id).await?,
         behind: row.behind,
+        has_text: row.has_text,
+        in_window: row.in_window.unwrap_or(false),
+        fallback_of: row.fallback_of,
+        // What followed has nothing that follows it, so this goes no deeper.
+        fallback: match row.fallback {
+            Some(fallback) => Box::pin(of(pool, fallback)).await?.map(Box::new),
+            None => None,
+        },
     }))
 }
 
@@ -319,7 +345,7 @@ async fn attempts(pool: &PgPool, id: Uuid) -> Result<Vec<Attempt>, Error> {
     let rows = sqlx::query!(
         r#"
         -- story: attempts
-        select number, claimed_at as "claimed_at: Time", resend, consent_entry, outcome, ended_at as "ended_at: Time", reason, code, detail,
+        select number, claimed_at as "claimed_at: Time", resend, consent_entry, as_text, outcome, ended_at as "ended_at: Time", reason, code, detail,
           message_id, counted_in is not null as "counted!", category, country, predicted, actual, currency
         from attempts where notification_id = $1 order by number
         "#,
@@ -335,6 +361,7 @@ async fn attempts(pool: &PgPool, id: Uuid) -> Result<Vec<Attempt>, Error> {
             claimed_at: row.claimed_at.to_jiff(),
             resend: row.resend,
             consent_entry: row.consent_entry,
+            as_text: row.as_text,
             outcome: row.outcome,
             ended_at: row.ended_at.map(Time::to_jiff),
             reason: row.reason,

@@ -23,6 +23,7 @@ pub mod problem;
 pub mod quiet;
 pub mod rates;
 pub mod route;
+pub mod sms;
 pub mod source;
 pub mod story;
 pub mod template;

@@ -238,6 +238,15 @@ pub mod reason {
     pub const NOT_CONNECTED: Reason = Reason::new("not_connected");
     pub const NO_ANSWER: Reason = Reason::new("no_answer");
     pub const UNREADABLE: Reason = Reason::new("unreadable");
+    pub const DELIVERED_ELSEWHERE: Reason = Reason::new("delivered_elsewhere");
+
+    // Reasons of providers on which something depends here; their sentences are with the others of `provider`.
+    /// The person's window is closed: free texts are not taken.
+    pub const WINDOW_CLOSED: Reason = Reason::new("window_closed");
+    /// Proof that a message cannot reach the person where it was sent, whoever tries: another way may be tried. What only may be so is not
+    /// here, nor is a person's no, nor our own.
+    pub const IMPOSSIBLE: [Reason; 3] =
+        [Reason::new("undeliverable"), Reason::new("blocked_by_person"), Reason::new("text_too_late")];
 
     /// A sentence for people, for each reason above.
     #[must_use]
@@ -260,6 +269,7 @@ pub mod reason {
             "not_connected" => "No connection to the provider could be made, so nothing was sent.",
             "no_answer" => "The provider's answer was lost on its way.",
             "unreadable" => "The provider's answer could not be understood.",
+            "delivered_elsewhere" => "The message that it was to replace arrived after all, so it was not sent.",
             _ => return None,
         })
     }
@@ -282,6 +292,8 @@ pub struct Behind {
     pub attempts: u16,
     /// How often in a row the provider called this recipient too busy.
     pub backoffs: u16,
+    /// This attempt went as a free text instead of its template.
+    pub as_text: bool,
 }
 
 /// What follows an attempt.
@@ -297,6 +309,8 @@ pub enum Next {
     },
     InDoubt(Failure),
     Failed(Failure),
+    /// Failed, since it is proven that it cannot reach the person there: what is to follow then, follows.
+    Impossible(Failure),
 }
 
 /// Decides what follows an attempt. `chance` is in 0..1 and spreads the pauses (full jitter).
@@ -305,6 +319,13 @@ pub fn after(outcome: Outcome, behind: Behind, policy: &Policy, chance: f64) -> 
     match outcome {
         Outcome::Accepted(acceptance) => Next::Accepted(acceptance),
         Outcome::Unclear(failure) => Next::InDoubt(failure),
+        // The window was not open after all. It is closed in the lane as well, so that the next claim waits for the template.
+        Outcome::Rejected { failure, again: None } if behind.as_text && failure.reason == reason::WINDOW_CLOSED => {
+            Next::Pending { delay: Duration::ZERO, counts: false, lane: false, failure }
+        }
+        Outcome::Rejected { failure, again: None } if reason::IMPOSSIBLE.contains(&failure.reason) => {
+            Next::Impossible(failure)
+        }
         Outcome::Rejected { failure, again: None } => Next::Failed(failure),
         Outcome::Rejected { failure, again: Some(_) } if behind.tries + 1 >= policy.max_tries => Next::Failed(failure),
         Outcome::Rejected { failure, again: Some(pause) } => {

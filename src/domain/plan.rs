@@ -98,6 +98,19 @@ pub struct Planned {
     /// How long it waits for an answer to that question.
     pub pending: Duration,
     pub filled: Filled,
+    /// The same as a free text, if it may go so.
+    pub free_text: Option<String>,
+    /// What follows if WhatsApp is proven unable to deliver it.
+    pub sms: Option<Sms>,
+}
+
+/// An SMS that may follow a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sms {
+    pub sender: String,
+    /// What the person must have agreed to for it.
+    pub purpose: String,
+    pub text: String,
 }
 
 /// Decides what `event` leads to. `spread` (0 to 1) is this event's place in the time after quiet hours over which
@@ -237,7 +250,9 @@ impl Occasion<'_> {
         })?;
         // Amounts and dates as at home, unless the text is in another language.
         let manner = theirs.filter(|l| l.language() == language.locale.language()).unwrap_or(&language.locale);
-        let filled = template.fill(language, &self.names.scope(manner))?;
+        let scope = self.names.scope(manner);
+        let filled = template.fill(language, &scope)?;
+        let sms = template.sms_text(language, &filled, &scope)?;
         let Chosen { sender, rule: route } = self.sender(template)?;
         // An event cannot prolong its messages' life by coming from the future.
         let from = self.event.time.min(self.now);
@@ -259,6 +274,12 @@ impl Occasion<'_> {
             in_doubt: template.in_doubt,
             grace: template.grace,
             pending: template.pending,
+            free_text: template.free_text(language, &filled),
+            sms: template.sms.as_ref().zip(sms).map(|(by, text)| Sms {
+                sender: by.sender.clone(),
+                purpose: by.purpose.clone(),
+                text,
+            }),
             filled,
         })
     }

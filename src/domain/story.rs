@@ -57,6 +57,14 @@ pub struct Story {
     pub holds: Vec<Hold>,
     /// The earlier message of the same subject that it waits for.
     pub behind: Option<Uuid>,
+    /// It may go as a free text.
+    pub has_text: bool,
+    /// The person's 24-hour window is open.
+    pub in_window: bool,
+    /// The message that it followed as an SMS.
+    pub fallback_of: Option<Uuid>,
+    /// The SMS that followed it.
+    pub fallback: Option<Box<Story>>,
 }
 
 /// An event as the inbox has it.
@@ -116,6 +124,8 @@ pub struct Attempt {
     pub claimed_at: Timestamp,
     pub resend: bool,
     pub consent_entry: i32,
+    /// It went as a free text instead of its template.
+    pub as_text: bool,
     /// None while it is under way.
     pub outcome: Option<String>,
     pub ended_at: Option<Timestamp>,
@@ -190,6 +200,7 @@ impl Story {
                 receipt.detail = None;
             }
         }
+        self.fallback = self.fallback.map(|sms| Box::new(sms.without_persons()));
         self
     }
 
@@ -203,7 +214,8 @@ impl Story {
         lines.push(line(
             self.created_at,
             format!(
-                "Planned: {}{} in {} from {}{}, purpose {}{}; it is of use until {}.",
+                "{}: {}{} in {} from {}{}, purpose {}{}; it is of use until {}.",
+                if self.fallback_of.is_some() { "Follows" } else { "Planned" },
                 self.template,
                 self.version.map(|version| format!(" (version {version})")).unwrap_or_default(),
                 self.language,
@@ -241,6 +253,11 @@ impl Story {
                 "The person may have received it twice.".to_owned(),
             ));
         }
+        if let Some(sms) = &self.fallback {
+            // The event is told already.
+            let told = Story { event: None, ..(**sms).clone() }.tell(explain);
+            lines.extend(told.into_iter().map(|told| line(told.at, format!("SMS: {}", told.what))));
+        }
         lines.sort_by_key(|line| line.at);
         lines
     }
@@ -248,6 +265,9 @@ impl Story {
     /// What it waits for, until when, and what can be done.
     #[must_use]
     pub fn next(&self, now: Timestamp) -> String {
+        if let (Some(sms), State::Failed { .. }) = (&self.fallback, &self.state) {
+            return format!("An SMS followed, {}: {}. {}", sms.id, sms.state.name().replace('_', " "), sms.next(now));
+        }
         match &self.state {
             State::Pending { due_at, waiting_on } => self.next_of_pending(*due_at, *waiting_on, now),
             State::Sending { attempt, lease_until } if *lease_until > now => {
@@ -327,9 +347,15 @@ impl Story {
                 )
             }
             Some(Wait::Template) => {
+                let text = match (self.has_text, self.in_window) {
+                    (true, false) => {
+                        " If the person writes before that, it goes as a free text; outside their 24 hours that is not tried."
+                    }
+                    (true, true) | (false, _) => "",
+                };
                 let status = self.template_status.as_deref().unwrap_or("not known to be approved");
                 format!(
-                    "It waits for the template {template}, which is {status} for {}. See recado templates list; it is looked at again by {due}.",
+                    "It waits for the template {template}, which is {status} for {}. See recado templates list; it is looked at again by {due}.{text}",
                     self.sender
                 )
             }
@@ -377,9 +403,10 @@ impl Event {
 impl Attempt {
     fn tell(&self, explain: Explain<'_>, lines: &mut Vec<Line>) {
         let resend = if self.resend { " It is a resend: the person may get it twice." } else { "" };
+        let form = if self.as_text { ", as a free text" } else { "" };
         lines.push(line(
             self.claimed_at,
-            format!("Attempt {}: claimed, allowed by consent entry {}.{resend}", self.number, self.consent_entry),
+            format!("Attempt {}: claimed{form}, allowed by consent entry {}.{resend}", self.number, self.consent_entry),
         ));
         let outcome = self.outcome.as_deref();
         if let (Some(at), Some(outcome)) = (self.ended_at, outcome) {
@@ -463,6 +490,11 @@ impl Note {
             ("settled_by_evidence", Some(which)) => format!("The provider's report about {which} proves that it was taken"),
             ("duplicate_confirmed", Some(which)) => {
                 format!("The provider took {which} as well: the person may have received it twice")
+            }
+            ("sms_follows", Some(sms)) => format!("WhatsApp is proven unable to deliver it: the SMS {sms} follows"),
+            ("follows", Some(origin)) => format!("An SMS instead of {origin}, which WhatsApp is proven unable to deliver"),
+            ("duplicate_by_sms", Some(sms)) => {
+                format!("It arrived after all, and the SMS {sms} went or may have gone: the person may have both")
             }
             ("resend", _) => "Nothing was heard of it while later messages were reported on: to be sent once more, marked as a resend".to_owned(),
             ("resend_ordered", _) => "To be sent once more by order, marked as a resend: the person may get it twice".to_owned(),

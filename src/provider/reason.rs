@@ -134,4 +134,12 @@ mod tests {
         }
         assert_eq!(explain("no_such_reason"), None);
     }
+
+    #[test]
+    fn what_the_domain_depends_on_exists_by_that_name() {
+        use crate::domain::notification::reason;
+        for reason in reason::IMPOSSIBLE.into_iter().chain([reason::WINDOW_CLOSED]) {
+            assert!(named(reason.as_str()).is_some(), "{}", reason.as_str());
+        }
+    }
 }

@@ -23,13 +23,13 @@ use crate::{
     clock::Clock,
     db::{
         self,
-        dispatch::{Claim, Pace, Terms, claim},
+        dispatch::{Claim, Frozen, Pace, Terms, claim},
         holds,
         settle::Settlement,
     },
     domain::{
         cost::{Charge, Prices},
-        message::{Content, Filled, Outgoing, Recipient},
+        message::{Content, Outgoing, Recipient},
         notification::{self, Behind, Failure, Outcome, Policy, Whose, reason},
         phone::Phone,
     },
@@ -369,6 +369,7 @@ impl Dispatcher {
             tries: claim.tries,
             attempts: claim.attempt.number.unsigned_abs().saturating_sub(1),
             backoffs: claim.backoffs,
+            as_text: matches!(claim.content, Frozen::Text(_)),
         };
         if let Outcome::Accepted(acceptance) = &outcome {
             self.learn(&claim, acceptance).await;
@@ -467,15 +468,20 @@ impl Dispatcher {
     }
 }
 
-fn outgoing(claim: &Claim, now: Timestamp) -> Result<Outgoing, notification::Reason> {
+/// The message of a claim as its provider gets it.
+///
+/// # Errors
+/// If what the database keeps cannot be read.
+pub fn outgoing(claim: &Claim, now: Timestamp) -> Result<Outgoing, notification::Reason> {
     let to = Phone::parse(&claim.phone).map_err(|_| notification::Reason::new("phone_unreadable"))?;
-    let filled: Filled =
-        serde_json::from_str(&claim.filled).map_err(|_| notification::Reason::new("values_unreadable"))?;
-    let content = Content::Template {
-        name: claim.template.clone(),
-        language: claim.language.clone(),
-        content_id: claim.content_id.clone(),
-        filled,
+    let content = match &claim.content {
+        Frozen::Text(text) => Content::Text(text.clone()),
+        Frozen::Template { content_id, filled } => Content::Template {
+            name: claim.template.clone(),
+            language: claim.language.clone(),
+            content_id: content_id.clone(),
+            filled: serde_json::from_str(filled).map_err(|_| notification::Reason::new("values_unreadable"))?,
+        },
     };
     let life = Duration::try_from(claim.expires_at.duration_since(now)).unwrap_or_default();
     Ok(Outgoing { to: Recipient::Number(to.reveal().to_owned()), content, tag: claim.attempt, life })

@@ -156,15 +156,19 @@ impl Lookout {
     async fn fail(&self, lost: &Lost, message_id: &str, outcome: Outcome) -> Result<(), db::Error> {
         let Outcome::Rejected { failure, .. } = &outcome else { return Ok(()) };
         let bad = Bad { message_id, at: self.clock.now(), failure, pricing: None };
-        let next = after(outcome.clone(), Behind::default(), &self.rules.retry, 0.5);
+        let behind = Behind { as_text: lost.free_text.is_some(), ..Behind::default() };
+        let next = after(outcome.clone(), behind, &self.rules.retry, 0.5);
         receipts::fail(&self.pool, lost.attempt, &bad, &next).await?;
         tracing::info!(attempt = %lost.attempt, reason = failure.reason.as_str(), "attempt.undelivered: so the provider's list says");
         Ok(())
     }
 
-    /// What the message says, if its template still says it.
+    /// What the message says: its own words, or its template's if that still says them.
     fn text(&self, lost: &Lost) -> Option<String> {
-        let filled = serde_json::from_str(&lost.filled).ok()?;
+        if let Some(text) = &lost.free_text {
+            return Some(text.clone());
+        }
+        let filled = serde_json::from_str(lost.filled.as_deref()?).ok()?;
         Some(self.reader.catalogue.template(&lost.template)?.reading(&lost.language, &filled)?.body)
     }
 }

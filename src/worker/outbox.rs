@@ -168,7 +168,8 @@ impl Publisher {
                         "event": {"source": about.event_source, "id": about.event_id}, "key": about.journey_key,
                         "subject": about.subject, "template": about.template, "language": about.language,
                         "sender": about.sender, "attempt": about.attempt, "message_id": about.message_id,
-                        "resent": about.resends > 0, "duplicate": about.duplicate,
+                        "resent": about.resends > 0, "duplicate": about.duplicate, "as_text": about.as_text,
+                        "fallback": about.fallback, "fallback_of": about.fallback_of,
                     },
                 });
                 (&topology.status_exchange, kind, id, body.to_string())

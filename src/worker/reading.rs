@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::{intake::v7, versions::Versions};
 use crate::{
-    db::inbox::{Arrival, Born, Stage},
+    db::inbox::{Arrival, Born, Sms, Stage},
     domain::{
         event::{self, Event, Rejection},
         plan::{Fate, Planned, plan},
@@ -89,11 +89,18 @@ impl Reader {
     }
 
     fn born(&self, planned: Planned, now: Timestamp) -> Result<Born, (&'static str, String)> {
-        let sender = self.senders.get(&planned.sender).copied().ok_or_else(|| {
-            let text =
-                format!("The template {} names the sender {}, which does not exist.", planned.template, planned.sender);
-            ("unknown_sender", text)
-        })?;
+        let id = |sender: &str| {
+            self.senders.get(sender).copied().ok_or_else(|| {
+                let text =
+                    format!("The template {} names the sender {sender}, which does not exist.", planned.template);
+                ("unknown_sender", text)
+            })
+        };
+        let sender = id(&planned.sender)?;
+        let sms = match planned.sms {
+            Some(sms) => Some(Sms { sender: id(&sms.sender)?, purpose: sms.purpose, text: sms.text }),
+            None => None,
+        };
         let filled = serde_json::to_string(&planned.filled)
             .map_err(|_| ("not_storable", "The filled-in values make no JSON.".to_owned()))?;
         Ok(Born {
@@ -117,6 +124,8 @@ impl Reader {
             quiet: multirange(&planned.quiet).filter(|_| self.quiet_hours),
             doubt: planned.in_doubt.as_str(),
             filled,
+            free_text: planned.free_text,
+            sms,
         })
     }
 

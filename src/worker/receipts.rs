@@ -274,6 +274,9 @@ impl Receipts {
         let next = after(costing(outcome.clone()), concerned.behind, &self.rules.retry, (self.chance)());
         let bad = Bad { message_id: &receipt.message_id, at: receipt.at, failure, pricing: receipt.pricing.as_ref() };
         let undelivered = receipts::fail(&self.pool, concerned.attempt, &bad, &next).await?;
+        if matches!(next, Next::Impossible(_)) {
+            self.dispatch.wake();
+        }
         match undelivered {
             Undelivered::Sending => return self.stray(sender, receipt, fresh).await,
             Undelivered::Repeated => return Ok(true),

@@ -13,7 +13,7 @@ use recado::{
     db::{
         self, Pools,
         consents::{self, Recorded, Who},
-        dispatch::{Claim, Claimed, Pace, Terms},
+        dispatch::{Claim, Claimed, Frozen, Pace, Terms},
         inbox::{Arrival, Born},
         pools::Sizes,
         retention::Keep,
@@ -182,11 +182,19 @@ impl House {
 
     /// Something happens of which this person is to hear, as far as they agreed to the purpose.
     pub async fn event(&self, phone: &str, purpose: &str) -> Uuid {
+        let born = self.born(phone, purpose);
+        let id = born.id;
+        self.bring(born).await;
+        id
+    }
+
+    /// What an event about this person would mean.
+    pub fn born(&self, phone: &str, purpose: &str) -> Born {
         let now = self.clock.now();
         let millis = u64::try_from(now.as_millisecond()).unwrap();
         let bytes = chance().to_be_bytes();
         let id = uuid::Builder::from_unix_timestamp_millis(millis, bytes[..10].try_into().unwrap()).into_uuid();
-        let born = Born {
+        Born {
             id,
             sender: self.sender,
             route: None,
@@ -204,7 +212,14 @@ impl House {
             doubt: "resend_once",
             version: None,
             filled: "{}".to_owned(),
-        };
+            free_text: None,
+            sms: None,
+        }
+    }
+
+    /// An event with this one message.
+    pub async fn bring(&self, born: Born) {
+        let (id, now) = (born.id, self.clock.now());
         let arrival = Arrival {
             source: "shop".to_owned(),
             id: id.to_string(),
@@ -218,7 +233,6 @@ impl House {
             notifications: vec![born],
         };
         db::inbox::record(&self.pools.intake, &[arrival]).await.unwrap();
-        id
     }
 
     pub async fn tell(&self, phone: &str, act: Act, purpose: &str) -> Recorded {
@@ -251,8 +265,13 @@ impl House {
     }
 
     async fn claim_while(&self, day_full: bool, budget_spent: Option<Timestamp>) -> Claimed {
+        self.claim_of(self.sender, day_full, budget_spent).await
+    }
+
+    /// One claim of this sender.
+    pub async fn claim_of(&self, sender: i16, day_full: bool, budget_spent: Option<Timestamp>) -> Claimed {
         let terms = Terms {
-            sender: self.sender,
+            sender,
             permits: 50,
             scan: 50,
             due_from: [Timestamp::UNIX_EPOCH; 2],
@@ -281,6 +300,16 @@ impl House {
 
     /// The attempt's own answer.
     pub async fn settle(&self, attempt: AttemptId, outcome: Outcome) {
+        self.settle_after(attempt, outcome, Behind::default()).await;
+    }
+
+    /// The answer to a claimed attempt, as its dispatcher follows it.
+    pub async fn answer(&self, claim: &Claim, outcome: Outcome) {
+        let as_text = matches!(claim.content, Frozen::Text(_));
+        self.settle_after(claim.attempt, outcome, Behind { as_text, ..Behind::default() }).await;
+    }
+
+    async fn settle_after(&self, attempt: AttemptId, outcome: Outcome, behind: Behind) {
         let name = match &outcome {
             Outcome::Accepted(_) => "accepted",
             Outcome::Rejected { .. } => "rejected",
@@ -288,7 +317,7 @@ impl House {
             Outcome::Busy { .. } => "busy",
             Outcome::Unclear(_) => "unclear",
         };
-        let next = notification::after(outcome, Behind::default(), &RETRY, 0.5);
+        let next = notification::after(outcome, behind, &RETRY, 0.5);
         let charge = prices().expect("order_confirmed", ANA, Category::Utility, self.clock.now());
         let settlements = [Settlement { attempt, outcome: name, next, charge }];
         let settled = settle::settle(&self.pools.dispatch, &settlements).await.unwrap();

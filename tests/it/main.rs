@@ -28,6 +28,8 @@ mod doors;
 #[cfg(test)]
 mod doubt;
 #[cfg(test)]
+mod fallback;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod figures;

@@ -8,6 +8,7 @@ use std::{
 use axum::{Router, routing::get};
 use recado::{
     db::{
+        dispatch::{Claim, Frozen},
         holds,
         templates::{self, Key, News},
     },
@@ -46,6 +47,14 @@ fn key(house: &House) -> Key<'static> {
     Key { sender: house.sender, template: "order_confirmed", language: "es" }
 }
 
+/// The id and the values of a claimed template.
+fn template(claim: &Claim) -> (Option<&str>, &str) {
+    match &claim.content {
+        Frozen::Template { content_id, filled } => (content_id.as_deref(), filled),
+        Frozen::Text(text) => panic!("a free text: {text}"),
+    }
+}
+
 #[tokio::test]
 async fn an_approved_template_waits_for_the_id_of_its_content() {
     let house = house().await;
@@ -56,7 +65,7 @@ async fn an_approved_template_waits_for_the_id_of_its_content() {
     assert_eq!(house.stand(id).await.waiting_on.as_deref(), Some("template"));
     templates::set_content(&house.pools.ops, key(&house), CONTENT, "operator").await.unwrap();
     let claim = house.claim_one().await;
-    assert_eq!(claim.content_id.as_deref(), Some(CONTENT));
+    assert_eq!(template(&claim).0, Some(CONTENT));
     assert_eq!(claim.expires_at, house.clock.now() + jiff::SignedDuration::from_hours(24));
 }
 
@@ -71,7 +80,7 @@ async fn the_id_of_a_content_alone_approves_nothing() {
     let status = Approval::Approved;
     let news = News { status, category: None, quality: None, reason: None, at: None, lasts: None, by: "operator" };
     templates::set(&house.pools.ops, key(&house), &news).await.unwrap();
-    assert_eq!(house.claim_one().await.content_id.as_deref(), Some(CONTENT));
+    assert_eq!(template(&house.claim_one().await).0, Some(CONTENT));
 }
 
 /// Somebody writes to the number on WhatsApp.
@@ -203,7 +212,7 @@ fn lookout(house: &House, address: &str) -> Lookout {
 async fn lost(house: &House) -> (AttemptId, String) {
     let claim = house.sending().await;
     house.lose_answer(claim.attempt).await;
-    let filled = serde_json::from_str(&claim.filled).unwrap();
+    let filled = serde_json::from_str(template(&claim).1).unwrap();
     (claim.attempt, catalogue().template("order_confirmed").unwrap().reading("es", &filled).unwrap().body)
 }
 

@@ -29,7 +29,7 @@ proptest! {
     #[test]
     fn an_unclear_outcome_is_the_only_way_into_doubt_and_has_no_other(outcome in any_outcome(), tries in 0u16..9, attempts in 0u16..99, backoffs in 0u16..99, chance in 0.0..1.0f64) {
         let unclear = matches!(outcome, Outcome::Unclear(_));
-        let next = after(outcome, Behind { tries, attempts, backoffs }, &POLICY, chance);
+        let next = after(outcome, Behind { tries, attempts, backoffs, as_text: false }, &POLICY, chance);
         prop_assert_eq!(unclear, matches!(next, Next::InDoubt(_)));
     }
 
@@ -37,7 +37,7 @@ proptest! {
     fn a_busy_answer_costs_no_try_and_ends_nothing(tries in 0u16..9, backoffs in 0u16..99, chance in 0.0..1.0f64) {
         for whose in [Whose::Recipient, Whose::Sender, Whose::Template] {
             let outcome = Outcome::Busy { whose, hold: false, failure: failure(), wait: None };
-            let next = after(outcome, Behind { tries, attempts: tries, backoffs }, &POLICY, chance);
+            let next = after(outcome, Behind { tries, attempts: tries, backoffs, as_text: false }, &POLICY, chance);
             let free = matches!(next, Next::Pending { counts: false, .. });
             prop_assert!(free);
         }
@@ -66,6 +66,33 @@ fn a_message_is_tried_no_more_often_than_allowed() {
     let at = |tries| after(refused(), Behind { tries, ..Behind::default() }, &POLICY, 0.5);
     assert!(matches!(at(1), Next::Pending { counts: true, .. }));
     assert!(matches!(at(2), Next::Failed(_)));
+}
+
+#[test]
+fn a_closed_window_costs_a_free_text_nothing_and_ends_everything_else() {
+    let closed = || {
+        let failure = Failure { reason: reason::WINDOW_CLOSED, code: Some(131_047), detail: None };
+        Outcome::Rejected { failure, again: None }
+    };
+    let behind = |as_text| Behind { tries: 2, as_text, ..Behind::default() };
+    let Next::Pending { delay, counts, lane, .. } = after(closed(), behind(true), &POLICY, 0.5) else {
+        panic!("ended")
+    };
+    assert_eq!((delay, counts, lane), (Duration::ZERO, false, false));
+    assert!(matches!(after(closed(), behind(false), &POLICY, 0.5), Next::Failed(_)));
+}
+
+#[test]
+fn only_proof_that_nobody_can_be_reached_there_leads_elsewhere() {
+    let next = |name, again| {
+        let failure = Failure { reason: Reason::new(name), code: None, detail: None };
+        after(Outcome::Rejected { failure, again }, Behind::default(), &POLICY, 0.5)
+    };
+    assert!(matches!(next("undeliverable", None), Next::Impossible(_)));
+    assert!(matches!(next("undeliverable", Some(Duration::ZERO)), Next::Pending { .. }));
+    for name in ["recipient_blocked", "texts_stopped", "marketing_opted_out", "unknown_code", "window_closed"] {
+        assert!(matches!(next(name, None), Next::Failed(_)), "{name}");
+    }
 }
 
 #[test]

@@ -36,6 +36,10 @@ fn story(state: State) -> Story {
         notes: Vec::new(),
         holds: Vec::new(),
         behind: None,
+        has_text: false,
+        in_window: false,
+        fallback_of: None,
+        fallback: None,
     }
 }
 
@@ -50,6 +54,7 @@ fn attempt(number: i16, claimed: i64) -> Attempt {
         claimed_at: at(claimed),
         resend: number > 1,
         consent_entry: 2,
+        as_text: false,
         outcome: Some("unclear".to_owned()),
         ended_at: Some(at(claimed + 10)),
         reason: Some("no_answer".to_owned()),
@@ -231,4 +236,36 @@ fn a_hold_stands_at_its_time() {
     let lines: Vec<String> = held.tell(&no_words).into_iter().map(|line| line.what).collect();
     assert_eq!(lines[1], "Hold 12 in force, until released: The sender main is held by ana: operator (moving).");
     assert_eq!(lines[2], "Put to wait for its template.");
+}
+
+#[test]
+fn an_sms_that_followed_is_told_with_its_message() {
+    let mut sms = story(State::Accepted { message_id: "SM1".to_owned(), receipt: None });
+    sms.fallback_of = Some(Uuid::from_u128(7));
+    sms.id = Uuid::from_u128(8);
+    sms.attempts = vec![Attempt { as_text: true, ..attempt(1, 20) }];
+    let mut told = story(State::Failed { reason: "undeliverable".to_owned() });
+    told.attempts = vec![attempt(1, 5)];
+    told.fallback = Some(Box::new(sms));
+    let lines: Vec<String> = told.tell(&no_words).into_iter().map(|line| line.what).collect();
+    assert!(
+        lines.contains(&"SMS: Attempt 1: claimed, as a free text, allowed by consent entry 2.".to_owned()),
+        "{lines:#?}"
+    );
+    assert!(lines.iter().any(|line| line.starts_with("SMS: Follows: order_confirmed")), "{lines:#?}");
+    let next = told.next(at(90));
+    assert!(
+        next.starts_with(&format!("An SMS followed, {}: accepted. The provider has it", Uuid::from_u128(8))),
+        "{next}"
+    );
+}
+
+#[test]
+fn what_waits_for_its_template_says_whether_a_message_of_the_person_helps() {
+    let mut told = pending(Some(Wait::Template));
+    assert!(!told.next(at(1)).contains("free text"));
+    told.has_text = true;
+    assert!(told.next(at(1)).contains("If the person writes before that, it goes as a free text"));
+    told.in_window = true;
+    assert!(!told.next(at(1)).contains("free text"), "something else stands in its way");
 }

@@ -10,12 +10,14 @@ use serde_json::Value;
 use super::{
     Action, Button, Header, Language, Payload, Settings, Template,
     event_type::EventFile,
+    fallback,
     file::{self, ButtonKind, File, HeaderKind},
     judge::{Judge, Kind},
     routes, rules,
     text::Text,
 };
 use crate::domain::{
+    consent::Meaning,
     expression::{Absence, Expression},
     locale::Locale,
     problem::Report,
@@ -65,12 +67,13 @@ pub(super) fn read(
     let mut compiler = Compiler { judge, report };
     let template = compiler.template(&file, &example, route, settings, earlier)?;
     rules::check(&file, &template, zone, earlier, report);
+    fallback::check(&file, &template, zone, report);
     Some((file, template))
 }
 
-struct Compiler<'a, 'r, 't> {
+pub(super) struct Compiler<'a, 'r, 't> {
     judge: Judge<'a>,
-    report: &'r mut Report<'t>,
+    pub(super) report: &'r mut Report<'t>,
 }
 
 impl Compiler<'_, '_, '_> {
@@ -91,7 +94,7 @@ impl Compiler<'_, '_, '_> {
             );
         }
         let languages: Vec<Language> =
-            file.languages.iter().filter_map(|(code, l)| self.language(file, code, l)).collect();
+            file.languages.iter().filter_map(|(code, l)| self.language(file, code, l, settings)).collect();
         let default = file.default_language.as_ref().map_or(&settings.default_language, |l| l.get_ref());
         let default_language = languages.iter().position(|language| language.code == *default);
         if default_language.is_none() {
@@ -140,6 +143,8 @@ impl Compiler<'_, '_, '_> {
             when,
             quiet: file.quiet.as_ref().and_then(|quiet| self.quiet(quiet)),
             named,
+            session_fallback: file.session_fallback.as_ref().is_some_and(|allowed| *allowed.get_ref()),
+            sms: self.sms(file, settings),
             languages,
             default_language: default_language.unwrap_or(0),
             example: example.clone(),
@@ -166,7 +171,13 @@ impl Compiler<'_, '_, '_> {
         Some(QuietHours { from, until, spread: spread.map_or(Duration::ZERO, SignedDuration::unsigned_abs) })
     }
 
-    fn language(&mut self, file: &File, code: &file::Text, language: &file::Language) -> Option<Language> {
+    fn language(
+        &mut self,
+        file: &File,
+        code: &file::Text,
+        language: &file::Language,
+        settings: &Settings,
+    ) -> Option<Language> {
         let key = format!("languages.{}", code.get_ref());
         let Some(locale) = Locale::parse(code.get_ref()) else {
             self.report.add(code.span(), key, "This is no language (like es, en_GB, pt_BR).");
@@ -203,6 +214,8 @@ impl Compiler<'_, '_, '_> {
                 None
             }
         };
+        let sms = self.sms_text(file, language, code.get_ref(), &locale, &parameters);
+        used.extend(sms.iter().flat_map(fallback::SmsText::placeholders));
         for name in language.parameters.keys() {
             if !used.contains(name.get_ref()) {
                 self.report.add(
@@ -215,10 +228,11 @@ impl Compiler<'_, '_, '_> {
         let buttons =
             file.buttons.iter().filter_map(|button| self.button(file, button, code.get_ref(), &locale)).collect();
         let footer = language.footer.as_ref().map(|footer| footer.get_ref().clone());
-        Some(Language { code: code.get_ref().clone(), locale, header, body, parameters, footer, buttons })
+        let stop = settings.words.name(Meaning::Stop, code.get_ref()).unwrap_or("stop").to_uppercase();
+        Some(Language { code: code.get_ref().clone(), locale, header, body, parameters, footer, buttons, stop, sms })
     }
 
-    fn text(&mut self, text: &file::Text, key: &str) -> Option<Text> {
+    pub(super) fn text(&mut self, text: &file::Text, key: &str) -> Option<Text> {
         match Text::parse(text.get_ref()) {
             Ok(parsed) => Some(parsed),
             Err(why) => {
@@ -228,7 +242,7 @@ impl Compiler<'_, '_, '_> {
         }
     }
 
-    fn parameters(
+    pub(super) fn parameters(
         &mut self,
         file: &File,
         language: &file::Language,

@@ -29,6 +29,9 @@ pub(super) struct File {
     pub trigger: Trigger,
     #[serde(default)]
     pub consent: Consent,
+    /// Where the provider does not take the template, the same words may go as a free text while the person's window is open.
+    pub session_fallback: Option<Spanned<bool>>,
+    pub sms: Option<Spanned<Sms>>,
     pub quiet: Option<Quiet>,
     pub header: Option<Header>,
     /// Expressions by the name (or number) of their placeholder. A header's `{{1}}` is called `header_1`.
@@ -92,6 +95,20 @@ pub(super) struct Quiet {
     pub until: Text,
     /// Over how long a time the waiting messages go out when the quiet hours end.
     pub spread: Option<Text>,
+}
+
+/// The SMS for people whom WhatsApp is proven unable to reach.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sms {
+    pub sender: Option<Text>,
+    /// What the person must have agreed to for an SMS; another than the message's own.
+    pub purpose: Option<Text>,
+    /// The most segments that its example may take.
+    pub max_segments: Option<Spanned<i64>>,
+    /// By language; with the message's own placeholders.
+    #[serde(default)]
+    pub text: BTreeMap<Text, Text>,
 }
 
 /// A header that is no text; all values are expressions.

@@ -62,10 +62,7 @@ impl Template {
     pub fn reading(&self, language: &str, filled: &Filled) -> Option<Reading> {
         let language = self.language(language)?;
         let header = match (&language.header, &filled.header) {
-            (Some(Header::Text { text, .. }), header) => Some(text.render(|_| match header {
-                Some(message::Header::Text(parameter)) => shown(&parameter.value).to_owned(),
-                _ => String::new(),
-            })),
+            (Some(Header::Text { text, .. }), header) => Some(header_text(text, header.as_ref())),
             (_, Some(message::Header::Image { link } | message::Header::Video { link })) => Some(format!("[{link}]")),
             (_, Some(message::Header::Document { filename, .. })) => Some(format!("[{filename}]")),
             (_, Some(message::Header::Location { name, address, .. })) => Some(format!("[{name}, {address}]")),
@@ -83,25 +80,35 @@ impl Template {
         })
     }
 
-    fn render_body(&self, language: &Language, filled: &Filled) -> String {
-        language.body.render(|name| {
-            let position = language.parameters.iter().position(|(known, _)| known == name);
-            position.and_then(|i| filled.body.get(i)).map(|p| shown(&p.value).to_owned()).unwrap_or_default()
-        })
+    pub(super) fn render_body(&self, language: &Language, filled: &Filled) -> String {
+        language.body.render(|name| language.value(filled, name).unwrap_or_default().to_owned())
     }
 
     fn body_length(&self, language: &Language, filled: &Filled) -> usize {
         let most = language.body.pieces.iter().map(|piece| match piece {
             super::text::Piece::Fixed(text) => text.len(),
-            super::text::Piece::Placeholder(name) => {
-                let position = language.parameters.iter().position(|(known, _)| known == name);
-                position.and_then(|i| filled.body.get(i)).map_or(0, |p| shown(&p.value).len())
-            }
+            super::text::Piece::Placeholder(name) => language.value(filled, name).map_or(0, str::len),
         });
         let bytes: usize = most.sum();
         // Characters are never more than bytes; only a long text has to be counted.
         if bytes <= BODY { bytes } else { self.render_body(language, filled).chars().count() }
     }
+}
+
+impl Language {
+    /// What the body's placeholder of this name is filled with.
+    pub(super) fn value<'a>(&self, filled: &'a Filled, name: &str) -> Option<&'a str> {
+        let position = self.parameters.iter().position(|(known, _)| known == name)?;
+        filled.body.get(position).map(|parameter| shown(&parameter.value))
+    }
+}
+
+/// A header's text with its value.
+pub(super) fn header_text(text: &super::text::Text, header: Option<&message::Header>) -> String {
+    text.render(|_| match header {
+        Some(message::Header::Text(parameter)) => shown(&parameter.value).to_owned(),
+        _ => String::new(),
+    })
 }
 
 /// A message as a person reads it. What is no text stands in brackets.
@@ -136,10 +143,10 @@ pub(super) fn shown(value: &Value) -> &str {
     }
 }
 
-struct Filling<'a> {
-    template: &'a Template,
-    language: &'a Language,
-    scope: &'a Scope,
+pub(super) struct Filling<'a> {
+    pub(super) template: &'a Template,
+    pub(super) language: &'a Language,
+    pub(super) scope: &'a Scope,
 }
 
 impl Filling<'_> {
@@ -153,7 +160,7 @@ impl Filling<'_> {
     }
 
     /// Meta refuses empty values, line breaks, tabs and more than four spaces on end; all white space becomes one space.
-    fn text(&self, expression: &Expression, place: &str) -> Result<String, Rejection> {
+    pub(super) fn text(&self, expression: &Expression, place: &str) -> Result<String, Rejection> {
         let text = expression.evaluate_text(self.scope).map_err(|why| self.unfillable(place, why.to_string()))?;
         let text = text.ok_or_else(|| self.unfillable(place, "gives nothing"))?;
         let tidy = tidied(text);

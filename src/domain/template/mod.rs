@@ -9,6 +9,7 @@ use jiff::{SignedDuration, tz::TimeZone};
 use serde::Deserialize;
 
 use super::{
+    consent::Words,
     expression::Expression,
     locale::Locale,
     problem::{Problem, Report},
@@ -23,6 +24,7 @@ mod components;
 mod definition;
 mod diff;
 mod event_type;
+mod fallback;
 mod file;
 mod fill;
 mod judge;
@@ -47,7 +49,9 @@ pub use shipped::{shipped_events, shipped_messages};
 pub struct Settings {
     /// Names of the senders that can send templates. Without `routing` the first one sends templates that name none.
     pub senders: Vec<String>,
-    /// Names of the senders that cannot.
+    /// How people say no, for texts in which they have no button for it.
+    pub words: Words,
+    /// Names of the senders that cannot: they send SMS and nothing else.
     pub other_senders: Vec<String>,
     /// By which the sender of templates that name none is chosen, if somebody wrote rules. They name senders that exist.
     pub routing: Option<Arc<Rules>>,
@@ -64,6 +68,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             senders: Vec::new(),
+            words: Words::shipped(),
             other_senders: Vec::new(),
             routing: None,
             default_language: "en".to_owned(),
@@ -174,10 +179,20 @@ pub struct Template {
     pub(super) when: Option<Arc<Expression>>,
     pub(super) quiet: Option<QuietHours>,
     pub(super) named: bool,
+    session_fallback: bool,
+    pub(super) sms: Option<Sms>,
     /// At least one, in the order of their codes.
     pub(super) languages: Vec<Language>,
     pub(super) default_language: usize,
     pub(super) example: serde_json::Value,
+}
+
+/// By whom and for whom an SMS may follow a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sms {
+    pub(super) sender: String,
+    /// What the person must have agreed to.
+    pub(super) purpose: String,
 }
 
 /// A template in one language.
@@ -192,6 +207,9 @@ pub struct Language {
     parameters: Vec<(String, Arc<Expression>)>,
     footer: Option<String>,
     buttons: Vec<Button>,
+    /// How one says no in this language, for a free text.
+    stop: String,
+    sms: Option<fallback::SmsText>,
 }
 
 #[derive(Debug, Clone)]
@@ -336,6 +354,12 @@ impl Template {
     #[must_use]
     pub fn senders(&self) -> Vec<&str> {
         self.route.senders()
+    }
+
+    /// The sender of the SMS that may follow it, and the purpose that this needs.
+    #[must_use]
+    pub fn sms(&self) -> Option<(&str, &str)> {
+        self.sms.as_ref().map(|sms| (sms.sender.as_str(), sms.purpose.as_str()))
     }
 
     #[must_use]

@@ -70,15 +70,22 @@ pub(super) fn check(file: &File, template: &Template, zone: &TimeZone, earlier: 
     }
 }
 
+fn is_word(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
 fn check_names(file: &File, report: &mut Report<'_>) {
-    let is_word = |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
     let name = file.name.get_ref();
     if name.is_empty() || name.len() > NAME || !is_word(name) {
         report.add(file.name.span(), "name", format!("Meta takes 1 to {NAME} lower-case letters, digits and _."));
     }
-    let purpose = file.purpose.get_ref();
-    if purpose.is_empty() || purpose.len() > 64 || !is_word(purpose) {
-        report.add(file.purpose.span(), "purpose", "A purpose has 1 to 64 lower-case letters, digits and _.");
+    check_purpose(&file.purpose, "purpose", report);
+}
+
+pub(super) fn check_purpose(purpose: &file::Text, key: &str, report: &mut Report<'_>) {
+    let name = purpose.get_ref();
+    if name.is_empty() || name.len() > 64 || !is_word(name) {
+        report.add(purpose.span(), key, "A purpose has 1 to 64 lower-case letters, digits and _.");
     }
 }
 

@@ -8,6 +8,7 @@ use crate::domain::{event::Event, expression, expression::Scope, expression::Zon
 fn settings() -> Settings {
     Settings {
         senders: vec!["shop".into()],
+        other_senders: vec!["texts".into()],
         default_language: "en".into(),
         default_zone: "Europe/Madrid".into(),
         ..Settings::default()
@@ -498,4 +499,85 @@ fn values_are_made_fit_for_meta() {
         refusal.to_string(),
         "Template on_its_way (en) cannot be filled: body is longer than 1024 characters with its values."
     );
+}
+
+/// The smallest template with these lines before its trigger.
+fn small_with(lines: &str) -> String {
+    small().replace("[trigger]", &format!("{lines}\n[trigger]"))
+}
+
+/// With this SMS.
+fn small_with_sms(sms: &str) -> String {
+    small().replace("[languages.en]", &format!("{sms}\n[languages.en]"))
+}
+
+const SMS: &str = "[sms]\nsender = \"texts\"\npurpose = \"shipping_sms\"\ntext.en = \"Order {{order}} comes today.\"";
+
+fn words_of(message: &str, language: &str) -> (Option<String>, Option<String>) {
+    let catalogue = load(message).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let template = &catalogue.templates()[0];
+    let filled = catalogue.fill_example(template, language).unwrap();
+    let language = template.language(language).unwrap();
+    let event = judge::example_event(template.event_type(), template.example());
+    let zones = Zones { person: None, default: TimeZone::UTC };
+    let data = expression::value_of(&event.data);
+    let scope = Scope::of_event(expression::attributes(&event), data, &language.locale, &zones);
+    (template.free_text(language, &filled), template.sms_text(language, &filled, &scope).unwrap())
+}
+
+#[test]
+fn a_message_in_free_words_says_what_its_template_says() {
+    let message = small_with("session_fallback = true").replace(
+        "[languages.en]",
+        "[[buttons]]\nkind = \"url\"\nurl = \"https://shop.example/{{1}}\"\nvalue = \"data.order\"\ntext.en = \"Track it\"
+[[buttons]]\nkind = \"phone\"\nphone = \"+34910000000\"\ntext.en = \"Call us\"
+[[buttons]]\nkind = \"quick_reply\"\nopt_out = true\ntext.en = \"Stop these updates\"
+[[buttons]]\nkind = \"quick_reply\"\ntext.en = \"Thank you\"
+[languages.en]\nheader = \"On its way\"\nfooter = \"Questions? Just ask.\"",
+    );
+    let (text, sms) = words_of(&message, "en");
+    insta::assert_snapshot!(text.unwrap(), @r"
+    *On its way*
+
+    Your order A-1 is on its way today.
+
+    Track it: https://shop.example/A-1
+    Call us: +34910000000
+    Stop these updates: STOP
+
+    Questions? Just ask.
+    ");
+    assert_eq!(sms, None);
+    assert_eq!(words_of(&small(), "en").0, None, "only if its file says so");
+}
+
+#[test]
+fn an_sms_has_the_messages_own_values_and_others() {
+    assert_eq!(words_of(&small_with_sms(SMS), "en").1.as_deref(), Some("Order A-1 comes today."));
+    let more = SMS.replace("comes today", "({{what}}) comes today");
+    let more = small_with_sms(&more)
+        .replace("[parameters]", "[parameters]\nwhat = \"data.items[0].title if data.items else '-'\"");
+    assert_eq!(words_of(&more, "en").1.as_deref(), Some("Order A-1 (Cup) comes today."));
+}
+
+#[test]
+fn mistakes_in_what_may_go_instead_are_named_with_their_line() {
+    let expect = |message: &str, line: usize, key: &str, says: &str| {
+        let found = problems(message);
+        let start = format!("messages/small.toml:{line}: {key}: ");
+        let fits = |text: &String| text.starts_with(&start) && text.contains(says);
+        assert!(found.iter().any(fits), "{key} {says}: {found:#?}");
+    };
+    let sms = |old: &str, new: &str| small_with_sms(&SMS.replace(old, new));
+    assert_eq!(problems(&small_with_sms(SMS)), Vec::<String>::new());
+    expect(&sms("sender = \"texts\"\n", ""), 10, "sms.sender", "those that send SMS are: texts");
+    expect(&sms("\"texts\"", "\"shop\""), 11, "sms.sender", "No sender \"shop\" sends SMS");
+    expect(&sms("purpose = \"shipping_sms\"\n", ""), 10, "sms.purpose", "A yes to WhatsApp is none to SMS");
+    expect(&sms("shipping_sms", "shipping"), 12, "sms.purpose", "a purpose of its own");
+    expect(&sms("shipping_sms", "Shipping SMS"), 12, "sms.purpose", "lower-case");
+    expect(&sms("{{order}}", "{{odrer}}"), 13, "sms.text.en", "Nothing says what {{odrer}} is");
+    expect(&sms("text.en", "text.fr"), 13, "sms.text.fr", "does not have this language");
+    expect(&sms("text.en", "text.fr"), 10, "sms.text.en", "its SMS has not");
+    let long = "x".repeat(450);
+    expect(&sms("Order", &long), 13, "sms.text.en", "4 segments of GSM-7, each of which is paid; at most 3");
 }

@@ -79,7 +79,9 @@ impl Receipts {
             did,
             told: &told,
         };
-        inbound::keep(&self.pool, &kept).await?;
+        if inbound::keep(&self.pool, &kept).await? {
+            self.dispatch.wake();
+        }
         Ok(())
     }
 

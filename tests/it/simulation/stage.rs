@@ -23,7 +23,6 @@ use recado::{
         cost::day,
         doubt::Patience,
         ledger::Act,
-        message::{Content, Outgoing, Recipient},
         notification::{self, Acceptance, Behind, Outcome, Policy},
         phone::Phone,
         source::Sources,
@@ -37,7 +36,7 @@ use recado::{
     worker::{
         Flag, Nudge,
         broker::{Address, Topology},
-        dispatch::{Cursor, Dispatcher, Rules},
+        dispatch::{Cursor, Dispatcher, Rules, outgoing},
         doubt::{self, Lookout},
         intake::{self, Arrived, Intake, Origin, Queue},
         rate::{Backing, SenderRate},
@@ -418,17 +417,7 @@ impl Stage {
         for claim in claimed.go {
             let mut word = None;
             if send {
-                let outgoing = Outgoing {
-                    to: Recipient::Number(claim.phone.clone()),
-                    content: Content::Template {
-                        name: claim.template.clone(),
-                        language: claim.language.clone(),
-                        content_id: claim.content_id.clone(),
-                        filled: serde_json::from_str(&claim.filled).map_err(|error| error.to_string())?,
-                    },
-                    tag: claim.attempt,
-                    life: Duration::from_secs(3_600),
-                };
+                let outgoing = outgoing(&claim, self.clock.now()).map_err(|reason| reason.as_str().to_owned())?;
                 let request = self.provider.encode(&outgoing).expect("a request");
                 let request = reqwest::Request::try_from(request).expect("a request");
                 if let Ok(answer) = self.http.execute(request).await
