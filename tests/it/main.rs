@@ -56,6 +56,8 @@ mod shutdown;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
+mod specs;
+#[cfg(test)]
 mod templates;
 #[cfg(test)]
 mod tidy;
