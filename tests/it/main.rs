@@ -10,6 +10,8 @@ mod check;
 #[cfg(test)]
 mod claim;
 #[cfg(test)]
+mod codes;
+#[cfg(test)]
 mod consents;
 #[cfg(test)]
 mod crash;
