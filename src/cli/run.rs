@@ -133,19 +133,15 @@ pub async fn start(
         if let Some(watch) = watch(settings, pools, &nudge, &ids, worker)? {
             life.role("health", watch.run(life.clone()));
         }
-        let accounts = super::templates::accounts(settings, &ids, None)?;
-        // A role with nothing to do would end, and the process with it.
-        if !accounts.is_empty() {
-            let templates = Templates {
-                worker,
-                pool: pools.ops.clone(),
-                rules: templates_rules(settings),
-                accounts,
-                wanted: worker_templates::wanted(&reader.catalogue, &reader.versions),
-                dispatch: nudge.clone(),
-            };
-            life.role("templates", templates.run(life.clone()));
-        }
+        let templates = Templates {
+            worker,
+            pool: pools.ops.clone(),
+            rules: templates_rules(settings),
+            accounts: super::templates::accounts(settings, &ids, None)?,
+            wanted: worker_templates::wanted(&reader.catalogue, &reader.versions),
+            dispatch: nudge.clone(),
+        };
+        life.role("templates", templates.run(life.clone()));
     }
     let stored = Nudge::default();
     if roles.contains(&Role::Receipts) {
