@@ -48,10 +48,11 @@ fn a_template_goes_from_its_own_sender_by_its_own_rules_by_the_configurations_or
 
 #[test]
 fn mistakes_in_a_templates_rules_are_named_with_their_line() {
+    let shipped = shipped_messages().into_iter().find(|(path, _)| path.ends_with("/order_confirmed.toml")).unwrap().1;
+    let before = shipped.lines().position(|line| line == "[trigger]").unwrap() - 1;
     let says = |lines: &str, line: usize, says: &str| {
         let wrong = load(lines, &settings()).unwrap_err();
-        // The first of the lines is the eighth of the file.
-        let place = format!("order_confirmed.toml:{}: ", line + 7);
+        let place = format!("order_confirmed.toml:{}: ", line + before);
         assert!(wrong.iter().any(|it| it.contains(&place) && it.contains(says)), "{lines}: {wrong:#?}");
     };
     says("[[route]]\nsender = \"lnua\"", 2, "route.sender: There is no sender \"lnua\"");
