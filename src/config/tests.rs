@@ -451,7 +451,8 @@ kind = \"twilio\"
          digits, as Twilio's console shows it\n\
          recado.toml:5: senders.shop.content_base_url = \"http://content.twilio.com\": must begin with https://, like \
          https://content.twilio.com (http:// only for this machine)\n\
-         templates.default_sender: is missing; there are several senders, name one of other, shop\n\
+         templates.default_sender: is missing; there are several senders, name one of other, shop, or say by [[routing]] when which \
+         of them is meant\n\
          recado.toml:6: senders.shop.token_env: is no key of ours"
     );
 }

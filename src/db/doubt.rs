@@ -141,12 +141,16 @@ pub async fn lost(
         -- doubt: lost answers
         select n.id, n.attempt, n.sender, n.template, n.language, n.filled::text, case when n.as_text then n.free_text end as free_text, c.phone as "phone!",
           a.claimed_at as "claimed_at: Time", n.doubt_since as "since!: Time", recado_now() as "now!: Time",
-          coalesce(k.others, '{}') as "others!", coalesce(k.rivalled, false) as "rivalled!"
+          coalesce(k.others, '{}') || array(
+            select r.message_id from replies r
+            where r.contact_id = n.contact_id and r.sender = n.sender and r.message_id is not null
+              and r.sent_at between a.claimed_at - $2 * interval '1 ms' and a.claimed_at + $2 * interval '1 ms'
+          ) as "others!", coalesce(k.rivalled, false) as "rivalled!"
         from notifications n
         join attempts a on a.notification_id = n.id and a.number = n.attempt
         join contacts c on c.id = n.contact_id
         cross join lateral (
-          -- What else went to this person then, by the events about them.
+          -- What else went to this person then, by the events about them; free texts are above.
           select array_agg(x.message_id) filter (where x.message_id is not null) as others,
             bool_or(x.message_id is null and (x.outcome is null or x.outcome = 'unclear')) as rivalled
           from inbox i cross join lateral unnest(i.notifications) as of_event(id)

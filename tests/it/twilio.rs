@@ -282,6 +282,22 @@ async fn of_two_that_could_be_meant_neither_is() {
 }
 
 #[tokio::test]
+async fn an_answer_to_a_person_at_the_same_time_is_no_message_that_was_lost() {
+    let (house, list) = (house().await, List::default());
+    let mut lookout = lookout(&house, &list.open().await);
+    let (attempt, _) = lost(&house).await;
+    let answered = "insert into replies (id, sender, contact_id, saying, because, form, locale, until, state, sent_at, ended_at, message_id)
+        select gen_random_uuid(), n.sender, n.contact_id, 'confirmed', 'SM1', 'pedidos', 'es', recado_now(), 'accepted', recado_now(), recado_now(), 'SM2'
+        from notifications n";
+    house.run(answered).await;
+    list.add(&house, "SM2", "sent", "¡Listo!");
+    house.advance(700);
+    lookout.step().await.unwrap();
+    assert_eq!(house.count("select count(*) from attempts where looked_at is not null").await, 1);
+    assert_eq!(house.state(attempt.notification).await, "in_doubt");
+}
+
+#[tokio::test]
 async fn the_providers_answer_counts_more_than_the_list() {
     let (house, list) = (house().await, List::default());
     let mut lookout = lookout(&house, &list.open().await);

@@ -296,7 +296,11 @@ impl Templates {
     /// Never by itself: an outage is waited out.
     pub async fn run(self, life: Lifecycle) -> Result<(), std::convert::Infallible> {
         let pause = self.rules.gap.clamp(Duration::from_millis(50), Duration::from_secs(2));
-        while !life.soft().is_cancelled() && !self.accounts.is_empty() {
+        if self.accounts.is_empty() {
+            // Nobody can be asked; but a role that ended by itself would end the process.
+            life.soft().cancelled().await;
+        }
+        while !life.soft().is_cancelled() {
             if let Err(error) = self.step().await {
                 tracing::warn!(%error, "templates.interrupted: tried again");
             }
