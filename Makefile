@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak prepare down tools browser
+.PHONY: help demo test soak clients prepare down tools browser
 
 # Cargo is often installed where a fresh shell does not look.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -17,6 +17,7 @@ help:
 	@echo 'make demo ONCE=1    a fixed set of events through all of it, then an exit code and a line of JSON'
 	@echo 'make test           format, lints, queries, documentation, all tests'
 	@echo 'make soak           the long tests: crashes, fleet, simulation, the public doors under load'
+	@echo 'make clients        lets Twilio'"'"'s own helpers and pywa talk to the simulator; gets them from PyPI and npm'
 	@echo 'make prepare        describes the queries in .sqlx anew, after a query or a migration changed'
 	@echo 'make down           ends the services that any of these started'
 	@echo
@@ -43,6 +44,9 @@ test: tools browser
 soak: tools
 	cargo build --locked --release
 	RECADO_PROGRAM=$(abspath $(target))/release/recado scripts/services run test cargo test --locked --test it -- --ignored --nocapture --test-threads=1
+
+clients: tools
+	@scripts/clients
 
 prepare: tools
 	scripts/services run test scripts/queries write

@@ -157,7 +157,7 @@ fn list_templates(world: &World, ask: &Ask<'_>) -> Result<Value, Refusal> {
     let mut page = paged(ask, &found, 25)?;
     if fields.is_some_and(|fields| fields.contains("summary")) || ask.param("summary").is_some() {
         let summary = json!({"total_count": found.len(), "message_template_count": total,
-            "message_template_limit": 250});
+            "message_template_limit": 250, "are_translations_complete": true});
         super::webhooks::put(&mut page, "summary", summary);
     }
     Ok(page)

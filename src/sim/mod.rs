@@ -20,8 +20,7 @@
 //! | `control` | the simulator's own addresses, under `/_sim` |
 //!
 //! What the documents leave open is decided for the strict side: a `to` without `+` gets the business number's country
-//! code in front, a button's `index` must be a string, media and interactive messages, groups, read receipts and typing
-//! indicators are refused as not simulated (131051). HTTP/2 is not spoken.
+//! code in front, media and interactive messages, groups, read receipts and typing indicators are refused as not simulated (131051). HTTP/2 is not spoken.
 
 mod accept;
 mod access;

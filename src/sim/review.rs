@@ -1,5 +1,5 @@
 //! What a business may do to its templates, and what Meta makes of it: new ones, edits and their limits, deletion, the review that
-//! comes after, another category, quality.
+//! comes after (for Twilio's content too), another category, quality.
 //!
 //! What a template's components promise is `templates`'.
 
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::management::Ask;
 use super::refusal::Refusal;
 use super::templates::{Approval, Template};
+use super::twilio::Stage;
 use super::webhooks::{Update, put};
 use super::world::World;
 
@@ -93,6 +94,13 @@ impl World {
                 None => {}
             }
         }
+        for review in state.exchange.reviews() {
+            match review.ends {
+                Some(at) if at <= now => review.set(Stage::Approved),
+                Some(at) => next = Some(next.map_or(at, |next: i64| next.min(at))),
+                None => {}
+            }
+        }
         state.desk.due = next;
     }
 
@@ -100,13 +108,20 @@ impl World {
         self.state().templates.get_mut(name).and_then(|languages| languages.get_mut(language)).map(change)
     }
 
-    /// Begins the review of a template: the news of its end is on its way.
-    fn review(&self, name: &str, language: &str) {
+    /// When the review ends of what is submitted now, if it ends by itself.
+    pub(super) fn review_ends(&self) -> Option<i64> {
         let now = self.now_ms();
         let mut state = self.state();
-        let Some(after) = state.desk.after_ms else { return };
-        let at = now + i64::try_from(after).unwrap_or(i64::MAX / 2);
+        let at = now + i64::try_from(state.desk.after_ms?).unwrap_or(i64::MAX / 2);
         state.desk.due = Some(state.desk.due.map_or(at, |due| due.min(at)));
+        Some(at)
+    }
+
+    /// Begins the review of a template: the news of its end is on its way.
+    fn review(&self, name: &str, language: &str) {
+        let Some(at) = self.review_ends() else { return };
+        let after = u64::try_from(at - self.now_ms()).unwrap_or(0);
+        let mut state = self.state();
         let Some(template) = state.templates.get_mut(name).and_then(|languages| languages.get_mut(language)) else {
             return;
         };

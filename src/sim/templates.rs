@@ -230,13 +230,14 @@ impl Template {
 
     fn position(&self, component: &Value) -> Result<usize, Refusal> {
         let index = component.get("index").ok_or_else(|| Refusal::new(131008, "buttons: index is missing"))?;
-        index
-            .as_str()
-            .and_then(|text| text.parse::<usize>().ok())
-            .filter(|index| *index < self.buttons.len())
-            .ok_or_else(|| {
-                Refusal::new(131009, format!("buttons: index {index} is not one of {} buttons", self.buttons.len()))
-            })
+        let number = match index {
+            Value::String(text) => text.parse().ok(),
+            Value::Number(number) => number.as_u64().and_then(|number| usize::try_from(number).ok()),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        };
+        number.filter(|index| *index < self.buttons.len()).ok_or_else(|| {
+            Refusal::new(131009, format!("buttons: index {index} is not one of {} buttons", self.buttons.len()))
+        })
     }
 
     fn fit_header(&self, sent: Option<&Value>) -> Result<(), Refusal> {

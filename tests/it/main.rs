@@ -10,6 +10,8 @@ mod check;
 #[cfg(test)]
 mod claim;
 #[cfg(test)]
+mod codes;
+#[cfg(test)]
 mod consents;
 #[cfg(test)]
 mod crash;
@@ -55,6 +57,8 @@ mod routing;
 mod shutdown;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod specs;
 #[cfg(test)]
 mod templates;
 #[cfg(test)]

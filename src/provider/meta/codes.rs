@@ -152,44 +152,6 @@ mod tests {
         assert!(CODES.iter().all(|row| !matches!(row.2, Held(Recipient, _))));
     }
 
-    /// The action that Meta's documentation asks for, written down a second time, by group.
-    #[test]
-    fn each_group_of_codes_gets_the_action_that_is_documented() {
-        type Group = (&'static [i64], fn(Verdict) -> bool);
-        let groups: [Group; 7] = [
-            (&[4, 17, 32, 613, 80_007, 80_008, 130_429], |v| matches!(v, Throttled(Sender, Some(_)))),
-            (&[131_056], |v| v == Throttled(Recipient, None)),
-            (&[1, 2, 131_000, 131_016, 131_057, 133_004, 2_494_100], |v| v == Doubtful),
-            (&[131_049, 132_069, 134_101], |v| matches!(v, Later(_))),
-            (
-                &[
-                    0, 3, 10, 33, 190, 200, 210, 299, 368, 131_005, 131_031, 131_037, 131_042, 131_045, 131_048,
-                    131_064, 133_000, 133_005, 133_006, 133_008, 133_009, 133_010, 133_015, 133_016, 134_011, 136_024,
-                    136_025, 141_008, 141_014,
-                ],
-                |v| matches!(v, Held(Sender, _)),
-            ),
-            (&[131_063, 132_000, 132_001, 132_007, 132_015, 132_016, 132_068], |v| matches!(v, Held(Template, _))),
-            (
-                &[
-                    100, 506, 130_403, 130_472, 130_497, 131_008, 131_009, 131_021, 131_026, 131_030, 131_047, 131_050,
-                    131_051, 131_052, 131_053, 131_055, 131_059, 131_061, 131_062, 132_005, 132_008, 132_012, 132_018,
-                    134_100, 134_102, 135_000, 137_000, 139_200, 1_752_041, 2_388_019, 2_388_024, 2_388_039, 2_388_040,
-                    2_388_047, 2_388_072, 2_388_073, 2_388_293, 2_388_299,
-                ],
-                |v| v == Never,
-            ),
-        ];
-        for (codes, agrees) in groups {
-            for code in codes {
-                let (_, verdict) = meaning(*code).unwrap_or_else(|| panic!("{code} has no meaning"));
-                assert!(agrees(verdict), "{code} is {verdict:?}");
-            }
-        }
-        let grouped = groups.iter().map(|(codes, _)| codes.len()).sum::<usize>();
-        assert_eq!(grouped, CODES.len() + 3, "every row is in a group; 200, 210 and 299 are a range, not rows");
-    }
-
     proptest! {
         #[test]
         fn a_code_outside_the_table_means_nothing(code in any::<i64>()) {

@@ -183,41 +183,6 @@ mod tests {
         assert!(matches!(reported(None, None), Outcome::Rejected { again: None, .. }));
     }
 
-    /// The action that Twilio's dictionary asks for, written down a second time, by group.
-    #[test]
-    fn each_group_of_codes_gets_the_action_that_is_documented() {
-        type Group = (&'static [i64], fn(Verdict) -> bool);
-        let groups: [Group; 6] = [
-            (&[20_429, 21_611, 30_001, 30_022, 63_017, 63_018, 63_119], |v| matches!(v, Throttled(Sender, _))),
-            (&[20_500, 30_008, 30_410, 63_009, 63_010, 63_012, 63_023, 63_029], |v| v == Doubtful),
-            (&[14_107, 30_003, 30_017, 30_023, 30_450, 63_049], |v| matches!(v, Later(_))),
-            (
-                &[
-                    20_003, 20_404, 21_212, 21_603, 21_606, 21_609, 21_659, 21_660, 21_703, 21_704, 21_705, 30_002,
-                    30_018, 30_024, 30_032, 30_034, 63_001, 63_002, 63_007, 63_008, 63_020, 63_022, 63_026, 63_038,
-                    63_051, 63_101, 63_112, 63_124,
-                ],
-                |v| matches!(v, Held(Sender, _)),
-            ),
-            (&[21_654, 21_655, 63_027, 63_028, 63_040, 63_041, 63_042, 63_062], |v| matches!(v, Held(Template, _))),
-            (
-                &[
-                    21_211, 21_214, 21_217, 21_408, 21_608, 21_610, 21_612, 21_614, 21_617, 21_619, 21_620, 21_623,
-                    21_656, 21_658, 30_004, 30_005, 30_006, 30_007, 30_036, 63_003, 63_005, 63_006, 63_011, 63_013,
-                    63_014, 63_015, 63_016, 63_019, 63_021, 63_024, 63_030, 63_031, 63_032, 63_033, 63_034, 63_037,
-                ],
-                |v| v == Never,
-            ),
-        ];
-        for (codes, agrees) in groups {
-            for code in codes {
-                let (_, verdict) = meaning(*code).unwrap_or_else(|| panic!("{code} has no meaning"));
-                assert!(agrees(verdict), "{code} is {verdict:?}");
-            }
-        }
-        assert_eq!(groups.iter().map(|(codes, _)| codes.len()).sum::<usize>(), CODES.len(), "every row is in a group");
-    }
-
     proptest! {
         #[test]
         fn a_code_outside_the_table_ends_the_message_unless_it_leaves_a_doubt(code in any::<i64>()) {

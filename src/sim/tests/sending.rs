@@ -117,7 +117,8 @@ async fn components_must_keep_to_the_template() {
         ("an amount in decimals", "/1/parameters/1/currency/amount_1000", json!(12.5), 131009),
         ("a currency that is none", "/1/parameters/1/currency/code", json!("euro"), 131009),
         ("a button that is not there", "/2/index", json!("7"), 131009),
-        ("an index that is a number", "/2/index", json!(0), 131009),
+        ("an index that is no number", "/2/index", json!("first"), 131009),
+        ("an index below nothing", "/2/index", json!(-1), 131009),
         ("a button of another kind", "/2/sub_type", json!("quick_reply"), 132012),
         ("a link without its suffix", "/2/parameters", json!([]), 131008),
         ("a suffix with spaces", "/2/parameters/0/text", json!("a b"), 131009),
@@ -130,6 +131,10 @@ async fn components_must_keep_to_the_template() {
         *body.pointer_mut(&format!("{components}{path}")).unwrap() = value;
         assert_eq!(shop.refused(&body).await, (400, code), "{what}");
     }
+    // The index is a string in Meta's prose and a number in some of its examples and clients.
+    let mut body = shipping(ANA);
+    *body.pointer_mut("/template/components/2/index").unwrap() = json!(0);
+    shop.accepted(&body).await;
     // A link needs its component; a quick reply does not.
     let mut body = shipping(ANA);
     body["template"]["components"].as_array_mut().unwrap().remove(2);
@@ -137,7 +142,7 @@ async fn components_must_keep_to_the_template() {
     let mut body = shipping(ANA);
     body["template"]["components"].as_array_mut().unwrap().remove(3);
     shop.accepted(&body).await;
-    assert_eq!(shop.sim.world().accepted()[0].buttons[0].payload, "No recibir más");
+    assert_eq!(shop.sim.world().accepted()[1].buttons[0].payload, "No recibir más");
 }
 
 #[tokio::test]

@@ -91,8 +91,12 @@ fn draft() -> Value {
 #[tokio::test]
 async fn content_is_drafted_changed_submitted_and_sent() {
     let shop = Shop::open().await;
-    let (status, content) = shop.ask(Method::POST, "/v1/Content", Some(draft())).await;
+    // Clients of Twilio's own send a null for each type that content has not.
+    let mut first = draft();
+    first["types"]["twilio/media"] = Value::Null;
+    let (status, content) = shop.ask(Method::POST, "/v1/Content", Some(first)).await;
     assert_eq!(status, 201, "{content}");
+    assert_eq!(content["types"], draft()["types"]);
     let sid = content["sid"].as_str().unwrap();
     assert!(sid.len() == 34 && sid.starts_with("HX"), "{sid}");
     let place = format!("/v1/Content/{sid}");
@@ -124,6 +128,20 @@ async fn content_is_drafted_changed_submitted_and_sent() {
 }
 
 #[tokio::test]
+async fn a_review_can_end_by_itself() {
+    let shop = Shop::open().await;
+    shop.sim.world().review_after(Some(60_000));
+    let (_, content) = shop.ask(Method::POST, "/v1/Content", Some(draft())).await;
+    let reviews = format!("/v1/Content/{}/ApprovalRequests", content["sid"].as_str().unwrap());
+    let asked = json!({"name": "greeting", "category": "UTILITY"});
+    assert_eq!(shop.ask(Method::POST, &format!("{reviews}/whatsapp"), Some(asked)).await.0, 201);
+    let status = async || shop.ask(Method::GET, &reviews, None).await.1["whatsapp"]["status"].clone();
+    assert_eq!(status().await, "received");
+    shop.pass(60_000);
+    assert_eq!(status().await, "approved");
+}
+
+#[tokio::test]
 async fn content_that_cannot_be_is_refused() {
     let shop = Shop::open().await;
     let body = |body: &str| json!({"twilio/text": {"body": body}});
@@ -131,6 +149,7 @@ async fn content_that_cannot_be_is_refused() {
         ("language", Value::Null),
         ("types", Value::Null),
         ("types", json!({})),
+        ("types", json!({"twilio/text": null})),
         ("types", json!({"twilio/letter": {"body": "Hola"}})),
         ("types", json!({"twilio/quick-reply": {"body": "Hola"}})),
         ("variables", json!({"1": 1})),

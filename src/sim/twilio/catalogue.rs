@@ -24,7 +24,10 @@ pub(super) struct Ask<'a> {
 
 /// Answers it with Twilio's JSON.
 pub(super) fn reply(world: &World, ask: &Ask<'_>) -> Result<(StatusCode, Value), Refused> {
+    world.end_reviews();
     let now = world.now_ms();
+    let submits = matches!(ask.path, [_, _, "ApprovalRequests", "whatsapp"]);
+    let ends = if submits { world.review_ends() } else { None };
     let mut state = world.state();
     match (ask.method.as_str(), ask.path) {
         ("POST", ["Content"]) => {
@@ -93,7 +96,7 @@ pub(super) fn reply(world: &World, ask: &Ask<'_>) -> Result<(StatusCode, Value),
                 return Err(Refused::new(20409).saying("The content was submitted already"));
             }
             content.reviewable().map_err(wrong)?;
-            content.review = Some(asked);
+            content.review = Some(Review { ends, ..asked });
             Ok((StatusCode::CREATED, content.show_review()))
         }
         (_, ["Content" | "ContentAndApprovals", ..]) => Err(Refused::new(20004)),
@@ -135,7 +138,7 @@ fn review(json: &Value) -> Result<Review, Refused> {
     if !matches!(category.as_str(), "UTILITY" | "MARKETING" | "AUTHENTICATION") {
         return Err(wrong(format!("category {category:?} does not exist")));
     }
-    Ok(Review { name, category, status: Stage::Received, rejection_reason: String::new() })
+    Ok(Review { name, category, status: Stage::Received, rejection_reason: String::new(), ends: None })
 }
 
 /// Content, page by page.

@@ -52,6 +52,9 @@ pub struct Review {
     pub category: String,
     pub status: Stage,
     pub rejection_reason: String,
+    /// When it is approved, Unix ms; by hand, if none.
+    #[serde(skip)]
+    pub(in crate::sim) ends: Option<i64>,
 }
 
 /// Where content is in its review. Only `Approved` opens a conversation.
@@ -69,8 +72,8 @@ pub enum Stage {
 
 impl Review {
     /// Goes to another stage, with a reason where one is due.
-    pub(super) fn set(&mut self, stage: Stage) {
-        self.status = stage;
+    pub(in crate::sim) fn set(&mut self, stage: Stage) {
+        (self.status, self.ends) = (stage, None);
         let reason = if stage == Stage::Rejected { "INVALID_FORMAT" } else { "" };
         reason.clone_into(&mut self.rejection_reason);
     }
@@ -114,6 +117,7 @@ impl Content {
                         .map_err(|_| format!("the status {status} does not exist"))?,
                 },
                 rejection_reason: String::new(),
+                ends: None,
             }),
         };
         let mut content = Self {
@@ -132,9 +136,17 @@ impl Content {
 
     /// Takes over the types and variables of the Content API's JSON.
     pub(super) fn rewrite(&mut self, json: &Value, now: i64) -> Result<(), String> {
-        let types = json.get("types").and_then(Value::as_object).filter(|types| !types.is_empty());
-        let types = types.ok_or("types is required")?;
-        for (kind, value) in types {
+        let types = json.get("types").and_then(Value::as_object).ok_or("types is required")?;
+        // A type that is null is not there.
+        let types: Map<String, Value> = types
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(kind, value)| (kind.clone(), value.clone()))
+            .collect();
+        if types.is_empty() {
+            return Err("types is required".into());
+        }
+        for (kind, value) in &types {
             let (_, needed) = KINDS
                 .iter()
                 .find(|(known, _)| known == kind)
@@ -151,7 +163,7 @@ impl Content {
         if let Some(name) = json.get("friendly_name").and_then(Value::as_str) {
             name.clone_into(&mut self.friendly_name);
         }
-        (self.types, self.variables, self.updated) = (types.clone(), variables, now);
+        (self.types, self.variables, self.updated) = (types, variables, now);
         Ok(())
     }
 

@@ -233,6 +233,11 @@ impl Exchange {
         }
     }
 
+    /// The reviews of its content.
+    pub(super) fn reviews(&mut self) -> impl Iterator<Item = &mut Review> {
+        self.contents.values_mut().filter_map(|content| content.review.as_mut())
+    }
+
     /// The service of a number.
     fn service_of(&self, address: &str) -> Option<&TwilioService> {
         self.services.get(self.desks.get(address)?.number.service.as_deref()?)

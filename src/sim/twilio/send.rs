@@ -19,6 +19,7 @@ const LATER: u32 = 30_000;
 
 /// Decides on a message and records it. What it gives must be published.
 pub(super) fn take(world: &World, body: &[u8], form: &Form, fault: Option<&Fault>) -> Result<Taken, Refused> {
+    world.end_reviews();
     let now_us = world.now_us();
     let delays = world.outbox.delays();
     let mut state = world.state();
