@@ -142,7 +142,7 @@ fn to_twilio() -> Vec<Request<Bytes>> {
         let now = Timestamp::UNIX_EPOCH;
         let sought = Sought { to: "+34600111222", from: now, until: now, text: "Hola", others: &[] };
         for sender in [&whatsapp, &sms] {
-            requests.extend([sender.look(&sought).unwrap()]);
+            requests.push(sender.look(&sought).unwrap());
         }
     }
     requests
