@@ -168,7 +168,7 @@ impl Fleet {
     /// Looks at what the fleet has spent, and gives this process its share of what is left.
     async fn count_spent(&self, budget: &Budget, live: i64) -> Result<(), db::Error> {
         let Some(currency) = budget.daily.or(budget.monthly).map(|money| money.currency) else { return Ok(()) };
-        let open = budget.purse.open();
+        let look = budget.purse.look();
         let spent = costs::spent(&self.pool, budget.sender, currency).await?;
         let of_month = (budget.monthly, "month", spent.this_month, spent.next_month);
         let (mut left, mut closed) = (i64::MAX, None);
@@ -185,7 +185,7 @@ impl Fleet {
             if budget.purse.close(until) {
                 tracing::warn!(sender = %budget.name, period, %limit, %until, "budget.spent: what is not urgent waits");
             }
-        } else if budget.purse.fill(left / live.max(1) - open) {
+        } else if budget.purse.fill(look, left / live.max(1) - look.open) {
             let mut woken = 0;
             loop {
                 let some = lanes::wake_budget(&self.pool, budget.sender, BATCH).await?;
