@@ -49,7 +49,7 @@ fn a_template_goes_from_its_own_sender_by_its_own_rules_by_the_configurations_or
 #[test]
 fn mistakes_in_a_templates_rules_are_named_with_their_line() {
     let shipped = shipped_messages().into_iter().find(|(path, _)| path.ends_with("/order_confirmed.toml")).unwrap().1;
-    let before = shipped.lines().position(|line| line == "[trigger]").unwrap() - 1;
+    let before = shipped.lines().position(|line| line == "[trigger]").unwrap();
     let says = |lines: &str, line: usize, says: &str| {
         let wrong = load(lines, &settings()).unwrap_err();
         let place = format!("order_confirmed.toml:{}: ", line + before);
