@@ -120,7 +120,8 @@ pub struct Lost {
     pub since: Timestamp,
     /// Messages to this person at about that time that are known to be others.
     pub others: Vec<String>,
-    /// Whether one more went to this person at about that time of which nothing is known either: one could be taken for the other.
+    /// Whether one more with the same words went to this person at about that time of which nothing is known either: one could be taken
+    /// for the other.
     pub rivalled: bool,
 }
 
@@ -150,9 +151,11 @@ pub async fn lost(
         cross join lateral (
           -- What else went to this person then, by the events about them; free texts are above.
           select array_agg(x.message_id) filter (where x.message_id is not null) as others,
-            bool_or(x.message_id is null and (x.outcome is null or x.outcome = 'unclear')) as rivalled
+            bool_or(x.message_id is null and (x.outcome is null or x.outcome = 'unclear') and x.looked_at is null
+              and o.template = n.template and o.language = n.language and o.filled::text = n.filled::text) as rivalled
           from inbox i cross join lateral unnest(i.notifications) as of_event(id)
-          join attempts x on x.notification_id = of_event.id
+          join notifications o on o.id = of_event.id
+          join attempts x on x.notification_id = o.id
           where i.contact_id = n.contact_id and x.sender = n.sender and (x.notification_id, x.number) <> (n.id, n.attempt)
             and x.claimed_at between a.claimed_at - $2 * interval '1 ms' and a.claimed_at + $2 * interval '1 ms'
         ) k
