@@ -81,6 +81,14 @@ impl Lifecycle {
         &self.soft
     }
 
+    /// Sleeps for that long, or until the soft token.
+    pub async fn rest(&self, most: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(most) => {}
+            () = self.soft.cancelled() => {}
+        }
+    }
+
     /// Cancelled when nothing may be waited for any more.
     #[must_use]
     pub fn hard(&self) -> &CancellationToken {

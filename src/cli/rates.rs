@@ -98,8 +98,8 @@ pub fn bills(
     if accounts.is_empty() {
         return Ok(None);
     }
-    let (pool, clock, http) = (pools.ops.clone(), clock.clone(), Bills::client()?);
-    Ok(Some(Bills { worker, pool, clock, accounts, http }))
+    let (pool, clock, wire) = (pools.ops.clone(), clock.clone(), Bills::wire()?);
+    Ok(Some(Bills { worker, pool, clock, accounts, wire }))
 }
 
 fn of(sender: &Sender) -> Of<'_> {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use jiff::civil::Date;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use super::wire::Wire;
 use crate::{
     clock::Clock,
     db::{
@@ -34,7 +34,7 @@ pub struct Bills {
     pub pool: PgPool,
     pub clock: Clock,
     pub accounts: Vec<Account>,
-    pub http: reqwest::Client,
+    pub wire: Wire,
 }
 
 /// How often to ask, and how long whoever asks keeps the others from it.
@@ -47,14 +47,12 @@ const PAGE_LIMIT: usize = 16 * 1024 * 1024;
 const PAGES_MAX: usize = 10_000;
 
 impl Bills {
+    /// The wire to ask by: a page is larger than an answer to one message, and takes longer.
+    ///
     /// # Errors
-    /// If no HTTP client can be made.
-    pub fn client() -> Result<reqwest::Client, reqwest::Error> {
-        reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(Duration::from_secs(60))
-            .build()
+    /// If this system's certificates cannot be used.
+    pub fn wire() -> Result<Wire, rustls::Error> {
+        Ok(Wire::new(Duration::from_secs(60), Duration::from_secs(5), 1)?.reading(PAGE_LIMIT))
     }
 
     /// Asks until the soft token.
@@ -76,10 +74,7 @@ impl Bills {
                 },
                 () = life.soft().cancelled() => {}
             }
-            tokio::select! {
-                () = tokio::time::sleep(EVERY) => {}
-                () = life.soft().cancelled() => {}
-            }
+            life.rest(EVERY).await;
         }
         Ok(())
     }
@@ -109,7 +104,7 @@ impl Bills {
         let added = account.prices.added(on);
         for _ in 0..PAGES_MAX {
             let Some(request) = account.twilio.ask_for_prices(on, page.as_deref()) else { break };
-            let Some(priced) = self.fetch(request).await.as_ref().and_then(Twilio::prices) else {
+            let Some(priced) = self.wire.ask(request).await.ok().as_ref().and_then(Twilio::prices) else {
                 tracing::warn!(sender = %account.name, "bills.unread: the provider gave no list of messages; asked for again later");
                 break;
             };
@@ -125,19 +120,5 @@ impl Bills {
             }
         }
         Ok(())
-    }
-
-    async fn fetch(&self, request: http::Request<Bytes>) -> Option<http::Response<Bytes>> {
-        let mut response = self.http.execute(reqwest::Request::try_from(request).ok()?).await.ok()?;
-        let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.ok()? {
-            if body.len() + chunk.len() > PAGE_LIMIT {
-                return None;
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let mut answer = http::Response::new(body.freeze());
-        *answer.status_mut() = response.status();
-        Some(answer)
     }
 }

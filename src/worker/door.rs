@@ -31,10 +31,7 @@ impl Door {
                 self.turned_away.set(true);
                 tracing::warn!(%error, "door.silent: doubts wait longer for evidence");
             }
-            tokio::select! {
-                () = tokio::time::sleep(self.every) => {}
-                () = life.soft().cancelled() => {}
-            }
+            life.rest(self.every).await;
         }
         if let Err(error) = doors::close(&self.pool, self.worker).await {
             tracing::debug!(%error, "door.not_closed");

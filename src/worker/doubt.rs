@@ -91,10 +91,7 @@ impl Lookout {
             if let Err(error) = self.turn().await {
                 tracing::warn!(%error, "doubt.not_looked_into: tried again");
             }
-            tokio::select! {
-                () = tokio::time::sleep(self.rules.every) => {}
-                () = life.soft().cancelled() => {}
-            }
+            life.rest(self.rules.every).await;
         }
         Ok(())
     }

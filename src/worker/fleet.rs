@@ -118,10 +118,7 @@ impl Fleet {
             if let Err(error) = self.step().await {
                 tracing::warn!(%error, "fleet.silent: others will take our share if this lasts");
             }
-            tokio::select! {
-                () = tokio::time::sleep(self.rules.every) => {}
-                () = life.soft().cancelled() => {}
-            }
+            life.rest(self.rules.every).await;
         }
         if let Err(error) = senders::leave(&self.pool, self.worker).await {
             tracing::debug!(%error, "fleet.not_left");

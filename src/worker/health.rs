@@ -76,10 +76,7 @@ impl Watch {
                 Ok(()) => begun = true,
                 Err(error) => tracing::warn!(%error, "health.interrupted: tried again"),
             }
-            tokio::select! {
-                () = tokio::time::sleep(self.rules.poll) => {}
-                () = life.soft().cancelled() => {}
-            }
+            life.rest(self.rules.poll).await;
         }
         Ok(())
     }

@@ -82,10 +82,7 @@ impl Publisher {
                     pauses.reset();
                     // What is told in larger batches costs less, and nobody waits for it.
                     if progress == Progress::Idle {
-                        tokio::select! {
-                            () = tokio::time::sleep(self.rules.poll) => {}
-                            () = life.soft().cancelled() => {}
-                        }
+                        life.rest(self.rules.poll).await;
                     }
                 }
                 Err(error) => {

@@ -128,10 +128,7 @@ impl Receipts {
                 Ok(_) => pause = poll,
                 Err(error) => {
                     tracing::warn!(%error, "receipts.interrupted: what was not applied is taken again");
-                    tokio::select! {
-                        () = tokio::time::sleep(pause) => {}
-                        () = life.soft().cancelled() => {}
-                    }
+                    life.rest(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(5));
                 }
             }

@@ -9,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Progress, stops};
+use super::{Progress, stops, wire::Wire};
 use crate::{
     clock::Clock,
     db::{
@@ -29,7 +29,7 @@ use crate::{
         opt_in::{CODE_LASTS, LINK_LASTS, Token, typed_code, typed_code_hash},
     },
     lifecycle::Lifecycle,
-    provider::{Provider, Silence, unanswered},
+    provider::{Provider, unanswered},
 };
 
 /// A sender of texts.
@@ -68,7 +68,7 @@ pub struct Replies {
     pub rules: Rules,
     pub forms: Forms,
     pub lines: Vec<Line>,
-    http: reqwest::Client,
+    wire: Wire,
     /// When each line may send again.
     free_at: HashMap<i16, Instant>,
 }
@@ -76,8 +76,6 @@ pub struct Replies {
 const LEASE: &str = "replies";
 /// How long a process that died keeps the others from sending texts.
 const LEASE_LASTS: Duration = Duration::from_secs(15);
-/// A provider's answer is small; more of it is not read.
-const ANSWER_LIMIT: usize = 64 * 1024;
 /// A link that comes an hour late is of no use to whoever waits for it.
 const LIFE: Duration = Duration::from_secs(3_600);
 /// Texts of one sender in a step; each is sent before the next is taken.
@@ -87,7 +85,7 @@ const PREFERENCES_LAST: SignedDuration = SignedDuration::from_hours(24 * 400);
 
 impl Replies {
     /// # Errors
-    /// If no HTTP client can be made.
+    /// If this system's certificates cannot be used.
     pub fn new(
         worker: Uuid,
         pool: PgPool,
@@ -95,15 +93,9 @@ impl Replies {
         rules: Rules,
         forms: Forms,
         lines: Vec<Line>,
-    ) -> Result<Replies, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .connect_timeout(rules.connect_timeout)
-            .timeout(rules.send_timeout)
-            .build()?;
-        Ok(Replies { worker, pool, clock, rules, forms, lines, http, free_at: HashMap::new() })
+    ) -> Result<Replies, rustls::Error> {
+        let wire = Wire::new(rules.send_timeout, rules.connect_timeout, lines.len())?;
+        Ok(Replies { worker, pool, clock, rules, forms, lines, wire, free_at: HashMap::new() })
     }
 
     /// Sends until the soft token.
@@ -120,10 +112,7 @@ impl Replies {
                     Duration::from_secs(2)
                 }
             };
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = life.soft().cancelled() => {}
-            }
+            life.rest(pause).await;
         }
         Ok(())
     }
@@ -295,27 +284,9 @@ impl Replies {
     }
 
     async fn post(&self, request: http::Request<Bytes>, provider: &dyn Provider) -> Outcome {
-        let Ok(request) = reqwest::Request::try_from(request) else { return unanswered(Silence::NotConnected) };
-        let answer = async {
-            let mut response = self.http.execute(request).await?;
-            let mut answer = http::Response::new(());
-            *answer.status_mut() = response.status();
-            *answer.headers_mut() = std::mem::take(response.headers_mut());
-            let mut body = BytesMut::new();
-            while let Some(chunk) = response.chunk().await? {
-                let room = ANSWER_LIMIT.saturating_sub(body.len());
-                body.extend_from_slice(chunk.get(..chunk.len().min(room)).unwrap_or_default());
-                if body.len() >= ANSWER_LIMIT {
-                    break;
-                }
-            }
-            Ok::<http::Response<Bytes>, reqwest::Error>(answer.map(|()| body.freeze()))
-        };
-        match answer.await {
+        match self.wire.ask(request).await {
             Ok(response) => provider.decode(&response),
-            Err(error) if error.is_connect() => unanswered(Silence::NotConnected),
-            Err(error) if error.is_timeout() => unanswered(Silence::TimedOut),
-            Err(_) => unanswered(Silence::Cut),
+            Err(silence) => unanswered(silence),
         }
     }
 }

@@ -82,10 +82,7 @@ impl Upkeep {
             if let Err(error) = self.step().await {
                 tracing::warn!(%error, "upkeep.interrupted: tried again");
             }
-            tokio::select! {
-                () = tokio::time::sleep(self.rules.every) => {}
-                () = life.soft().cancelled() => {}
-            }
+            life.rest(self.rules.every).await;
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ use tower_service::Service;
 
 use crate::{lifecycle::crash, provider::Silence};
 
-/// What no answer of a provider's send endpoint needs more than.
+/// What no answer of a provider to one message needs more than.
 const ANSWER_LIMIT: usize = 64 * 1024;
 /// Shorter than what servers and the boxes between usually allow: a connection that they closed costs an attempt.
 const IDLE: Duration = Duration::from_secs(12);
@@ -32,6 +32,7 @@ const IDLE: Duration = Duration::from_secs(12);
 pub struct Wire {
     client: Client<Patient, Full<Bytes>>,
     send_timeout: Duration,
+    answer_limit: usize,
 }
 
 impl Wire {
@@ -54,7 +55,13 @@ impl Wire {
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(idle)
             .build(Patient { tls, most: connect_timeout });
-        Ok(Wire { client, send_timeout })
+        Ok(Wire { client, send_timeout, answer_limit: ANSWER_LIMIT })
+    }
+
+    /// The same for answers of up to so many bytes; of longer ones only the beginning is read.
+    #[must_use]
+    pub fn reading(self, answer_limit: usize) -> Wire {
+        Wire { answer_limit, ..self }
     }
 
     /// Sends one request.
@@ -82,13 +89,13 @@ impl Wire {
         let mut all = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let Ok(mut data) = frame.map_err(|_| Silence::Cut)?.into_data() else { continue };
-            data.truncate(ANSWER_LIMIT - first.len() - all.len());
+            data.truncate(self.answer_limit - first.len() - all.len());
             if first.is_empty() {
                 first = data;
             } else {
                 all.extend_from_slice(&data);
             }
-            if first.len() + all.len() == ANSWER_LIMIT {
+            if first.len() + all.len() == self.answer_limit {
                 break;
             }
         }

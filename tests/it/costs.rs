@@ -1,7 +1,5 @@
 //! What messages cost: predicted when they go, known when the provider tells; and budgets, which hold what can wait.
 
-use std::time::Duration;
-
 use jiff::{Timestamp, civil::Date};
 use recado::{
     db::{
@@ -11,13 +9,12 @@ use recado::{
     },
     domain::{cost::day, money::Money, notification::Outcome},
     worker::{
-        fleet::{Budget, Fleet, Rules},
+        fleet::{Budget, Fleet},
         purse::{Purse, Room},
     },
 };
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use crate::{
     doors::hall::Hall,
@@ -266,17 +263,7 @@ fn counting(house: &House, daily: Option<&str>, monthly: Option<&str>) -> (Fleet
     let money = |text: &str| text.parse::<Money>().unwrap();
     let (daily, monthly) = (daily.map(money), monthly.map(money));
     let budget = Budget { sender: house.sender, name: "main".to_owned(), daily, monthly, purse: purse.clone() };
-    let rules = Rules { every: Duration::from_secs(5), gone_after: Duration::from_secs(20) };
-    let fleet = Fleet {
-        worker: Uuid::from_u128(1),
-        pool: house.pools.ops.clone(),
-        clock: house.clock.clone(),
-        rules,
-        dispatchers: Vec::new(),
-        portfolios: Vec::new(),
-        budgets: vec![budget],
-    };
-    (fleet, purse)
+    (house.process(Vec::new(), vec![budget]), purse)
 }
 
 fn at(text: &str) -> Timestamp {

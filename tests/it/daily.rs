@@ -1,15 +1,12 @@
 //! So many people a day: who was written to today may be written to again, others wait.
 
-use std::time::Duration;
-
 use recado::{
     db::health,
     worker::{
         Flag,
-        fleet::{Fleet, Portfolio, Rules},
+        fleet::{Fleet, Portfolio},
     },
 };
-use uuid::Uuid;
 
 use crate::{
     figures::figures,
@@ -26,17 +23,7 @@ fn counting(house: &House, limit: Option<u32>) -> (Fleet, Flag) {
     let mut portfolio = Portfolio::new("shop".to_owned(), limit, 1.0);
     portfolio.senders.push(house.sender);
     let full = portfolio.full.clone();
-    let rules = Rules { every: Duration::from_secs(5), gone_after: Duration::from_secs(20) };
-    let fleet = Fleet {
-        worker: Uuid::from_u128(1),
-        pool: house.pools.ops.clone(),
-        clock: house.clock.clone(),
-        rules,
-        dispatchers: Vec::new(),
-        portfolios: vec![portfolio],
-        budgets: Vec::new(),
-    };
-    (fleet, full)
+    (house.process(vec![portfolio], Vec::new()), full)
 }
 
 #[tokio::test]

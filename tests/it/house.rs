@@ -33,6 +33,7 @@ use recado::{
     provider::Dialect,
     worker::{
         Nudge,
+        fleet::{self, Budget, Fleet, Portfolio},
         receipts::{Known, Receipts, Rules},
     },
 };
@@ -252,6 +253,19 @@ impl House {
     /// One claim, with room for many.
     pub async fn claim(&self) -> Claimed {
         self.claim_while(false, None).await
+    }
+
+    /// A process that sends nothing and counts what these may.
+    pub fn process(&self, portfolios: Vec<Portfolio>, budgets: Vec<Budget>) -> Fleet {
+        Fleet {
+            worker: Uuid::from_u128(1),
+            pool: self.pools.ops.clone(),
+            clock: self.clock.clone(),
+            rules: fleet::Rules { every: Duration::from_secs(5), gone_after: Duration::from_secs(20) },
+            dispatchers: Vec::new(),
+            portfolios,
+            budgets,
+        }
     }
 
     /// The same while the day's people are used up.

@@ -323,10 +323,7 @@ impl Templates {
             if let Err(error) = self.step().await {
                 tracing::warn!(%error, "templates.interrupted: tried again");
             }
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = life.soft().cancelled() => {}
-            }
+            life.rest(pause).await;
         }
         Ok(())
     }
