@@ -47,7 +47,7 @@ impl Inquiry {
         })
     }
 
-    /// How the number stands: [`super::number`] reads the answer.
+    /// How the number stands: [`super::number()`] reads the answer.
     #[must_use]
     pub fn number(&self) -> Request<Bytes> {
         self.get(&format!("{}?fields={}", self.number, self.fields))
