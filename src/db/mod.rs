@@ -6,6 +6,7 @@
 
 pub mod anchors;
 pub mod approvals;
+pub mod audit;
 pub mod checkup;
 pub mod consents;
 pub mod contacts;

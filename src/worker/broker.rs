@@ -184,9 +184,13 @@ impl Batch {
 /// One connection with one consumer.
 pub struct Consuming {
     connection: Connection,
+    channel: Channel,
+    queue: String,
     consumer: Consumer,
     batch: usize,
     linger: Duration,
+    /// So long nothing may come before the broker is asked whether this consumer is still one.
+    silence: Duration,
 }
 
 impl Consuming {
@@ -209,7 +213,8 @@ impl Consuming {
         let consumer = channel
             .basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
             .await?;
-        Ok(Consuming { connection, consumer, batch, linger })
+        let (queue, silence) = (queue.to_owned(), address.heartbeat);
+        Ok(Consuming { connection, channel, queue, consumer, batch, linger, silence })
     }
 
     /// The next deliveries: at least one, then those that are there already or come within the linger.
@@ -217,7 +222,12 @@ impl Consuming {
     /// # Errors
     /// If the consumer was cancelled or its connection is gone.
     pub async fn next(&mut self) -> Result<Batch, Error> {
-        let first = self.consumer.next().await.ok_or(Error::Cancelled)??;
+        let first = loop {
+            tokio::select! {
+                first = self.consumer.next() => break first.ok_or(Error::Cancelled)??,
+                () = tokio::time::sleep(self.silence) => self.ask().await?,
+            }
+        };
         let mut deliveries = Vec::with_capacity(self.batch);
         deliveries.push(first);
         let mut waited = self.linger.is_zero();
@@ -234,6 +244,13 @@ impl Consuming {
             }
         }
         Ok(Batch { deliveries })
+    }
+
+    /// A broker that deletes a queue does not always tell whoever began to consume it at that moment.
+    async fn ask(&self) -> Result<(), Error> {
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let queue = self.channel.queue_declare(self.queue.as_str().into(), passive, FieldTable::default()).await?;
+        if queue.consumer_count() == 0 { Err(Error::Cancelled) } else { Ok(()) }
     }
 
     /// Closes the connection; what is not acknowledged goes back to the queue, in its order.

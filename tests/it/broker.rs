@@ -89,6 +89,32 @@ async fn a_queue_that_is_deleted_is_declared_again_and_consumed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_was_cancelled_and_not_told_finds_out() {
+    // Class 60, method 30: `basic.cancel`.
+    const CANCEL: &[u8] = &[0, 60, 0, 30];
+    let proxy = Proxy::start(broker_address()).await;
+    Fleet::run(
+        "untold",
+        |plan| through_to_broker(plan, &proxy),
+        async |fleet| {
+            let no = fleet.start().await;
+            proxy.lose(CANCEL);
+            let queue = fleet.topology.queue.clone();
+            fleet
+                .channel
+                .queue_delete(queue.as_str().into(), QueueDeleteOptions::default())
+                .await
+                .expect("it is deleted");
+            until("it consumes again", PATIENCE, async || fleet.log(no).matches("intake.consuming").count() == 3).await;
+            fleet.publish(&[order("found", 0)]).await;
+            fleet.reaches("found", "accepted").await;
+            fleet.stop(no).await;
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_comes_again_counts_once_and_one_with_another_body_is_kept_as_a_conflict() {
     Fleet::run(
         "again",

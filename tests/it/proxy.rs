@@ -30,6 +30,8 @@ struct State {
     frozen: u64,
     /// On connections up to this one what the server says is lost.
     mute: u64,
+    /// What the server says is lost if it holds this.
+    lost: Option<&'static [u8]>,
     /// New connections are reset.
     shut: bool,
     /// How long what the server says is under way.
@@ -68,6 +70,11 @@ impl Proxy {
     /// What the server says on the connections that there are is lost from now on.
     pub fn lose_answers(&self) {
         self.state.send_modify(|state| state.mute = state.made);
+    }
+
+    /// What the server says in one go is lost if it holds `bytes`.
+    pub fn lose(&self, bytes: &'static [u8]) {
+        self.state.send_modify(|state| state.lost = Some(bytes));
     }
 
     /// Everything the server says comes later.
@@ -144,7 +151,8 @@ async fn pump(no: u64, mut from: OwnedReadHalf, to: OwnedWriteHalf, answers: boo
         if answers && !now.delay.is_zero() {
             tokio::time::sleep(now.delay).await;
         }
-        if answers && state.borrow().mute >= no {
+        let lost = |bytes: &[u8]| now.lost.is_some_and(|lost| bytes.windows(lost.len()).any(|part| part == lost));
+        if answers && (state.borrow().mute >= no || lost(&bytes[..read])) {
             continue;
         }
         if to.half.write_all(&bytes[..read]).await.is_err() {
