@@ -19,6 +19,7 @@ pub mod erasure;
 pub mod evidence;
 pub mod health;
 pub mod holds;
+pub mod idempotency;
 pub mod inbound;
 pub mod inbox;
 pub mod keys;

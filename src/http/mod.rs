@@ -8,6 +8,7 @@ pub mod auth;
 pub mod costs;
 mod health;
 pub mod holds;
+mod idempotency;
 pub mod notifications;
 pub mod optin;
 mod problem;
@@ -138,6 +139,7 @@ pub fn router(doors: Doors) -> Router {
         .route("/v1/holds", get(holds::list).post(holds::place))
         .route("/v1/holds/{id}", delete(holds::release))
         .merge(optin::api_routes())
+        .layer(middleware::from_fn_with_state(Arc::clone(&desk), idempotency::once))
         .layer(DefaultBodyLimit::max(limits.api_body))
         .layer(middleware::from_fn_with_state(Arc::clone(&desk), queue));
     Router::new()

@@ -42,6 +42,8 @@ mod health;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod idempotency;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod optin;

@@ -204,6 +204,18 @@ impl Hall {
         self.send(Method::POST, path, key, Some(body)).await
     }
 
+    /// A POST of these bytes with these headers, by whoever has this key.
+    pub async fn bring(&self, path: &str, key: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
+        let mut request = self.client.post(format!("http://{}{path}", self.address)).body(body.into());
+        if !key.is_empty() {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        answer(request).await
+    }
+
     pub async fn send(&self, method: Method, path: &str, key: &str, body: Option<&Value>) -> Answer {
         let url = format!("http://{}{path}", self.address);
         let mut request = self.client.request(method, url).header("authorization", format!("Bearer {key}"));
