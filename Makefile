@@ -13,7 +13,7 @@ export SQLX_OFFLINE := true
 target := $(or $(CARGO_TARGET_DIR),target)
 
 help:
-	@echo 'make demo           the whole service against the simulator, until Ctrl-C'
+	@echo 'make demo           the whole service against the simulator, with a page to try it on, until Ctrl-C'
 	@echo 'make demo ONCE=1    a fixed set of events through all of it, then an exit code and a line of JSON'
 	@echo 'make test           format, lints, queries, documentation, all tests'
 	@echo 'make soak           the long tests: crashes, fleet, simulation, the public doors under load'

@@ -95,6 +95,16 @@ impl Lifecycle {
         &self.hard
     }
 
+    /// Gives the soft token when the standard input ends, as it does when a parent that holds the other end is gone. Waits in a thread of
+    /// its own, since nothing else can be made to wait for the standard input without holding up the end.
+    pub fn heed_input(&self) {
+        let life = self.clone();
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            life.stop();
+        });
+    }
+
     /// Runs `future` as the role `name`. It is dropped at the hard token.
     pub fn role<E: std::fmt::Display>(
         &self,

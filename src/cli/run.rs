@@ -55,6 +55,9 @@ pub struct Args {
     /// What this process does; everything if not given. As many processes as you like may do the same.
     #[arg(long, value_delimiter = ',', value_enum)]
     roles: Vec<Role>,
+    /// Stops also when its standard input ends: for a parent that may be killed and must not leave it behind.
+    #[arg(long, hide = true)]
+    until_input_ends: bool,
 }
 
 /// A part of the service that can run in a process of its own.
@@ -75,6 +78,9 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
     let pools = database(&settings).await?;
     let (life, vigil) = Lifecycle::begin(settings.shutdown.grace);
     life.heed_signals()?;
+    if args.until_input_ends {
+        life.heed_input();
+    }
     let roles = if args.roles.is_empty() { Role::value_variants() } else { &args.roles };
     start(&settings, &pools, &life, roles).await?;
     Ok(end(vigil).await)

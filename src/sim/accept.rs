@@ -14,7 +14,7 @@ use super::feed::What;
 use super::messages::{Asked, Content, To};
 use super::people::{Person, read_phone, wa_id};
 use super::refusal::Refusal;
-use super::templates::{Fitted, Press, no_translation};
+use super::templates::{Fitted, Frame, Press, no_translation};
 use super::twilio::Call;
 use super::webhooks::{Sent, StatusNews, Update};
 use super::world::{Accepted, State, World};
@@ -39,6 +39,7 @@ pub(super) struct Fit {
     pub(super) parameters: Vec<String>,
     pub(super) text: String,
     pub(super) buttons: Vec<Press>,
+    pub(super) frame: Frame,
 }
 
 /// A message that is good, as it goes into the record.
@@ -128,6 +129,7 @@ impl World {
             parameters: draft.fit.parameters,
             text: draft.fit.text,
             buttons: draft.fit.buttons,
+            frame: draft.fit.frame,
             received_us: draft.now_us,
             body_sha256: super::webhooks::hex(&Sha256::digest(draft.body)),
             fails: draft.fails,
@@ -368,7 +370,7 @@ fn check_content(
             if matches!(asked.to, To::User(_)) && template.category == "AUTHENTICATION" {
                 return Err(Refusal::new(131062, "Authentication templates need a phone number"));
             }
-            let Fitted { parameters, text, buttons } = template.fit(components)?;
+            let Fitted { parameters, text, buttons, frame } = template.fit(components)?;
             Ok(Fit {
                 template: Some(template.name.clone()),
                 language: Some(template.language.clone()),
@@ -376,6 +378,7 @@ fn check_content(
                 parameters,
                 text,
                 buttons,
+                frame,
             })
         }
     }

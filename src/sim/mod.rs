@@ -70,7 +70,7 @@ pub use feed::{Happening, What};
 pub use outbox::Tally;
 pub use pace::Pair;
 pub use people::{Person, Ways};
-pub use templates::{Approval, Press};
+pub use templates::{Approval, Frame, Link, Press};
 pub use twilio::{Post, Review, Stage, TwilioAccount, TwilioNumber, TwilioService};
 pub use webhooks::{Rules, Webhook, sign};
 pub use world::{Accepted, Clock, Counters, Manners, Sender, World};

@@ -44,6 +44,7 @@ pub struct Template {
     ttl: Option<i64>,
     header: Header,
     body: Text,
+    footer: Option<String>,
     buttons: Vec<Button>,
 }
 
@@ -56,6 +57,25 @@ pub(super) struct Fitted {
     pub(super) text: String,
     /// The quick-reply buttons: text and payload.
     pub(super) buttons: Vec<Press>,
+    pub(super) frame: Frame,
+}
+
+/// What a person sees around the text of a message.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Frame {
+    /// With its parameter; of a picture, film or paper only which of them it is.
+    pub header: Option<String>,
+    pub footer: Option<String>,
+    /// The buttons that are no quick replies.
+    pub links: Vec<Link>,
+}
+
+/// A button that leads somewhere else.
+#[derive(Debug, Clone, Serialize)]
+pub struct Link {
+    pub text: String,
+    /// Where to: the address with its parameter, the number, the code to copy.
+    pub to: String,
 }
 
 /// A quick-reply button on a message that was sent.
@@ -82,6 +102,14 @@ struct Text {
 struct Button {
     kind: ButtonKind,
     text: String,
+    /// Where it leads, with a variable if it has one.
+    to: String,
+}
+
+/// What a button of a message that is sent becomes.
+enum Shown {
+    Press(Press),
+    Link(Link),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +146,7 @@ impl Template {
                 .map_err(|_| format!("template {name}: status {status} does not exist"))?,
         };
         let components = json.get("components").cloned().unwrap_or(Value::Null);
-        let (header, body, buttons) =
+        let Read { header, body, footer, buttons } =
             read_components(&components, &category, named).map_err(|why| format!("template {name}: {why}"))?;
         Ok(Self {
             id: json.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok()).unwrap_or(id),
@@ -134,6 +162,7 @@ impl Template {
             named,
             header,
             body,
+            footer,
             buttons,
         })
     }
@@ -213,19 +242,21 @@ impl Template {
                 return Err(Refusal::new(131009, format!("template.components: {kind} is there twice")));
             }
         }
-        self.fit_header(header)?;
+        let header = self.fit_header(header)?;
         let parameters = self.values("body", &self.body, parameters(body)?)?;
         let text = self.body.fill(&parameters);
         if text.chars().count() > BODY_MAX {
             return Err(Refusal::new(132005, format!("body: the text is longer than {BODY_MAX} characters")));
         }
-        let mut presses = Vec::new();
+        let (mut presses, mut links) = (Vec::new(), Vec::new());
         for (index, (button, sent)) in self.buttons.iter().zip(buttons).enumerate() {
-            if let Some(press) = fit_button(index, button, sent)? {
-                presses.push(press);
+            match fit_button(index, button, sent)? {
+                Shown::Press(press) => presses.push(press),
+                Shown::Link(link) => links.push(link),
             }
         }
-        Ok(Fitted { parameters, text, buttons: presses })
+        let frame = Frame { header, footer: self.footer.clone(), links };
+        Ok(Fitted { parameters, text, buttons: presses, frame })
     }
 
     fn position(&self, component: &Value) -> Result<usize, Refusal> {
@@ -240,20 +271,21 @@ impl Template {
         })
     }
 
-    fn fit_header(&self, sent: Option<&Value>) -> Result<(), Refusal> {
+    /// The header as it is read.
+    fn fit_header(&self, sent: Option<&Value>) -> Result<Option<String>, Refusal> {
         let given = parameters(sent)?;
         match &self.header {
-            Header::None if given.is_empty() => Ok(()),
+            Header::None if given.is_empty() => Ok(None),
             Header::None => Err(count("header", given.len(), 0)),
             Header::Text(text) => {
-                let values = self.values("header", text, given)?;
-                if text.fill(&values).chars().count() > HEADER_MAX {
+                let filled = text.fill(&self.values("header", text, given)?);
+                if filled.chars().count() > HEADER_MAX {
                     return Err(Refusal::new(
                         132005,
                         format!("header: the text is longer than {HEADER_MAX} characters"),
                     ));
                 }
-                Ok(())
+                Ok(Some(filled))
             }
             Header::Media(kind) => {
                 let [parameter] = given else {
@@ -273,7 +305,8 @@ impl Template {
                         ),
                     ));
                 }
-                fit_media(kind, parameter.get(*kind))
+                fit_media(kind, parameter.get(*kind))?;
+                Ok(Some((*kind).to_owned()))
             }
         }
     }
@@ -361,9 +394,17 @@ impl Text {
     }
 }
 
-fn read_components(components: &Value, category: &str, named: bool) -> Result<(Header, Text, Vec<Button>), String> {
+/// What the components of a template are.
+struct Read {
+    header: Header,
+    body: Text,
+    footer: Option<String>,
+    buttons: Vec<Button>,
+}
+
+fn read_components(components: &Value, category: &str, named: bool) -> Result<Read, String> {
     let list = components.as_array().ok_or("components is not an array")?;
-    let (mut header, mut body, mut buttons) = (Header::None, None, Vec::new());
+    let (mut header, mut body, mut foot, mut buttons) = (Header::None, None, None, Vec::new());
     for component in list {
         let kind = component.get("type").and_then(Value::as_str).unwrap_or_default().to_ascii_uppercase();
         let text = component.get("text").and_then(Value::as_str);
@@ -386,6 +427,7 @@ fn read_components(components: &Value, category: &str, named: bool) -> Result<(H
                 if footer.chars().count() > HEADER_MAX || footer.contains("{{") {
                     return Err(format!("a footer has at most {HEADER_MAX} characters and no variable"));
                 }
+                foot = Some(footer.to_owned());
             }
             "BUTTONS" => {
                 let given = component.get("buttons").and_then(Value::as_array).ok_or("buttons is not an array")?;
@@ -397,7 +439,7 @@ fn read_components(components: &Value, category: &str, named: bool) -> Result<(H
             other => return Err(format!("component {other:?} does not exist")),
         }
     }
-    Ok((header, body.ok_or("the body is missing")?, buttons))
+    Ok(Read { header, body: body.ok_or("the body is missing")?, footer: foot, buttons })
 }
 
 fn read_header(component: &Value, text: Option<&str>, named: bool) -> Result<Header, String> {
@@ -439,10 +481,12 @@ fn read_button(button: &Value) -> Result<Button, String> {
         "COPY_CODE" => ButtonKind::CopyCode,
         _ => ButtonKind::Other,
     };
-    Ok(Button { kind, text })
+    let to = ["url", "phone_number"].iter().find_map(|key| button.get(key)).and_then(Value::as_str);
+    Ok(Button { kind, text, to: to.unwrap_or_default().to_owned() })
 }
 
-fn fit_button(index: usize, button: &Button, sent: Option<&Value>) -> Result<Option<Press>, Refusal> {
+fn fit_button(index: usize, button: &Button, sent: Option<&Value>) -> Result<Shown, Refusal> {
+    let link = |to: String| Shown::Link(Link { text: button.text.clone(), to });
     let given = parameters(sent)?;
     if let Some(sent) = sent {
         let sub_type = sent
@@ -470,7 +514,7 @@ fn fit_button(index: usize, button: &Button, sent: Option<&Value>) -> Result<Opt
                 [one] => argument(index, one, "payload", 512)?,
                 more => return Err(count("buttons", more.len(), 1)),
             };
-            Ok(Some(Press { text: button.text.clone(), payload: payload.to_owned() }))
+            Ok(Shown::Press(Press { text: button.text.clone(), payload: payload.to_owned() }))
         }
         ButtonKind::Url { variable: true } => {
             let [one] = given else {
@@ -486,16 +530,16 @@ fn fit_button(index: usize, button: &Button, sent: Option<&Value>) -> Result<Opt
                     format!("buttons: the suffix of button {index} is not part of a URL"),
                 ));
             }
-            Ok(None)
+            Ok(link(button.to.split("{{").next().unwrap_or_default().to_owned() + suffix))
         }
         ButtonKind::Url { variable: false } if !given.is_empty() => Err(count("buttons", given.len(), 0)),
         ButtonKind::CopyCode => match given {
-            [one] => argument(index, one, "coupon_code", 20).map(|_| None),
+            [one] => argument(index, one, "coupon_code", 20).map(|code| link(code.to_owned())),
             _ => Err(Refusal::new(
                 131008,
                 format!("buttons: Button at index {index} of type CopyCode requires a parameter"),
             )),
         },
-        ButtonKind::Url { variable: false } | ButtonKind::Other => Ok(None),
+        ButtonKind::Url { variable: false } | ButtonKind::Other => Ok(link(button.to.clone())),
     }
 }

@@ -23,7 +23,7 @@ use super::pace::{Pair, Second};
 use super::people::{Person, Ways, user_id, wa_id};
 use super::refusal::Refusal;
 use super::review::Desk;
-use super::templates::{Approval, Press, Template};
+use super::templates::{Approval, Frame, Press, Template};
 use super::twilio::Exchange;
 use super::webhooks::{BATCH_MAX, Face, Rules, Update, Webhook, Who, render, sign};
 
@@ -111,6 +111,8 @@ pub struct Accepted {
     /// What the person reads.
     pub text: String,
     pub buttons: Vec<Press>,
+    #[serde(flatten)]
+    pub frame: Frame,
     /// Unix microseconds.
     pub received_us: i64,
     /// SHA-256 of the request's body, in hex.

@@ -18,11 +18,14 @@ use super::{
 use crate::{
     db::{
         self,
-        outbox::{self, Told},
+        outbox::{self, Found, Told},
     },
     lifecycle::Lifecycle,
     telemetry,
 };
+
+/// Whoever holds it publishes.
+const LEASE: &str = "outbox";
 
 /// How it is told.
 #[derive(Debug, Clone)]
@@ -75,9 +78,9 @@ impl Publisher {
     async fn publish(&self, pauses: &mut Pauses, life: &Lifecycle) -> Result<(), Interrupted> {
         let (connection, channel) = self.open().await?;
         self.connected.set(true);
-        let mut held_at = None;
+        let mut turn = Turn::default();
         while !life.soft().is_cancelled() {
-            match self.step(&channel, &mut held_at).await {
+            match self.step(&channel, &mut turn).await {
                 Ok(progress) => {
                     pauses.reset();
                     // What is told in larger batches costs less, and nobody waits for it.
@@ -104,21 +107,25 @@ impl Publisher {
         Ok((connection, channel))
     }
 
-    async fn step(&self, channel: &Channel, held_at: &mut Option<Instant>) -> Result<Progress, Interrupted> {
-        if !self.has_lease(held_at).await? {
+    async fn step(&self, channel: &Channel, turn: &mut Turn) -> Result<Progress, Interrupted> {
+        if !self.has_lease(turn).await? {
             return Ok(Progress::Idle);
         }
-        let rows = outbox::next(&self.pool, self.rules.batch).await?;
-        if rows.is_empty() {
+        let found = outbox::next(&self.pool, turn.frontier.upto(), self.rules.batch).await?;
+        let full = found.rows.len() as i64 == self.rules.batch;
+        let Some(last) = found.rows.last() else {
+            turn.frontier.nothing_left(&found);
             return Ok(Progress::Idle);
-        }
+        };
         // Well within the lease, so that nobody else begins while this goes on.
-        tokio::time::timeout(self.rules.lease / 3, self.tell(channel, &rows))
+        tokio::time::timeout(self.rules.lease / 3, self.tell(channel, &found.rows))
             .await
             .map_err(|_| broker::Error::Timeout)??;
-        outbox::told(&self.pool, &rows.iter().map(|row| row.id).collect::<Vec<_>>()).await?;
-        telemetry::count_published(rows.iter().map(|row| (row.kind.as_str(), row.reason.as_deref())));
-        Ok(if rows.len() as i64 == self.rules.batch { Progress::Made } else { Progress::Idle })
+        let ids: Vec<i64> = found.rows.iter().map(|row| row.id).collect();
+        let transaction = outbox::told(&self.pool, &ids).await?;
+        turn.frontier.told(&found, full.then_some(last.id), transaction);
+        telemetry::count_published(found.rows.iter().map(|row| (row.kind.as_str(), row.reason.as_deref())));
+        Ok(if full { Progress::Made } else { Progress::Idle })
     }
 
     async fn tell(&self, channel: &Channel, rows: &[Told]) -> Result<(), broker::Error> {
@@ -142,13 +149,19 @@ impl Publisher {
     }
 
     /// The lease is renewed when a third of it is over, not at each step: that would be a commit each time.
-    async fn has_lease(&self, held_at: &mut Option<Instant>) -> Result<bool, db::Error> {
+    async fn has_lease(&self, turn: &mut Turn) -> Result<bool, db::Error> {
         let now = Instant::now();
-        if held_at.is_none_or(|at| now.duration_since(at) > self.rules.lease / 3) {
-            let mine = outbox::hold_lease(&self.pool, "outbox", self.worker, self.rules.lease).await?;
-            *held_at = mine.then_some(now);
+        let begins = turn.held_at.is_none();
+        if turn.held_at.is_none_or(|at| now.duration_since(at) > self.rules.lease / 3) {
+            let mine = outbox::hold_lease(&self.pool, LEASE, self.worker, self.rules.lease).await?;
+            turn.held_at = mine.then_some(now);
+            if mine && begins {
+                turn.frontier = Frontier::from(outbox::marked(&self.pool, LEASE).await?);
+            } else if mine {
+                outbox::mark(&self.pool, LEASE, self.worker, turn.frontier.upto()).await?;
+            }
         }
-        Ok(held_at.is_some())
+        Ok(turn.held_at.is_some())
     }
 
     fn message(&self, row: &Told) -> (&str, String, String, String) {
@@ -186,10 +199,96 @@ impl Publisher {
     }
 }
 
+/// One time as the publisher.
+#[derive(Debug, Default)]
+struct Turn {
+    held_at: Option<Instant>,
+    frontier: Frontier,
+}
+
+/// Where the untold rows begin: each up to there was told, or will never be seen. Rows are numbered while their transactions run, so
+/// one with a low number may be seen late; but none after every transaction has ended that could have given out that number.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Frontier {
+    upto: i64,
+    /// All numbers up to the first were given out by transactions whose own number is below the second.
+    next: Option<(i64, i64)>,
+}
+
+impl Frontier {
+    fn from(upto: i64) -> Frontier {
+        Frontier { upto, next: None }
+    }
+
+    fn upto(&self) -> i64 {
+        self.upto
+    }
+
+    /// All that could be seen was told before.
+    fn nothing_left(&mut self, found: &Found) {
+        self.advance(found, None);
+    }
+
+    /// What was found is told and gone: up to `last` if there may be more, else all of it. `transaction` is younger than the look.
+    fn told(&mut self, found: &Found, last: Option<i64>, transaction: i64) {
+        self.advance(found, last);
+        self.next.get_or_insert((found.given_out, transaction));
+    }
+
+    fn advance(&mut self, found: &Found, last: Option<i64>) {
+        let Some((given_out, transaction)) = self.next else { return };
+        if found.ended_before < transaction {
+            return;
+        }
+        self.upto = last.map_or(given_out, |last| last.min(given_out)).max(self.upto);
+        if last.is_none_or(|last| last >= given_out) {
+            self.next = None;
+        }
+    }
+}
+
 fn news(kind: &str, id: &str, row: &Told) -> String {
     let body = json!({
         "specversion": "1.0", "id": id, "source": "/recado", "type": kind, "time": row.at,
         "datacontenttype": "application/json", "data": row.payload,
     });
     body.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(given_out: i64, ended_before: i64) -> Found {
+        Found { rows: Vec::new(), given_out, ended_before }
+    }
+
+    #[test]
+    fn nothing_is_passed_over_while_somebody_may_still_write_it() {
+        let mut frontier = Frontier::from(0);
+        frontier.told(&seen(100, 7), None, 9);
+        assert_eq!(frontier.upto(), 0, "a transaction before 9 may have taken one of the hundred numbers");
+        frontier.nothing_left(&seen(120, 8));
+        assert_eq!(frontier.upto(), 0, "8 still runs");
+        frontier.nothing_left(&seen(120, 9));
+        assert_eq!(frontier, Frontier { upto: 100, next: None });
+    }
+
+    #[test]
+    fn a_full_batch_goes_as_far_as_it_was_told() {
+        let mut frontier = Frontier::from(0);
+        frontier.told(&seen(100, 7), Some(10), 9);
+        frontier.told(&seen(150, 9), Some(60), 12);
+        assert_eq!(frontier, Frontier { upto: 60, next: Some((100, 9)) });
+        frontier.told(&seen(200, 20), Some(130), 21);
+        assert_eq!(frontier, Frontier { upto: 100, next: Some((200, 21)) });
+    }
+
+    #[test]
+    fn it_never_goes_back() {
+        let mut frontier = Frontier::from(50);
+        frontier.told(&seen(60, 7), None, 8);
+        frontier.told(&seen(90, 9), Some(20), 10);
+        assert_eq!(frontier.upto(), 50);
+    }
 }

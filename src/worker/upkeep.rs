@@ -61,6 +61,9 @@ pub struct Upkeep {
 
 /// The slower half of a step: what only a crash or an operator leaves behind, and the figures.
 const SLOW: Duration = Duration::from_secs(5);
+/// Upkeep rests so many times as long as a step took: while somebody's snapshot is open, its looks read all that went since then.
+const SHARE: u32 = 4;
+const LONGEST_REST: Duration = Duration::from_secs(10);
 /// How often to count what there is.
 const COUNT: Duration = Duration::from_secs(15);
 
@@ -79,10 +82,12 @@ impl Upkeep {
     /// Never by itself: an outage is waited out.
     pub async fn run(mut self, life: Lifecycle) -> Result<(), std::convert::Infallible> {
         while !life.soft().is_cancelled() {
+            let began = self.clock.instant();
             if let Err(error) = self.step().await {
                 tracing::warn!(%error, "upkeep.interrupted: tried again");
             }
-            life.rest(self.rules.every).await;
+            let took = self.clock.instant().saturating_duration_since(began);
+            life.rest(self.rules.every.max((took * SHARE).min(LONGEST_REST))).await;
         }
         Ok(())
     }

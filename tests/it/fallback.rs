@@ -70,7 +70,7 @@ async fn told_in_why(house: &House, id: Uuid) -> (Vec<String>, String) {
 /// What producers are told of notifications, so many words. They wait for whatever else is written on this server just now.
 async fn told(house: &House, words: usize) -> Vec<outbox::About> {
     loop {
-        let told = outbox::next(&house.pools.ops, 10).await.unwrap();
+        let told = outbox::next(&house.pools.ops, 0, 10).await.unwrap().rows;
         let about: Vec<_> = told.into_iter().filter_map(|told| told.notification).collect();
         if about.len() >= words {
             return about;

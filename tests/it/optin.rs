@@ -3,7 +3,7 @@
 mod answers;
 mod backend;
 mod browser;
-mod driver;
+pub mod driver;
 mod evidence;
 mod load;
 mod persons;

@@ -2,15 +2,15 @@
 
 use jiff::Timestamp;
 use lapin::{
-    BasicProperties, Channel, Connection,
-    options::{BasicPublishOptions, ConfirmSelectOptions},
+    BasicProperties, Channel, Confirmation, Connection, PublisherConfirm,
+    options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
 use serde_json::json;
 
 use crate::{
     domain::template::Catalogue,
-    worker::broker::{self, Address},
+    worker::broker::{self, Address, Topology},
 };
 
 /// The header that names the run, so that its rejected events can be told from others.
@@ -47,9 +47,9 @@ pub struct Wish {
 }
 
 impl Wish {
-    /// An event of this type about `order`, made from the example of the template that it is for.
+    /// An event of this type of `source` about `order`, made from the example of the template that it is for.
     pub fn of_type(
-        shop: &Shop,
+        source: &str,
         catalogue: &Catalogue,
         label: &'static str,
         order: &Order,
@@ -60,6 +60,9 @@ impl Wish {
         let example = catalogue.templates().iter().find(|template| template.event_type() == kind);
         let mut data = example.map_or_else(|| json!({}), |template| template.example().clone());
         let person = &order.person;
+        if kind == "shipment.arriving" {
+            data["minutes"] = json!(5);
+        }
         data["customer"] = json!({"phone": person.phone, "name": person.name, "locale": person.locale});
         data["order"]["number"] = json!(order.number);
         if data.get("shipment").is_some() {
@@ -67,7 +70,7 @@ impl Wish {
         }
         let id = format!("{}:{kind}", order.number);
         let event = json!({
-            "specversion": "1.0", "id": id, "source": shop.source(), "type": kind, "time": at,
+            "specversion": "1.0", "id": id, "source": source, "type": kind, "time": at,
             "datacontenttype": "application/json", "data": data,
         });
         Wish {
@@ -113,12 +116,14 @@ pub struct Shop {
 
 impl Shop {
     /// Opens a connection of its own. `mark` tells this run's orders and people from those of others.
-    pub async fn open(address: &Address, exchange: &str, mark: String) -> anyhow::Result<Shop> {
+    pub async fn open(address: &Address, topology: &Topology, mark: String) -> anyhow::Result<Shop> {
         let connection = broker::connect(address, "demo shop").await?;
         let channel = connection.create_channel().await?;
+        // There before the first event is, also if nobody consumes yet.
+        broker::declare(&channel, topology).await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         let people = people(&mark);
-        Ok(Shop { connection, channel, exchange: exchange.to_owned(), mark, people })
+        Ok(Shop { connection, channel, exchange: topology.exchange.clone(), mark, people })
     }
 
     pub fn source(&self) -> String {
@@ -148,25 +153,44 @@ impl Shop {
 
     /// Publishes and waits until the broker has it.
     pub async fn publish(&self, wish: &Wish) -> anyhow::Result<()> {
+        confirmed(self.put(wish).await?).await
+    }
+
+    /// Publishes all of them, and only then waits; gives how many of them the broker has, in their order, before the first that it
+    /// has not.
+    pub async fn publish_all(&self, wishes: &[Wish]) -> usize {
+        let mut under_way = Vec::with_capacity(wishes.len());
+        for wish in wishes {
+            let Ok(put) = self.put(wish).await else { break };
+            under_way.push(put);
+        }
+        let mut taken = 0;
+        for put in under_way {
+            if confirmed(put).await.is_err() {
+                break;
+            }
+            taken += 1;
+        }
+        taken
+    }
+
+    /// How many events wait in the queue, in nobody's hand.
+    pub async fn depth(&self, queue: &str) -> anyhow::Result<u32> {
+        let look = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        Ok(self.channel.queue_declare(queue.into(), look, FieldTable::default()).await?.message_count())
+    }
+
+    async fn put(&self, wish: &Wish) -> anyhow::Result<PublisherConfirm> {
         let mut headers = FieldTable::default();
         headers.insert(RUN.into(), AMQPValue::LongString(self.mark.as_str().into()));
         let properties = BasicProperties::default()
             .with_delivery_mode(2)
             .with_content_type("application/cloudevents+json".into())
             .with_headers(headers);
-        let confirmation = self
-            .channel
-            .basic_publish(
-                self.exchange.as_str().into(),
-                wish.kind.as_str().into(),
-                BasicPublishOptions::default(),
-                &wish.body,
-                properties,
-            )
-            .await?
-            .await?;
-        anyhow::ensure!(!confirmation.is_nack(), "the broker refused an event");
-        Ok(())
+        // What no queue takes comes back instead of being thrown away.
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let (exchange, key) = (self.exchange.as_str().into(), wish.kind.as_str().into());
+        Ok(self.channel.basic_publish(exchange, key, options, &wish.body, properties).await?)
     }
 
     pub async fn close(self) {
@@ -174,8 +198,37 @@ impl Shop {
     }
 }
 
+async fn confirmed(put: PublisherConfirm) -> anyhow::Result<()> {
+    anyhow::ensure!(matches!(put.await?, Confirmation::Ack(None)), "the broker refused an event");
+    Ok(())
+}
+
+/// A number that tells this run's people from those of others.
+fn run_of(mark: &str) -> u32 {
+    u32::from_str_radix(mark, 16).unwrap_or(0) % 1_000_000
+}
+
+/// Whose phone the page shows. Nobody has asked them yet.
+pub fn phone_owner(mark: &str) -> Person {
+    Person { name: "Clara", phone: format!("+34690{:06}", run_of(mark)), locale: "es", consents: false }
+}
+
+/// Enough people that thousands of orders are not one person's.
+pub fn crowd(mark: &str, size: usize) -> Vec<Person> {
+    const NAMES: [(&str, &str); 6] =
+        [("Leo", "es"), ("Nora", "es"), ("Max", "en"), ("Ivy", "en"), ("Davi", "pt_BR"), ("Lara", "pt_BR")];
+    let first = run_of(mark) as usize * 7 % 9_000_000;
+    let person = |n: usize, (name, locale): (&'static str, &'static str)| Person {
+        name,
+        phone: format!("+3467{:07}", first + n),
+        locale,
+        consents: true,
+    };
+    NAMES.iter().copied().cycle().take(size).enumerate().map(|(n, named)| person(n, named)).collect()
+}
+
 fn people(mark: &str) -> Vec<Person> {
-    let run = u32::from_str_radix(mark, 16).unwrap_or(0) % 1_000_000;
+    let run = run_of(mark);
     let person = |name, locale, consents, prefix: &str, digit: usize| Person {
         name,
         phone: format!("{prefix}{run:06}{digit}"),

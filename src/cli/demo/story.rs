@@ -4,12 +4,15 @@ use std::{
     collections::HashMap,
     io::{IsTerminal, Write},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use sqlx::PgPool;
 
-use super::shop::{RUN, Shop, Wish};
+use super::{
+    board::{self, Tale},
+    shop::{RUN, Shop, Wish},
+};
 use crate::{
     cli::say,
     db::progress::{self, Step},
@@ -224,12 +227,93 @@ impl Story {
     }
 }
 
+/// The story on a terminal while there is a page: everything as long as nobody looks at it, and then only how it stands.
+pub struct Terminal {
+    began: Instant,
+    viewed: bool,
+    /// What was told last of each.
+    told: HashMap<usize, String>,
+    scored: Instant,
+    score: board::Score,
+}
+
+impl Terminal {
+    pub fn new() -> Terminal {
+        let now = Instant::now();
+        Terminal { began: now, viewed: false, told: HashMap::new(), scored: now, score: board::Score::default() }
+    }
+
+    /// Somebody looks at the page: whether they are the first.
+    pub fn first_viewer(&mut self) -> bool {
+        let first = !std::mem::replace(&mut self.viewed, true);
+        if first {
+            say("The page is open, and the story goes on there. Here is only how it stands.");
+        }
+        first
+    }
+
+    pub fn tell(&mut self, news: &[Tale], viewed: bool) {
+        for tale in news.iter().filter(|_| !viewed) {
+            let Some(told) = tale.step.as_ref().map(words) else { continue };
+            if self.told.get(&tale.no) != Some(&told) {
+                let seconds = self.began.elapsed().as_secs_f64();
+                say(&format!("{seconds:6.1}s  {:<10} {:<7} {:<26} {told}", tale.order, tale.who, tale.kind));
+                self.told.insert(tale.no, told);
+            }
+        }
+    }
+
+    /// Now and then, if it has changed.
+    pub fn score(&mut self, score: &board::Score, viewed: bool) {
+        const EVERY: Duration = Duration::from_secs(5);
+        if viewed && self.scored.elapsed() >= EVERY && self.score != *score {
+            (self.scored, self.score) = (Instant::now(), *score);
+            say(&format!("{:6.1}s  {}", self.began.elapsed().as_secs_f64(), sum(score)));
+        }
+    }
+}
+
+/// The figures in a sentence.
+pub fn sum(score: &board::Score) -> String {
+    format!(
+        "{} events: {} accepted ({} delivered), {} suppressed, {} failed, {} rejected. Lost {}, sent twice {}, in doubt {}.",
+        score.events,
+        score.accepted,
+        score.delivered,
+        score.suppressed,
+        score.failed,
+        score.rejected,
+        score.lost,
+        score.twice,
+        score.in_doubt
+    )
+}
+
+impl From<board::Score> for Score {
+    fn from(score: board::Score) -> Score {
+        let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        Score {
+            events: count(score.events),
+            accepted: count(score.accepted),
+            delivered: count(score.delivered),
+            suppressed: count(score.suppressed),
+            failed: count(score.failed),
+            rejected: count(score.rejected),
+            lost: count(score.lost),
+            duplicated: count(score.twice),
+            in_doubt: count(score.in_doubt),
+            all_as_expected: true,
+        }
+    }
+}
+
 fn print_raw(text: &str) {
     let mut out = std::io::stdout();
     let _ = write!(out, "{text}").and_then(|()| out.flush());
 }
 
-fn is_over(step: &Step) -> bool {
+/// Whether nothing more is to be expected, but that it is read.
+pub fn is_over(step: &Step) -> bool {
     match step.state.as_deref() {
         Some("accepted") => step.receipt.as_deref() == Some("read") || step.receipt.as_deref() == Some("delivered"),
         Some("failed" | "suppressed") => true,
@@ -238,7 +322,8 @@ fn is_over(step: &Step) -> bool {
     }
 }
 
-fn words(step: &Step) -> String {
+/// How it stands, on a terminal.
+pub fn words(step: &Step) -> String {
     let reason = step.reason.as_deref().unwrap_or("");
     let again = if step.resends > 0 { ", sent once more" } else { "" };
     match (step.state.as_deref(), step.receipt.as_deref()) {

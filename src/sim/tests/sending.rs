@@ -19,6 +19,9 @@ async fn a_template_is_accepted_and_remembered_as_the_person_reads_it() {
     let message = shop.sim.world().message(wamid).expect("the message is remembered");
     assert_eq!(message.text, "Hola Ana, tu pedido de 12,50 € llega el 3 dic.");
     assert_eq!(message.parameters, ["Ana", "12,50 €", "3 dic"]);
+    let around = json!({"header": "Pedido #1234", "footer": "Tienda Prueba", "links": [
+        {"text": "Seguir", "to": "https://tienda.example/track%2F1234"}]});
+    assert_eq!(json!(message.frame), around);
     assert_eq!(message.tag.as_deref(), Some("att:1"));
     assert_eq!((message.to.as_str(), message.received_us), ("+34600111222", NOON * 1_000));
 }

@@ -1,0 +1,190 @@
+//! The demonstration as somebody meets it who has just typed `make demo`: the whole of it as a process, its page in a real browser.
+
+use std::{panic::AssertUnwindSafe, path::Path, process::Stdio};
+
+use futures_util::FutureExt;
+use lapin::{
+    Connection, ConnectionProperties,
+    options::{ExchangeDeleteOptions, QueueDeleteOptions},
+};
+use reqwest::StatusCode;
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+};
+
+use super::{
+    harness::{PATIENCE, amqp_url, drop_database, make_database, unique, until, variable},
+    optin::driver::Browser,
+};
+
+/// What the demonstration has at the broker, by the setting that names it.
+const NAMES: [&str; 5] = ["exchange", "queue", "dead_exchange", "status_exchange", "inbound_exchange"];
+
+/// A demonstration that runs.
+struct Demo {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    /// Of its page.
+    address: String,
+}
+
+impl Demo {
+    async fn start(name: &str, database_url: &str) -> Demo {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_recado"));
+        command.args(["demo", "--listen", "127.0.0.1:0", "--rate", "0"]);
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).env_clear().kill_on_drop(true);
+        for key in NAMES {
+            command.env(format!("RECADO_BROKER__{}", key.to_uppercase()), format!("{name}.{key}"));
+        }
+        // Of a worker that was killed, it is known sooner what it had in hand.
+        command.env("RECADO_DISPATCH__LEASE", "5s").env("RECADO_DOUBT__WINDOW", "3s");
+        command.env("PATH", variable("PATH", "/usr/bin:/bin"));
+        command.env("DATABASE_URL", database_url).env("AMQP_URL", amqp_url());
+        let mut process =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the demonstration starts");
+        let mut lines = BufReader::new(process.stdout.take().expect("its output")).lines();
+        let address = loop {
+            let line = lines.next_line().await.expect("its output").expect("it says where its page is");
+            if let Some((_, after)) = line.split_once("Open ") {
+                break after.split('/').take(3).collect::<Vec<_>>().join("/");
+            }
+        };
+        Demo { process, lines, address }
+    }
+
+    /// Ctrl-C. Gives its last line.
+    async fn end(mut self) -> Value {
+        let pid = self.process.id().expect("it runs").to_string();
+        assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
+        let mut last = String::new();
+        while let Some(line) = self.lines.next_line().await.expect("its output") {
+            last = line;
+        }
+        assert!(self.process.wait().await.expect("it ends").success());
+        serde_json::from_str(&last).expect("a line of JSON")
+    }
+}
+
+/// A figure of those that are always in view.
+async fn figure(browser: &Browser, key: &str) -> u64 {
+    let text = browser.run(&format!("return document.getElementById('score-{key}').textContent")).await;
+    text.as_str().expect("a figure").replace('.', "").parse().expect("a number")
+}
+
+async fn look(browser: &Browser, name: &str) -> Vec<String> {
+    let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/out/pages");
+    browser.picture(&pictures.join(format!("demo-{name}.png"))).await;
+    let mut found = browser.axe().await;
+    if browser.run("return document.documentElement.scrollWidth > innerWidth").await == true {
+        found.push("it is wider than the screen".to_owned());
+    }
+    found.into_iter().map(|breach| format!("{name}: {breach}")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demonstration_from_the_tap_over_a_killed_worker_to_the_stop() {
+    // For the test's own questions; nothing here is encrypted.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let name = unique("demo");
+    let (pool, url) = make_database(&name).await;
+    let demo = Demo::start(&name, &url).await;
+    let address = demo.address.clone();
+    let shown = AssertUnwindSafe(show(&address)).catch_unwind().await;
+    let ended = AssertUnwindSafe(demo.end()).catch_unwind().await;
+    pool.close().await;
+    drop_database(&name).await;
+    tidy_broker(&name).await;
+    if let Err(panic) = shown {
+        std::panic::resume_unwind(panic);
+    }
+    let ended = ended.expect("it ends well");
+    assert_eq!((&ended["lost"], &ended["duplicated"]), (&Value::from(0), &Value::from(0)), "{ended}");
+    assert_eq!(ended["events"], 102, "{ended}");
+}
+
+async fn show(address: &str) {
+    let browser = Browser::open().await;
+    browser.screen(1280).await;
+    browser.colours("light").await;
+    browser.go(&format!("{address}/?lang=es")).await;
+    browser.shows("#worker-state", "proceso").await;
+    let mut found = look(&browser, "start").await;
+
+    // One tap: the shop's form asks, and its word goes to the shop by WhatsApp.
+    browser.click("#tap").await;
+    browser.shows("#consent", "Ha aceptado").await;
+    browser.shows("#log .bubble.own", "ALTA ").await;
+    browser.shows("#log .bubble:last-child", "listo").await;
+
+    browser.click("[data-order='order.confirmed']").await;
+    browser.shows("#log .bubble:last-child[data-tick=read]", "No recibir avisos").await;
+    browser.shows(".tale.own[open] .lines", "Aviso: leído").await;
+    browser.shows(".tale.own[open] .state", "leído").await;
+    assert_eq!(figure(&browser, "delivered").await, 1);
+
+    // A hundred are on the wire when the worker dies.
+    browser.click("[data-thing=slow]").await;
+    browser.shows("[data-thing=slow][aria-pressed=true]", "").await;
+    browser.click("[data-rush='100']").await;
+    until("some are under way", PATIENCE, async || figure(&browser, "waiting").await > 10).await;
+    browser.click("#kill").await;
+    browser.shows("#worker-state", "muerto").await;
+    browser.click("[data-thing=slow]").await;
+    found.extend(look(&browser, "killed").await);
+    browser.click("#kill").await;
+    browser.shows("#worker-state", "proceso").await;
+    let over = async || {
+        let ended = figure(&browser, "delivered").await + figure(&browser, "in_doubt").await;
+        ended == 101 && figure(&browser, "in_queue").await + figure(&browser, "waiting").await == 0
+    };
+    until("each of them has come to an end or is in doubt", PATIENCE, over).await;
+    assert_eq!((figure(&browser, "lost").await, figure(&browser, "twice").await), (0, 0));
+    assert!(figure(&browser, "delivered").await > 50, "what the provider reports settles most of it");
+
+    browser.click("#chat .stop").await;
+    browser.shows("#consent", "BAJA").await;
+    browser.click("[data-order='order.confirmed']").await;
+    browser.shows(".tale.own[open] .lines", "la persona dijo basta").await;
+    browser.shows(".tale.own[open] .state", "no enviado").await;
+
+    browser.colours("dark").await;
+    found.extend(look(&browser, "dark").await);
+    browser.screen(360).await;
+    for (pane, colours) in [("shop", "light"), ("phone", "dark"), ("story", "light"), ("break", "dark")] {
+        browser.colours(colours).await;
+        browser.click(&format!("[data-show={pane}]")).await;
+        found.extend(look(&browser, &format!("360-{pane}")).await);
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    let complaints = browser.complaints().await;
+    assert!(complaints.is_empty(), "{complaints:?}");
+    strangers(address).await;
+}
+
+/// Somebody else's page can make the browser ask, but is not heeded.
+async fn strangers(address: &str) {
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let act = |origin: &'static str| {
+        let post =
+            client.post(format!("{address}/do")).header("content-type", "application/json").header("origin", origin);
+        post.body(r#"{"what":"kill"}"#).send()
+    };
+    assert_eq!(act("http://shop.example").await.expect("an answer").status(), StatusCode::FORBIDDEN);
+    assert_eq!(act("null").await.expect("an answer").status(), StatusCode::FORBIDDEN);
+    let rebound = client.get(address).header("host", "rebound.example").send();
+    assert_eq!(rebound.await.expect("an answer").status(), StatusCode::FORBIDDEN);
+}
+
+async fn tidy_broker(name: &str) {
+    let broker = Connection::connect(&amqp_url(), ConnectionProperties::default()).await.expect("RabbitMQ answers");
+    let channel = broker.create_channel().await.expect("a channel");
+    for queue in ["queue", "dead_exchange"] {
+        drop(channel.queue_delete(format!("{name}.{queue}").into(), QueueDeleteOptions::default()).await);
+    }
+    for exchange in NAMES.into_iter().filter(|key| *key != "queue") {
+        drop(channel.exchange_delete(format!("{name}.{exchange}").into(), ExchangeDeleteOptions::default()).await);
+    }
+    drop(broker.close(200, "bye".into()).await);
+}
