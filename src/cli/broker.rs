@@ -12,12 +12,12 @@ use super::{complain, database, reader, run, say, settings};
 use crate::{
     clock::Clock,
     config::{Needs, Place},
-    db::inbox,
-    worker::{
-        Flag, Nudge, broker,
-        intake::{Arrived, Intake, Origin, Queue},
+    db::{
+        inbox::{Kept, mark_replayed, rejected},
         versions::Versions,
     },
+    inbox::{Arrived, Became, Origin},
+    worker::broker,
 };
 
 /// Publishes events to `broker.exchange`, each by its type, and waits until the broker has them.
@@ -121,25 +121,11 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
     let mut reader = reader(&settings, ids)?;
     reader.versions = Versions::of(&pools.ops, &reader.catalogue).await?;
     let reader = Arc::new(reader);
-    let topology = run::topology(&settings, &reader);
-    let address = broker::Address {
-        url: String::new().into(),
-        heartbeat: settings.broker.heartbeat,
-        connect_timeout: settings.broker.connect_timeout,
-    };
-    let intake = Intake {
-        queue: Queue::Events,
-        rules: run::intake_rules(&settings, address, topology),
-        reader,
-        pool: pools.intake.clone(),
-        clock: Clock::system(),
-        nudge: Nudge::default(),
-        connected: Flag::default(),
-    };
+    let inbox = run::inbox(&settings, &pools, &Clock::system(), &reader);
     let (mut seen, mut recorded, mut again, mut partial) = (0, 0, 0, 0);
     let mut after = Uuid::nil();
     loop {
-        let kept = inbox::rejected(&pools.ops, args.id, args.reason.as_deref(), after, BATCH).await?;
+        let kept = rejected(&pools.ops, args.id, args.reason.as_deref(), after, BATCH).await?;
         let Some(last) = kept.last() else { break };
         after = last.id;
         for one in kept {
@@ -148,19 +134,13 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
                 partial += 1;
             } else if !args.dry_run {
                 let id = one.id;
-                let tally = intake.handle(vec![arrived(one)]).await?;
-                if tally.rejected > 0 {
-                    again += 1;
-                } else {
+                let taken = inbox.take(vec![arrived(one)]).await?;
+                let came_to = taken.first().and_then(|one| came_to(&one.became));
+                if let Some(came_to) = came_to {
                     recorded += 1;
-                    let came_to = if tally.accepted > 0 {
-                        "accepted"
-                    } else if tally.ignored > 0 {
-                        "ignored"
-                    } else {
-                        "known"
-                    };
-                    inbox::mark_replayed(&pools.ops, id, came_to).await?;
+                    mark_replayed(&pools.ops, id, came_to).await?;
+                } else {
+                    again += 1;
                 }
             }
         }
@@ -190,7 +170,17 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
     Ok(if again + partial > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn arrived(kept: inbox::Kept) -> Arrived {
+/// None if it was rejected once more.
+fn came_to(became: &Became) -> Option<&'static str> {
+    match became {
+        Became::Accepted(_) => Some("accepted"),
+        Became::Ignored(_) => Some("ignored"),
+        Became::Duplicate | Became::Conflict => Some("known"),
+        Became::Rejected { .. } => None,
+    }
+}
+
+fn arrived(kept: Kept) -> Arrived {
     let headers = kept.headers.as_object().into_iter().flatten();
     let headers = headers.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect();
     let origin =

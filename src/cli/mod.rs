@@ -38,8 +38,9 @@ use crate::{
     config::{Needs, Place, Settings},
     db::{self, Pools, pools},
     domain::template,
+    inbox::reading::Reader,
     telemetry,
-    worker::{reading::Reader, versions::Versions},
+    worker::versions::Versions,
 };
 
 /// Delivers a shop's order and shipping notifications on WhatsApp: with consent, at the right pace, and with proof.

@@ -1,5 +1,7 @@
 //! `recado run`: the service, as roles under one roof.
 
+mod arriving;
+
 use std::{collections::HashMap, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::ValueEnum;
@@ -7,13 +9,17 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
+use arriving::events;
+pub use arriving::{inbox, intake_rules, topology};
+
 use super::{database, settings};
 use crate::{
-    clock::Clock,
+    clock::{Clock, v7},
     config::{self, Needs, Place, Settings},
     db::{Pools, dispatch::Pace, retention::Keep, senders},
     domain::{cost::Prices, doubt::Patience, notification::Policy},
-    http::{self, Doors},
+    http::{self, Doors, Events},
+    inbox::reading::Reader,
     lifecycle::{Lifecycle, Vigil},
     provider::{
         Dialect, Provider,
@@ -23,17 +29,16 @@ use crate::{
     telemetry::Figures,
     worker::{
         Flag, Nudge,
-        broker::{Address, Topology},
+        broker::Address,
         dispatch::{self, Dispatcher},
         door::Door,
         doubt::{self, Lookout},
         fleet::{self, Budget, Fleet, Portfolio},
         health::{self, Watch, Watched},
-        intake::{self, Intake, Queue},
+        intake::{Intake, Queue},
         outbox::{self, Publisher},
         purse::Purse,
         rate::{Backing, SenderRate},
-        reading::Reader,
         receipts::{self, Receipts},
         replies::{self, Line, Replies},
         settling,
@@ -103,11 +108,12 @@ pub async fn start(
     roles: &[Role],
 ) -> anyhow::Result<Option<SocketAddr>> {
     let clock = Clock::system();
-    let (worker, nudge) = (intake::v7(clock.now()), Nudge::default());
+    let (worker, nudge) = (v7(clock.now()), Nudge::default());
     let ids = sender_ids(settings, pools).await?;
     let mut reader = super::reader(settings, ids.clone())?;
     reader.versions = Versions::of(&pools.ops, &reader.catalogue).await?;
     let reader = Arc::new(reader);
+    let inbox = inbox(settings, pools, &clock, &reader);
     let topology = topology(settings, &reader);
     let address = address(settings)?;
     let forms = super::forms::load(settings)?;
@@ -188,8 +194,7 @@ pub async fn start(
             let intake = Intake {
                 queue,
                 rules: intake_rules(settings, address.clone(), topology.clone()),
-                reader: Arc::clone(&reader),
-                pool: pools.intake.clone(),
+                inbox: inbox.clone(),
                 clock: clock.clone(),
                 nudge: nudge.clone(),
                 connected,
@@ -199,7 +204,8 @@ pub async fn start(
     }
     let turned_away = Flag::default();
     let public = super::forms::public(settings, &ids, forms);
-    let doors = Doors { public, ..doors(settings, pools, &clock, life, stored, turned_away.clone(), known) };
+    let events = events(settings, inbox, nudge)?;
+    let doors = Doors { public, ..doors(settings, pools, &clock, life, (stored, events), turned_away.clone(), known) };
     let inside = listen("http.metrics_listen", settings.http.metrics_listen).await?;
     tracing::info!(address = %inside.local_addr()?, "http.listening: metrics and health");
     life.role("metrics", http::serve(inside, http::inside(Figures::begin()?, doors.clone()), life.clone()));
@@ -248,7 +254,7 @@ fn doors(
     pools: &Pools,
     clock: &Clock,
     life: &Lifecycle,
-    stored: Nudge,
+    (stored, events): (Nudge, Events),
     turned_away: Flag,
     known: Known,
 ) -> Doors {
@@ -258,6 +264,7 @@ fn doors(
         senders: settings.senders.iter().map(|(name, sender)| (name.clone(), http::Secrets::of(sender))).collect(),
         limits: http::Limits::of(&settings.http),
         public: http::optin::Public::closed(settings.forms.clone()),
+        events,
         stored: Arc::new(move || stored.wake()),
         turned_away: Arc::new(move || turned_away.set(true)),
         standing: Arc::new(known.standing(life.clone())),
@@ -286,37 +293,6 @@ pub fn address(settings: &Settings) -> anyhow::Result<Address> {
         heartbeat: settings.broker.heartbeat,
         connect_timeout: settings.broker.connect_timeout,
     })
-}
-
-/// What we declare at the broker.
-#[must_use]
-pub fn topology(settings: &Settings, reader: &Reader) -> Topology {
-    let of = &settings.broker;
-    Topology {
-        exchange: of.exchange.clone(),
-        queue: of.queue.clone(),
-        dead_exchange: of.dead_exchange.clone(),
-        status_exchange: of.status_exchange.clone(),
-        inbound_exchange: of.inbound_exchange.clone(),
-        delivery_limit: of.delivery_limit,
-        routing_keys: reader.event_types(),
-        sources: reader.sources.bindings().map(|(exchange, key)| (exchange.to_owned(), key.to_owned())).collect(),
-    }
-}
-
-/// How the queue is consumed, by these settings.
-#[must_use]
-pub fn intake_rules(settings: &Settings, address: Address, topology: Topology) -> intake::Rules {
-    intake::Rules {
-        address,
-        topology,
-        prefetch: settings.broker.prefetch,
-        batch: settings.intake.batch,
-        linger: settings.intake.linger,
-        max_event_bytes: settings.intake.max_event_bytes,
-        reconnect_after: settings.broker.reconnect_after,
-        reconnect_cap: settings.broker.reconnect_cap,
-    }
 }
 
 fn fleet(

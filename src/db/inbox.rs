@@ -260,18 +260,19 @@ pub struct Rejected {
     pub whole: bool,
 }
 
-/// Keeps what is no event. The same bytes with the same reason are kept once and counted.
+/// Keeps what is no event, and says by which id. The same bytes with the same reason are kept once and counted.
 ///
 /// # Errors
 /// If the database does not take them.
-pub async fn reject(pool: &PgPool, rejected: &Rejected) -> Result<(), Error> {
-    sqlx::query!(
+pub async fn reject(pool: &PgPool, rejected: &Rejected) -> Result<Uuid, Error> {
+    Ok(sqlx::query_scalar!(
         r#"
         -- inbox: reject
         insert into rejected_events (id, reason, detail, exchange, routing_key, headers, content_type, size, body_hash, body, whole)
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
         on conflict (body_hash, routing_key, reason) where replayed_at is null
         do update set copies = rejected_events.copies + 1
+        returning id
         "#,
         rejected.id,
         rejected.reason,
@@ -285,9 +286,8 @@ pub async fn reject(pool: &PgPool, rejected: &Rejected) -> Result<(), Error> {
         rejected.body,
         rejected.whole,
     )
-    .execute(pool)
-    .await?;
-    Ok(())
+    .fetch_one(pool)
+    .await?)
 }
 
 /// Whether rows can be written at all just now.

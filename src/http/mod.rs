@@ -6,6 +6,7 @@
 
 pub mod auth;
 pub mod costs;
+mod events;
 mod health;
 pub mod holds;
 mod idempotency;
@@ -25,12 +26,13 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{delete, get},
+    routing::{delete, get, post},
 };
 use futures_util::FutureExt;
 use secrecy::SecretString;
 use tokio::sync::Semaphore;
 
+pub use events::Events;
 pub use health::Standing;
 pub use problem::Problem;
 pub use serving::serve;
@@ -47,6 +49,8 @@ pub struct Doors {
     pub limits: Limits,
     /// The doors through which people say yes and no.
     pub public: optin::Public,
+    /// Where events go that are brought here.
+    pub events: Events,
     /// Called when a webhook was stored: whoever applies them is to look.
     pub stored: Arc<dyn Fn() + Send + Sync>,
     /// Called when a genuine webhook was not stored: the provider sends it again, but nobody knows when.
@@ -109,6 +113,7 @@ struct Desk {
     large: webhooks::Large,
     questions: Semaphore,
     reception: optin::Reception,
+    places: events::Places,
 }
 
 /// So many questions of the API are asked of the database at once; it has other work to do with the same connections.
@@ -119,7 +124,8 @@ impl Desk {
         let large = webhooks::Large::new(doors.limits.webhook_body);
         let (health, questions) = (health::Memory::default(), Semaphore::new(QUESTIONS_AT_ONCE));
         let reception = optin::Reception::new(doors.public.clone());
-        Arc::new(Desk { doors, health, large, questions, reception })
+        let places = events::Places::default();
+        Arc::new(Desk { doors, health, large, questions, reception, places })
     }
 }
 
@@ -142,11 +148,17 @@ pub fn router(doors: Doors) -> Router {
         .layer(middleware::from_fn_with_state(Arc::clone(&desk), idempotency::once))
         .layer(DefaultBodyLimit::max(limits.api_body))
         .layer(middleware::from_fn_with_state(Arc::clone(&desk), queue));
+    let events = Router::new()
+        .route("/v1/events", post(events::bring))
+        .route("/v1/events/{source}", post(events::bring_own))
+        .layer(middleware::from_fn_with_state(Arc::clone(&desk), idempotency::once))
+        .layer(DefaultBodyLimit::max(limits.api_body));
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .merge(webhooks)
         .merge(api)
+        .merge(events)
         .merge(optin::routes(&desk))
         .fallback(nowhere)
         .method_not_allowed_fallback(wrong_method)

@@ -3,6 +3,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::{
     db::{self, pools::Sizes},
+    inbox::{Inbox, reading::Reader},
     lifecycle::{Ending, Lifecycle},
 };
 
@@ -20,12 +21,15 @@ fn limits() -> config::Forms {
 /// A desk whose database nobody asks.
 fn desk(request_timeout: Duration) -> Arc<Desk> {
     let pools = db::connect("postgres://nobody@127.0.0.1:1/none", Sizes::default(), &Clock::system()).unwrap();
+    let (pool, clock) = (pools.intake.clone(), Clock::system());
+    let inbox = Inbox { reader: Arc::new(Reader::default()), pool, clock, max_event_bytes: 1 };
     let doors = Doors {
         pools,
         clock: Clock::system(),
         senders: BTreeMap::new(),
         public: optin::Public::closed(limits()),
         limits: Limits { webhook_body: 10, api_body: 10, request_timeout },
+        events: Events { inbox, secrets: BTreeMap::new(), recorded: Arc::new(|| {}) },
         stored: Arc::new(|| {}),
         turned_away: Arc::new(|| {}),
         standing: Arc::new(|| Standing { broker_connected: None, results_taken: true, stopping: false }),

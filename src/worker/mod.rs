@@ -13,7 +13,6 @@ pub mod intake;
 pub mod outbox;
 pub mod purse;
 pub mod rate;
-pub mod reading;
 pub mod receipts;
 pub mod replies;
 pub mod settling;

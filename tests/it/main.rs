@@ -30,6 +30,8 @@ mod doors;
 #[cfg(test)]
 mod doubt;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod fallback;
 #[cfg(test)]
 mod faults;

@@ -80,7 +80,7 @@ impl Default for Settings {
 }
 
 /// All templates and event types, checked and compiled.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Catalogue {
     templates: Vec<Template>,
     types: BTreeMap<String, EventType>,

@@ -13,7 +13,12 @@ use recado::{
     cli::keys,
     clock::Clock,
     db::{self, Pools, keys::Role, pools::Sizes},
-    http::{self, Doors, Limits, Secrets, Standing},
+    domain::{
+        source::Sources,
+        template::{self, Catalogue},
+    },
+    http::{self, Doors, Events, Limits, Secrets, Standing},
+    inbox::{Inbox, reading::Reader},
     lifecycle::Lifecycle,
     provider::Dialect,
     telemetry::Figures,
@@ -122,6 +127,7 @@ impl Hall {
                 api_body: 64 * 1024,
                 request_timeout: Duration::from_secs(10),
             },
+            events: events(&pools, &Clock::system()),
             stored: Arc::new({
                 let nudges = Arc::clone(&nudges);
                 move || {
@@ -354,6 +360,31 @@ impl Hall {
     }
 }
 
+/// Where events go: with the templates and the sources that are shipped, the senders `main` and `second`, and Shopify's secret.
+pub fn events(pools: &Pools, clock: &Clock) -> Events {
+    let settings = template::Settings {
+        senders: vec!["main".into(), "second".into()],
+        default_language: "es".into(),
+        default_zone: "Europe/Madrid".into(),
+        ..template::Settings::default()
+    };
+    let sources = ["shopify", "woocommerce"].map(|name| {
+        let path = format!("{}/config/sources/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        (path, text)
+    });
+    let reader = Reader {
+        catalogue: Catalogue::load(&template::shipped_messages(), &template::shipped_events(), &settings).unwrap(),
+        sources: Sources::load(&sources).unwrap(),
+        senders: [("main".to_owned(), 1), ("second".to_owned(), 2)].into(),
+        ..Reader::default()
+    };
+    let inbox =
+        Inbox { reader: Arc::new(reader), pool: pools.intake.clone(), clock: clock.clone(), max_event_bytes: 16 * 1024 };
+    let secrets = ["shopify", "woocommerce"].map(|name| (name.to_owned(), SecretString::from("source-secret")));
+    Events { inbox, secrets: secrets.into(), recorded: Arc::new(|| {}) }
+}
+
 /// A migrated database to copy from, made once for each state of the migrations.
 async fn template(connection: &mut PgConnection) -> String {
     let mut hash = Sha256::new();
@@ -395,7 +426,7 @@ fn random() -> Uuid {
 }
 
 fn next_id() -> Uuid {
-    recado::worker::intake::v7(Clock::system().now())
+    recado::clock::v7(Clock::system().now())
 }
 
 /// The limits of public doors that nobody comes through.

@@ -143,6 +143,7 @@ impl Street {
                 limits,
                 trusted_proxies: vec![Network::parse("127.0.0.0/8").unwrap()],
             },
+            events: crate::doors::hall::events(&house.pools, &house.clock),
             stored: Arc::new(|| {}),
             turned_away: Arc::new(|| {}),
             standing: Arc::new(|| Standing { broker_connected: None, results_taken: true, stopping: false }),

@@ -17,6 +17,7 @@ use recado::{
         holds::{self, Scope},
         pools::Sizes,
         settle::{Settlement, adopt_late, settle},
+        versions::Versions,
         webhooks,
     },
     domain::{
@@ -27,6 +28,7 @@ use recado::{
         phone::Phone,
         source::Sources,
     },
+    inbox::{Arrived, Became, Inbox, Origin, Taken, reading::Reader},
     provider::{
         Dialect, Provider,
         meta::Meta,
@@ -35,16 +37,12 @@ use recado::{
     sim::{self, Fault, Garbage, Post, Script, Sim, Webhook},
     worker::{
         Flag, Nudge,
-        broker::{Address, Topology},
         dispatch::{Cursor, Dispatcher, Rules, outgoing},
         doubt::{self, Lookout},
-        intake::{self, Arrived, Intake, Origin, Queue},
-        rate::{Backing, SenderRate},
-        reading::Reader,
+                rate::{Backing, SenderRate},
         receipts::{self, Known, Receipts},
         settling,
         upkeep::{self, Upkeep},
-        versions::Versions,
         wire::Wire,
     },
 };
@@ -77,7 +75,7 @@ pub struct Stage {
     sender: i16,
     provider: Arc<dyn Provider>,
     http: reqwest::Client,
-    intake: Intake,
+    inbox: Inbox,
     dispatcher: Dispatcher,
     cursor: Cursor,
     receipts: Receipts,
@@ -172,15 +170,7 @@ impl Stage {
             [(sender, Arc::clone(&provider))],
         );
         let listed = lookout.as_ref().map(Lookout::listed).unwrap_or_default();
-        let intake = Intake {
-            queue: Queue::Events,
-            rules: intake_rules(),
-            reader,
-            pool: pools.intake.clone(),
-            clock: clock.clone(),
-            nudge: nudge.clone(),
-            connected: Flag::default(),
-        };
+        let inbox = Inbox { reader, pool: pools.intake.clone(), clock: clock.clone(), max_event_bytes: 262_144 };
         let known = Known {
             id: sender,
             name: "main".to_owned(),
@@ -395,8 +385,9 @@ impl Stage {
 
     async fn bring(&self, event: &Value) -> Result<(), String> {
         let arrived = Arrived { origin: Origin::default(), body: event.to_string().into_bytes(), dead: None };
-        let tally = self.intake.handle(vec![arrived]).await.map_err(|error| error.to_string())?;
-        if tally.rejected + tally.ignored > 0 { Err(format!("it was not taken: {tally:?}")) } else { Ok(()) }
+        let taken = self.inbox.take(vec![arrived]).await.map_err(|error| error.to_string())?;
+        let unwanted = |one: &Taken| matches!(one.became, Became::Rejected { .. } | Became::Ignored(_));
+        if taken.iter().any(unwanted) { Err(format!("it was not taken: {taken:?}")) } else { Ok(()) }
     }
 
     /// A process claims one, perhaps sends it, and is gone.
@@ -593,28 +584,5 @@ fn upkeep_rules(listed: Vec<i16>) -> upkeep::Rules {
         settling: settling_rules(),
         keep: crate::house::KEEP,
         prices: HashMap::new(),
-    }
-}
-
-fn intake_rules() -> intake::Rules {
-    let none = String::new;
-    intake::Rules {
-        address: Address { url: none().into(), heartbeat: Duration::ZERO, connect_timeout: Duration::ZERO },
-        topology: Topology {
-            exchange: none(),
-            queue: none(),
-            dead_exchange: none(),
-            status_exchange: none(),
-            inbound_exchange: none(),
-            delivery_limit: 1,
-            routing_keys: Vec::new(),
-            sources: Vec::new(),
-        },
-        prefetch: 1,
-        batch: 1,
-        linger: Duration::ZERO,
-        max_event_bytes: 262_144,
-        reconnect_after: Duration::ZERO,
-        reconnect_cap: Duration::ZERO,
     }
 }
