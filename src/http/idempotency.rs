@@ -58,7 +58,7 @@ pub(super) async fn once(State(desk): State<Arc<Desk>>, request: Request, next: 
             let detail = "This Idempotency-Key was used for another request; take a new one for each.";
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
         }
-        Standing::Answered { attempt, status, answer } => return again(&secret.sealing(key, attempt)?, status, answer),
+        Standing::Answered { attempt, status, answer } => return again(&secret.sealing(&key, attempt)?, status, answer),
     }
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
     let size = response.body().size_hint().upper().and_then(|size| usize::try_from(size).ok());
@@ -70,7 +70,7 @@ pub(super) async fn once(State(desk): State<Arc<Desk>>, request: Request, next: 
     }
     let (head, body) = response.into_parts();
     let body = to_bytes(body, ANSWER_MAX).await.map_err(|_| broken())?;
-    let sealed = secret.sealing(key, attempt)?.seal(&spelled(&head.headers, &body))?;
+    let sealed = secret.sealing(&key, attempt)?.seal(&spelled(&head.headers, &body))?;
     if let Err(error) = idempotency::finish(pool, &id, attempt, head.status.as_u16(), &sealed).await {
         tracing::warn!(%error, "idempotency.unkept: the answer was given and is not kept");
     }
@@ -130,7 +130,7 @@ impl Secret {
     }
 
     /// What seals the answer of one attempt.
-    fn sealing(&self, key: String, attempt: Uuid) -> Result<Sealing, Problem> {
+    fn sealing(&self, key: &str, attempt: Uuid) -> Result<Sealing, Problem> {
         let key = self.derive(&[b"seal", key.as_bytes(), attempt.as_bytes()]);
         let key = UnboundKey::new(&CHACHA20_POLY1305, &key).map_err(|_| broken())?;
         Ok(Sealing(LessSafeKey::new(key)))
