@@ -17,6 +17,7 @@ use crate::{
         versions::Versions,
     },
     inbox::{Arrived, Became, Origin},
+    telemetry::traces::Tracer,
     worker::broker,
 };
 
@@ -121,7 +122,7 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
     let mut reader = reader(&settings, ids)?;
     reader.versions = Versions::of(&pools.ops, &reader.catalogue).await?;
     let reader = Arc::new(reader);
-    let inbox = run::inbox(&settings, &pools, &Clock::system(), &reader);
+    let inbox = run::inbox(&settings, &pools, &Clock::system(), &reader, &Tracer::default());
     let (mut seen, mut recorded, mut again, mut partial) = (0, 0, 0, 0);
     let mut after = Uuid::nil();
     loop {

@@ -31,6 +31,8 @@ const BATCH_MAX: usize = 1_000;
 const AT_ONCE: usize = 2;
 /// What the exchange of an event is called that came to no broker.
 const EXCHANGE: &str = "http";
+/// Where the request's trace goes on, for events that carry none themselves.
+const TRACE: &str = "traceparent";
 /// The longest topic of a source.
 const TOPIC_MAX: usize = 255;
 
@@ -106,10 +108,11 @@ pub(super) async fn bring(
     let headers = request.headers().clone();
     let shape = Shape::of(&headers)?;
     let body = whole(request).await?;
-    let attributes = match shape {
+    let mut attributes = match shape {
         Shape::Binary => attributes(&headers),
         Shape::Structured | Shape::Batch => Vec::new(),
     };
+    attributes.extend(text(&headers, TRACE).map(|trace| (TRACE.to_owned(), trace)));
     let arrived = |body: &[u8]| {
         let origin = Origin {
             exchange: EXCHANGE.to_owned(),

@@ -2,6 +2,7 @@
 //! with the reason. The queue and the API's door meet here, so that the same rules hold for both; neither is known here.
 
 pub mod reading;
+mod traces;
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -15,7 +16,10 @@ use crate::{
         self,
         inbox::{Arrival, Rejected, Verdict, record, reject},
     },
-    telemetry,
+    telemetry::{
+        self,
+        traces::{Followed, Tracer},
+    },
 };
 use reading::{Bytes, Reader};
 
@@ -30,6 +34,8 @@ pub struct Inbox {
     pub clock: Clock,
     /// What is larger is no event.
     pub max_event_bytes: usize,
+    /// Who is told of the way of what arrives.
+    pub tracer: Tracer,
 }
 
 /// Bytes that arrived, and how.
@@ -101,10 +107,21 @@ impl Inbox {
     pub async fn take(&self, arrived: Vec<Arrived>) -> Result<Vec<Taken>, db::Error> {
         let mut taken: Vec<Option<Taken>> = vec![None; arrived.len()];
         let mut events = Vec::with_capacity(arrived.len());
+        let mut refused = Vec::new();
+        let came = self.clock.now();
         for (place, one) in arrived.into_iter().enumerate() {
             match self.read(&one) {
                 Ok(arrival) => events.push(Read { place, arrival, arrived: one }),
-                Err((reason, detail)) => put(&mut taken, place, None, self.reject(one, reason, detail).await?),
+                Err((reason, detail)) => refused.push((place, one, reason, detail)),
+            }
+        }
+        let times = traces::Times { came, planned: self.clock.now() };
+        for (place, one, reason, detail) in refused {
+            // Only a producer's trace: nonsense begins none.
+            let followed = traces::header(&one.origin.headers).and_then(|parent| self.follow(Some(parent)));
+            put(&mut taken, place, None, self.reject(one, reason, detail).await?);
+            if let Some(followed) = followed {
+                traces::rejected(&self.tracer, followed, reason, came, self.clock.now());
             }
         }
         // An identity may come twice in one batch: the second is recorded after the first, as if it had come later.
@@ -113,7 +130,7 @@ impl Inbox {
             let (first, later) = events
                 .into_iter()
                 .partition(|read: &Read| seen.insert((read.arrival.source.clone(), read.arrival.id.clone())));
-            self.record_all(first, &mut taken).await?;
+            self.record_all(first, times, &mut taken).await?;
             events = later;
         }
         let taken: Vec<Taken> = taken.into_iter().flatten().collect();
@@ -132,17 +149,41 @@ impl Inbox {
         self.reader.read(&one.as_bytes(), self.clock.now())
     }
 
-    async fn record_all(&self, events: Vec<Read>, taken: &mut [Option<Taken>]) -> Result<(), db::Error> {
+    fn follow(&self, traceparent: Option<&str>) -> Option<Followed> {
+        self.tracer.is_on().then(|| self.tracer.follow(traceparent, v7(self.clock.now()))).flatten()
+    }
+
+    async fn record_all(
+        &self,
+        events: Vec<Read>,
+        times: traces::Times,
+        taken: &mut [Option<Taken>],
+    ) -> Result<(), db::Error> {
         let (arrivals, rest): (Vec<_>, Vec<_>) =
             events.into_iter().map(|read| (read.arrival, (read.place, read.arrived))).unzip();
+        let mut followed = Vec::new();
+        if self.tracer.is_on() {
+            let parent = |arrival: &Arrival, arrived: &Arrived| {
+                let own = arrival.traceparent.as_deref();
+                self.follow(own.or_else(|| traces::header(&arrived.origin.headers)))
+            };
+            followed = arrivals.iter().zip(&rest).map(|(arrival, (_, arrived))| parent(arrival, arrived)).collect();
+            traces::remember(&self.pool, &arrivals, &followed).await;
+        }
         match self.record(&arrivals).await {
             Ok(verdicts) => {
+                for ((arrival, verdict), followed) in arrivals.iter().zip(&verdicts).zip(followed) {
+                    if let Some(followed) = followed {
+                        traces::recorded(&self.tracer, arrival, *verdict, followed, times, self.clock.now());
+                    }
+                }
                 for ((arrival, verdict), (place, _)) in arrivals.into_iter().zip(verdicts).zip(rest) {
                     let became = became(&arrival, verdict);
                     put(taken, place, Some(arrival), became);
                 }
                 Ok(())
             }
+            // Row by row nobody follows them: what refuses one of them is a matter for the log.
             Err(db::Error::Data { .. }) => self.record_each(arrivals, rest, taken).await,
             Err(outage) => Err(outage),
         }

@@ -52,6 +52,8 @@ mod keys;
 #[cfg(test)]
 mod optin;
 #[cfg(test)]
+mod privacy;
+#[cfg(test)]
 mod proxy;
 #[cfg(test)]
 mod receipts;
@@ -66,6 +68,8 @@ mod routing;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]
+mod signals;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod specs;
@@ -73,6 +77,8 @@ mod specs;
 mod templates;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod traces;
 #[cfg(test)]
 mod twilio;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::{
     db::Pools,
     http::Events,
     inbox::{Inbox, reading::Reader},
+    telemetry::traces::Tracer,
     worker::{
         Nudge,
         broker::{Address, Topology},
@@ -49,9 +50,9 @@ pub fn intake_rules(settings: &Settings, address: Address, topology: Topology) -
 
 /// What takes events in, whoever brings them.
 #[must_use]
-pub fn inbox(settings: &Settings, pools: &Pools, clock: &Clock, reader: &Arc<Reader>) -> Inbox {
-    let (pool, reader) = (pools.intake.clone(), Arc::clone(reader));
-    Inbox { reader, pool, clock: clock.clone(), max_event_bytes: settings.intake.max_event_bytes }
+pub fn inbox(settings: &Settings, pools: &Pools, clock: &Clock, reader: &Arc<Reader>, tracer: &Tracer) -> Inbox {
+    let (pool, reader, tracer) = (pools.intake.clone(), Arc::clone(reader), tracer.clone());
+    Inbox { reader, pool, clock: clock.clone(), max_event_bytes: settings.intake.max_event_bytes, tracer }
 }
 
 /// Where events go that are brought to the doors; `nudge` wakes whoever sends, if that is in this process.

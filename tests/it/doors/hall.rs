@@ -21,7 +21,7 @@ use recado::{
     inbox::{Inbox, reading::Reader},
     lifecycle::Lifecycle,
     provider::Dialect,
-    telemetry::Figures,
+    telemetry::{Figures, traces::Tracer},
 };
 use reqwest::{Client, Method, StatusCode};
 use secrecy::SecretString;
@@ -379,8 +379,13 @@ pub fn events(pools: &Pools, clock: &Clock) -> Events {
         senders: [("main".to_owned(), 1), ("second".to_owned(), 2)].into(),
         ..Reader::default()
     };
-    let inbox =
-        Inbox { reader: Arc::new(reader), pool: pools.intake.clone(), clock: clock.clone(), max_event_bytes: 16 * 1024 };
+    let inbox = Inbox {
+        reader: Arc::new(reader),
+        pool: pools.intake.clone(),
+        clock: clock.clone(),
+        max_event_bytes: 16 * 1024,
+        tracer: Tracer::default(),
+    };
     let secrets = ["shopify", "woocommerce"].map(|name| (name.to_owned(), SecretString::from("source-secret")));
     Events { inbox, secrets: secrets.into(), recorded: Arc::new(|| {}) }
 }

@@ -170,7 +170,13 @@ impl Stage {
             [(sender, Arc::clone(&provider))],
         );
         let listed = lookout.as_ref().map(Lookout::listed).unwrap_or_default();
-        let inbox = Inbox { reader, pool: pools.intake.clone(), clock: clock.clone(), max_event_bytes: 262_144 };
+        let inbox = Inbox {
+            reader,
+            pool: pools.intake.clone(),
+            clock: clock.clone(),
+            max_event_bytes: 262_144,
+            tracer: recado::telemetry::traces::Tracer::default(),
+        };
         let known = Known {
             id: sender,
             name: "main".to_owned(),
