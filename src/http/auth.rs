@@ -74,7 +74,7 @@ impl FromRequestParts<Arc<Desk>> for Caller {
 
 /// Who brings events: a producer, or who may act anyway.
 #[derive(Debug, Clone)]
-pub(super) struct Bringer(pub Caller);
+pub(super) struct Bringer;
 
 impl FromRequestParts<Arc<Desk>> for Bringer {
     type Rejection = Problem;
@@ -84,7 +84,7 @@ impl FromRequestParts<Arc<Desk>> for Bringer {
         if caller.role != Role::Producer {
             caller.needs(Role::Operator)?;
         }
-        Ok(Bringer(caller))
+        Ok(Bringer)
     }
 }
 

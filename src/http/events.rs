@@ -8,7 +8,7 @@ use axum::{
     Json,
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderName, StatusCode, header},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
@@ -102,7 +102,7 @@ impl From<Taken> for Entry {
 
 pub(super) async fn bring(
     State(desk): State<Arc<Desk>>,
-    Bringer(_): Bringer,
+    _: Bringer,
     request: Request,
 ) -> Result<(StatusCode, Json<Report>), Problem> {
     let headers = request.headers().clone();
@@ -123,8 +123,7 @@ pub(super) async fn bring(
         Arrived { origin, body: body.to_vec(), dead: None }
     };
     // What is no list is read as one event, and rejected as such.
-    let many: Option<Vec<&RawValue>> =
-        (shape == Shape::Batch).then(|| serde_json::from_slice(&body).ok()).flatten();
+    let many: Option<Vec<&RawValue>> = (shape == Shape::Batch).then(|| serde_json::from_slice(&body).ok()).flatten();
     let Some(many) = many else {
         let taken = take(&desk, vec![arrived(&body)]).await?;
         return match taken.into_iter().next() {
@@ -161,7 +160,10 @@ pub(super) async fn bring_own(
             return Ok(answer(None));
         }
         if !is_genuine(door, events.secrets.get(&source), &headers, &body) {
-            tracing::warn!(source, "event.refused: the signature is missing or wrong, or sources.http has no secret for it");
+            tracing::warn!(
+                source,
+                "event.refused: the signature is missing or wrong, or sources.http has no secret for it"
+            );
             let detail = "The signature is missing or not this source's, and there is no API key instead.";
             return Err(Problem::new(StatusCode::UNAUTHORIZED, detail));
         }
@@ -236,7 +238,8 @@ impl Shape {
 
 /// The attributes in `ce-…` headers, under the names that they have at the broker.
 fn attributes(headers: &HeaderMap) -> Vec<(String, String)> {
-    let attribute = |name: &str, value: &[u8]| Some((format!("cloudEvents:{}", name.strip_prefix("ce-")?), decoded(value)));
+    let attribute =
+        |name: &str, value: &[u8]| Some((format!("cloudEvents:{}", name.strip_prefix("ce-")?), decoded(value)));
     headers.iter().filter_map(|(name, value)| attribute(name.as_str(), value.as_bytes())).collect()
 }
 
@@ -276,7 +279,12 @@ fn told(headers: &HeaderMap, door: &Door) -> Vec<(String, String)> {
         let proxy = name.starts_with("x-forwarded") || name == "x-real-ip";
         name.starts_with("x-") && !proxy && Some(name) != door.signature.as_deref()
     };
-    headers.keys().map(|name| name.as_str()).filter(|name| is_own(name)).filter_map(|name| Some((name.to_owned(), text(headers, name)?))).collect()
+    headers
+        .keys()
+        .map(HeaderName::as_str)
+        .filter(|name| is_own(name))
+        .filter_map(|name| Some((name.to_owned(), text(headers, name)?)))
+        .collect()
 }
 
 /// WooCommerce asks whether anybody is there before it keeps an address, without a signature: `webhook_id=7`.
@@ -314,7 +322,8 @@ mod tests {
     #[test]
     fn the_shape_is_told_by_the_headers() {
         let shape = |pairs: &[(&'static str, &str)]| {
-            let headers: HeaderMap = pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+            let headers: HeaderMap =
+                pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
             Shape::of(&headers).ok()
         };
         assert_eq!(shape(&[("content-type", "application/CloudEvents+json; charset=utf-8")]), Some(Shape::Structured));

@@ -58,7 +58,9 @@ pub(super) async fn once(State(desk): State<Arc<Desk>>, request: Request, next: 
             let detail = "This Idempotency-Key was used for another request; take a new one for each.";
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
         }
-        Standing::Answered { attempt, status, answer } => return again(&secret.sealing(&key, attempt)?, status, answer),
+        Standing::Answered { attempt, status, answer } => {
+            return again(&secret.sealing(&key, attempt)?, status, answer);
+        }
     }
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
     let size = response.body().size_hint().upper().and_then(|size| usize::try_from(size).ok());

@@ -23,7 +23,8 @@ fn limits() -> config::Forms {
 fn desk(request_timeout: Duration) -> Arc<Desk> {
     let pools = db::connect("postgres://nobody@127.0.0.1:1/none", Sizes::default(), &Clock::system()).unwrap();
     let (pool, clock) = (pools.intake.clone(), Clock::system());
-    let inbox = Inbox { reader: Arc::new(Reader::default()), pool, clock, max_event_bytes: 1, tracer: Tracer::default() };
+    let inbox =
+        Inbox { reader: Arc::new(Reader::default()), pool, clock, max_event_bytes: 1, tracer: Tracer::default() };
     let doors = Doors {
         pools,
         clock: Clock::system(),

@@ -9,11 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     clock::Clock,
-    db::{
-        self,
-        dispatch::Claim,
-        traces::Traced,
-    },
+    db::{self, dispatch::Claim, traces::Traced},
     domain::{
         notification::{AttemptId, Failure},
         trace::SpanId,

@@ -44,7 +44,10 @@ async fn an_event_that_is_brought_is_in_the_inbox_and_counts_once() {
     let first = bring(&hall, &producer, &order("1001")).await;
     assert_eq!(verdicts(&first), ["accepted"]);
     let (answer, id) = (first.json(), hall.ask("select id::text from notifications").await.unwrap());
-    assert_eq!(answer["events"][0], json!({"verdict": "accepted", "source": "/shop", "id": "1001", "notifications": [id]}));
+    assert_eq!(
+        answer["events"][0],
+        json!({"verdict": "accepted", "source": "/shop", "id": "1001", "notifications": [id]})
+    );
     assert_eq!(verdicts(&bring(&hall, &producer, &order("1001")).await), ["duplicate"]);
     let mut other = order("1001");
     other["data"]["customer"]["name"] = "Eva".into();
@@ -52,7 +55,10 @@ async fn an_event_that_is_brought_is_in_the_inbox_and_counts_once() {
     let mut unwanted = order("1002");
     unwanted["type"] = "nobody.wants".into();
     let ignored = bring(&hall, &producer, &unwanted).await;
-    assert_eq!((verdicts(&ignored), ignored.json()["events"][0]["why"].as_str()), (vec!["ignored".into()], Some("unknown_type")));
+    assert_eq!(
+        (verdicts(&ignored), ignored.json()["events"][0]["why"].as_str()),
+        (vec!["ignored".into()], Some("unknown_type"))
+    );
     assert_eq!((rows(&hall, "notifications").await, rows(&hall, "inbox_conflicts").await), ("1".into(), "1".into()));
 }
 
@@ -65,9 +71,16 @@ async fn what_is_no_event_is_refused_and_kept() {
     let refused = bring(&hall, &producer, &nameless).await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
     let told = refused.json();
-    assert_eq!((told["reason"].as_str(), told["detail"].as_str()), (Some("missing_attribute"), Some("The attribute id is missing.")));
-    let kept = hall.ask("select id || ' ' || exchange || ' ' || routing_key || ' ' || reason from rejected_events").await;
-    assert_eq!(kept.unwrap(), format!("{} http order.confirmed missing_attribute", told["rejected_event"].as_str().unwrap()));
+    assert_eq!(
+        (told["reason"].as_str(), told["detail"].as_str()),
+        (Some("missing_attribute"), Some("The attribute id is missing."))
+    );
+    let kept =
+        hall.ask("select id || ' ' || exchange || ' ' || routing_key || ' ' || reason from rejected_events").await;
+    assert_eq!(
+        kept.unwrap(),
+        format!("{} http order.confirmed missing_attribute", told["rejected_event"].as_str().unwrap())
+    );
 
     let large = order(&"x".repeat(20_000));
     let refused = bring(&hall, &producer, &large).await;
@@ -75,7 +88,8 @@ async fn what_is_no_event_is_refused_and_kept() {
     assert_eq!(rows(&hall, "rejected_events where not whole").await, "1");
     let larger = order(&"x".repeat(100_000));
     assert_eq!(bring(&hall, &producer, &larger).await.status, StatusCode::PAYLOAD_TOO_LARGE);
-    let form = hall.bring("/v1/events", &producer, &[("content-type", "application/x-www-form-urlencoded")], "a=b").await;
+    let form =
+        hall.bring("/v1/events", &producer, &[("content-type", "application/x-www-form-urlencoded")], "a=b").await;
     assert_eq!(form.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert!(form.text().contains("application/cloudevents+json"), "{}", form.text());
     assert_eq!(rows(&hall, "rejected_events").await, "2");
@@ -91,16 +105,25 @@ async fn a_batch_has_a_verdict_for_each() {
     let answer = hall.bring("/v1/events", &producer, &[BATCH], batch.to_string()).await;
     assert_eq!(verdicts(&answer), ["accepted", "accepted", "rejected", "duplicate", "rejected"]);
     let answer = answer.json();
-    assert_eq!((answer["events"][2]["reason"].as_str(), answer["events"][4]["reason"].as_str()), (Some("bad_phone"), Some("not_an_object")));
+    assert_eq!(
+        (answer["events"][2]["reason"].as_str(), answer["events"][4]["reason"].as_str()),
+        (Some("bad_phone"), Some("not_an_object"))
+    );
     assert!(!answer.to_string().contains("600111222"));
     assert_eq!((rows(&hall, "notifications").await, rows(&hall, "rejected_events").await), ("2".into(), "2".into()));
 
     let none = hall.bring("/v1/events", &producer, &[BATCH], "[]").await;
     assert!(verdicts(&none).is_empty());
     let many = Value::Array(vec![json!(1); 1_001]);
-    assert_eq!(hall.bring("/v1/events", &producer, &[BATCH], many.to_string()).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(
+        hall.bring("/v1/events", &producer, &[BATCH], many.to_string()).await.status,
+        StatusCode::PAYLOAD_TOO_LARGE
+    );
     let no_list = hall.bring("/v1/events", &producer, &[BATCH], "nonsense").await;
-    assert_eq!((no_list.status, no_list.json()["reason"].as_str()), (StatusCode::UNPROCESSABLE_ENTITY, Some("invalid_json")));
+    assert_eq!(
+        (no_list.status, no_list.json()["reason"].as_str()),
+        (StatusCode::UNPROCESSABLE_ENTITY, Some("invalid_json"))
+    );
 }
 
 #[tokio::test]
@@ -118,7 +141,10 @@ async fn attributes_may_stand_in_headers() {
     assert_eq!(verdicts(&answer), ["accepted"]);
     assert_eq!(hall.ask("select id from inbox").await.as_deref(), Some("número 1"));
     let missing = hall.bring("/v1/events", &producer, &headers[..3], "{}").await;
-    assert_eq!((missing.status, missing.json()["reason"].as_str()), (StatusCode::UNPROCESSABLE_ENTITY, Some("missing_attribute")));
+    assert_eq!(
+        (missing.status, missing.json()["reason"].as_str()),
+        (StatusCode::UNPROCESSABLE_ENTITY, Some("missing_attribute"))
+    );
     let kept = hall.ask("select headers ->> 'cloudEvents:id' from rejected_events").await;
     assert_eq!(kept.as_deref(), Some("número 1"), "it can be run again as it came");
 }
@@ -134,7 +160,11 @@ async fn who_may_bring_events() {
     let again = [STRUCTURED, ("idempotency-key", "k")];
     let first = hall.bring("/v1/events", &operator, &again, order("2").to_string()).await;
     let second = hall.bring("/v1/events", &operator, &again, order("2").to_string()).await;
-    assert_eq!((verdicts(&first), first.text()), (vec!["accepted".into()], second.text()), "the first answer, not `duplicate`");
+    assert_eq!(
+        (verdicts(&first), first.text()),
+        (vec!["accepted".into()], second.text()),
+        "the first answer, not `duplicate`"
+    );
 }
 
 #[tokio::test]
@@ -162,8 +192,12 @@ async fn shopify_can_send_its_webhooks_itself() {
     let signature = signed(body);
     let hook = async |topic: &str, signature: &str, body: &str| {
         let shop = ("x-shopify-shop-domain", "luna.myshopify.com");
-        let headers =
-            [("content-type", "application/json"), ("x-shopify-topic", topic), ("x-shopify-hmac-sha256", signature), shop];
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-shopify-topic", topic),
+            ("x-shopify-hmac-sha256", signature),
+            shop,
+        ];
         hall.bring("/v1/events/shopify", "", &headers, body.to_owned()).await
     };
     let taken = hook("orders/create", &signature, body).await;
@@ -171,7 +205,10 @@ async fn shopify_can_send_its_webhooks_itself() {
     assert_eq!(hall.ask("select source from inbox").await.as_deref(), Some("/shopify/luna.myshopify.com"));
     assert_eq!(verdicts(&hook("orders/create", &signature, body).await), ["duplicate"]);
     let unwanted = hook("products/update", &signature, body).await;
-    assert_eq!((verdicts(&unwanted), unwanted.json()["events"][0]["why"].as_str()), (vec!["ignored".into()], Some("unwanted_by_source")));
+    assert_eq!(
+        (verdicts(&unwanted), unwanted.json()["events"][0]["why"].as_str()),
+        (vec!["ignored".into()], Some("unwanted_by_source"))
+    );
     // It cannot mend what it sends, and would remove the webhook if it was refused again and again.
     assert_eq!(verdicts(&hook("orders/create", &signed("no JSON"), "no JSON").await), ["rejected"]);
 
@@ -190,7 +227,13 @@ async fn woocommerce_finds_somebody_there_when_it_asks() {
     let hall = Hall::open().await;
     let greeted = hall.bring("/v1/events/woocommerce", "", &[], "webhook_id=7").await;
     assert!(greeted.status.is_success() && verdicts(&greeted).is_empty());
-    assert_eq!(hall.bring("/v1/events/woocommerce", "", &[], "webhook_id=7&x=1").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        hall.bring("/v1/events/woocommerce", "", &[], "webhook_id=7&x=1").await.status,
+        StatusCode::UNAUTHORIZED
+    );
     let signature = ("x-wc-webhook-signature", "bm90IGl0");
-    assert_eq!(hall.bring("/v1/events/woocommerce", "", &[signature], "webhook_id=7").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        hall.bring("/v1/events/woocommerce", "", &[signature], "webhook_id=7").await.status,
+        StatusCode::UNAUTHORIZED
+    );
 }

@@ -80,7 +80,7 @@ impl Default for Settings {
 }
 
 /// All templates and event types, checked and compiled.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Catalogue {
     templates: Vec<Template>,
     types: BTreeMap<String, EventType>,
@@ -239,6 +239,13 @@ enum Action {
 enum Payload {
     Fixed(String),
     Computed(Arc<Expression>),
+}
+
+/// One with nothing in it.
+impl Default for Catalogue {
+    fn default() -> Catalogue {
+        Catalogue { templates: Vec::new(), types: BTreeMap::new(), default_zone: TimeZone::UTC, notes: Vec::new() }
+    }
 }
 
 impl Catalogue {

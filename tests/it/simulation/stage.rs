@@ -39,7 +39,7 @@ use recado::{
         Flag, Nudge,
         dispatch::{Cursor, Dispatcher, Rules, outgoing},
         doubt::{self, Lookout},
-                rate::{Backing, SenderRate},
+        rate::{Backing, SenderRate},
         receipts::{self, Known, Receipts},
         settling,
         upkeep::{self, Upkeep},
@@ -227,7 +227,7 @@ impl Stage {
             name,
             sender,
             provider,
-            intake,
+            inbox,
         }
     }
 
@@ -243,7 +243,7 @@ impl Stage {
         let approved = "insert into template_states (sender, template, language, status, changed_by, content_sid)
              select $1, t, 'es', 'approved', 'test', c from unnest($2::text[], $3::text[]) as n(t, c)";
         let names: Vec<String> =
-            self.intake.reader.catalogue.templates().iter().map(|template| template.name().to_owned()).collect();
+            self.inbox.reader.catalogue.templates().iter().map(|template| template.name().to_owned()).collect();
         let contents: Vec<String> = names.iter().map(|name| content_sid(name)).collect();
         let approved = sqlx::query(approved).bind(self.sender).bind(names).bind(contents);
         approved.execute(&self.pools.ops).await.expect("approvals");
