@@ -48,6 +48,8 @@ mod keys;
 #[cfg(test)]
 mod optin;
 #[cfg(test)]
+mod privacy;
+#[cfg(test)]
 mod proxy;
 #[cfg(test)]
 mod receipts;
@@ -62,6 +64,8 @@ mod routing;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]
+mod signals;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod specs;
@@ -69,6 +73,8 @@ mod specs;
 mod templates;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod traces;
 #[cfg(test)]
 mod twilio;
 #[cfg(test)]
