@@ -14,6 +14,8 @@ mod codes;
 #[cfg(test)]
 mod consents;
 #[cfg(test)]
+mod console;
+#[cfg(test)]
 mod costs;
 #[cfg(test)]
 mod crash;
