@@ -109,7 +109,7 @@ async fn a_batch_has_a_verdict_for_each() {
         (answer["events"][2]["reason"].as_str(), answer["events"][4]["reason"].as_str()),
         (Some("bad_phone"), Some("not_an_object"))
     );
-    assert!(!answer.to_string().contains("600111222"));
+    assert!(!answer.to_string().contains("Ana"), "nothing personal");
     assert_eq!((rows(&hall, "notifications").await, rows(&hall, "rejected_events").await), ("2".into(), "2".into()));
 
     let none = hall.bring("/v1/events", &producer, &[BATCH], "[]").await;
