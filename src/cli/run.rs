@@ -256,7 +256,7 @@ fn doors(
         pools: pools.clone(),
         clock: clock.clone(),
         senders: settings.senders.iter().map(|(name, sender)| (name.clone(), http::Secrets::of(sender))).collect(),
-        limits: http::Limits::of(&settings.http),
+        limits: http::Limits::of(&settings.http, settings.console),
         public: http::optin::Public::closed(settings.forms.clone()),
         stored: Arc::new(move || stored.wake()),
         turned_away: Arc::new(move || turned_away.set(true)),

@@ -39,6 +39,7 @@ pub mod settle;
 pub mod story;
 pub mod templates;
 pub mod upkeep;
+pub mod users;
 pub mod versions;
 pub mod webhooks;
 

@@ -5,11 +5,13 @@
 //! Postgres. A request is answered within its time, also if a handler panics, and is logged without its query and body.
 
 pub mod auth;
+pub mod console;
 pub mod costs;
 mod health;
 pub mod holds;
 pub mod notifications;
 pub mod optin;
+pub mod password;
 mod problem;
 mod rejected;
 pub mod senders;
@@ -88,12 +90,14 @@ pub struct Limits {
     pub webhook_body: usize,
     pub api_body: usize,
     pub request_timeout: Duration,
+    pub console: config::Console,
 }
 
 impl Limits {
     #[must_use]
-    pub fn of(http: &config::Http) -> Limits {
+    pub fn of(http: &config::Http, console: config::Console) -> Limits {
         Limits {
+            console,
             webhook_body: http.webhook_body_limit,
             api_body: http.api_body_limit,
             request_timeout: http.request_timeout,
@@ -108,6 +112,7 @@ struct Desk {
     large: webhooks::Large,
     questions: Semaphore,
     reception: optin::Reception,
+    console: console::Console,
 }
 
 /// So many questions of the API are asked of the database at once; it has other work to do with the same connections.
@@ -118,7 +123,8 @@ impl Desk {
         let large = webhooks::Large::new(doors.limits.webhook_body);
         let (health, questions) = (health::Memory::default(), Semaphore::new(QUESTIONS_AT_ONCE));
         let reception = optin::Reception::new(doors.public.clone());
-        Arc::new(Desk { doors, health, large, questions, reception })
+        let console = console::Console::new(&doors.public.base_url);
+        Arc::new(Desk { doors, health, large, questions, reception, console })
     }
 }
 
@@ -146,6 +152,7 @@ pub fn router(doors: Doors) -> Router {
         .merge(webhooks)
         .merge(api)
         .merge(optin::routes(&desk))
+        .merge(console::routes(&desk))
         .fallback(nowhere)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&desk), attend))

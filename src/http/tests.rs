@@ -25,7 +25,12 @@ fn desk(request_timeout: Duration) -> Arc<Desk> {
         clock: Clock::system(),
         senders: BTreeMap::new(),
         public: optin::Public::closed(limits()),
-        limits: Limits { webhook_body: 10, api_body: 10, request_timeout },
+        limits: Limits {
+            webhook_body: 10,
+            api_body: 10,
+            request_timeout,
+            console: config::Console { idle: request_timeout, lasts: request_timeout },
+        },
         stored: Arc::new(|| {}),
         turned_away: Arc::new(|| {}),
         standing: Arc::new(|| Standing { broker_connected: None, results_taken: true, stopping: false }),
