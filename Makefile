@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak clients prepare down tools browser
+.PHONY: help demo test soak clients alerts prepare down tools browser promtool
 
 # Cargo is often installed where a fresh shell does not look.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -18,6 +18,7 @@ help:
 	@echo 'make test           format, lints, queries, documentation, all tests'
 	@echo 'make soak           the long tests: crashes, fleet, simulation, the public doors under load'
 	@echo 'make clients        lets Twilio'"'"'s own helpers and pywa talk to the simulator; gets them from PyPI and npm'
+	@echo 'make alerts         checks and tries the alert rules with promtool'
 	@echo 'make prepare        describes the queries in .sqlx anew, after a query or a migration changed'
 	@echo 'make down           ends the services that any of these started'
 	@echo
@@ -34,7 +35,7 @@ demo: tools
 	  RECADO_BROKER__INBOUND_EXCHANGE=$${RECADO_BROKER__INBOUND_EXCHANGE:-demo.recado.inbound}; \
 	  exec scripts/services run demo $(target)/debug/recado demo $(if $(ONCE),--once)
 
-test: tools browser
+test: tools browser promtool
 	cargo fmt --check
 	@scripts/services up
 	scripts/services run test scripts/queries compare
@@ -47,6 +48,10 @@ soak: tools
 
 clients: tools
 	@scripts/clients
+
+alerts:
+	@command -v promtool >/dev/null || scripts/services install prometheus || { echo 'promtool is missing, which comes with Prometheus. On Debian: apt-get install prometheus'; exit 1; }
+	cd deploy/prometheus && promtool check rules recado.rules.yml && promtool test rules recado.rules.test.yml
 
 prepare: tools
 	scripts/services run test scripts/queries write
@@ -61,3 +66,7 @@ tools:
 # The pages are looked at in a real browser.
 browser:
 	@{ command -v chromedriver && { command -v chromium || command -v chromium-browser || command -v google-chrome; }; } >/dev/null || scripts/services install chromium chromium-driver || { echo 'Chromium and its chromedriver are missing, with which the tests look at the pages. On Debian: apt-get install chromium chromium-driver. Elsewhere: put both into the PATH.'; exit 1; }
+
+# Alert rules are tried with it by the tests, which say so if it is not there.
+promtool:
+	@command -v promtool >/dev/null || scripts/services install prometheus || echo 'promtool is missing: the alert rules will not be tried. On Debian: apt-get install prometheus'

@@ -19,6 +19,8 @@
 //!    which [`worker::doubt`] looks at providers that can be asked; [`worker::fleet`] divides the rate among the processes;
 //!    [`worker::health`] asks how the senders stand ([`domain::health`]).
 //!
+//! While traces are on, each step tells [`worker::traces`] its span, and [`worker::exporter`] sends them.
+//!
 //! Whoever wants to know asks [`cli::why`] or [`http::notifications`]; both tell a [`domain::story`].
 //!
 //! # Who may know whom

@@ -1,9 +1,11 @@
-//! What Recado says about itself: logs to standard error, and every metric, by name and meaning, in one place.
+//! What Recado says about itself: logs to standard error, every metric, by name and meaning, in one place, and [`traces`].
 //!
 //! No phone, name, text, token or body in any of them. `sender` is a sender's configured name; every other label has few values,
 //! known in advance.
 
-use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
+pub mod traces;
+
+use std::{collections::BTreeMap, io::Write, sync::OnceLock, time::Duration};
 
 use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -36,6 +38,26 @@ pub fn begin_logging(log: &Log) -> Result<(), NotBegun> {
         }
     };
     begun.map_err(|error| NotBegun(format!("logging: {error}")))
+}
+
+/// A panic is told by its place alone: what it says may hold anything, a person's name and number too.
+pub fn mind_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current();
+        let backtrace = std::backtrace::Backtrace::capture();
+        let seen = backtrace.status() == std::backtrace::BacktraceStatus::Captured;
+        let backtrace = seen.then(|| backtrace.to_string());
+        if tracing::dispatcher::has_been_set() {
+            tracing::error!(place, thread = thread.name(), backtrace, "process.panicked: a fault of Recado's own");
+        } else {
+            let _ = writeln!(
+                std::io::stderr(),
+                "recado: panicked at {place}: a fault of Recado's own. {}",
+                backtrace.unwrap_or_default()
+            );
+        }
+    }));
 }
 
 /// What Prometheus is told.
@@ -104,6 +126,7 @@ const WEBHOOK_LAG: &str = "recado_webhook_unapplied_age_seconds";
 const OUTBOX_LAG: &str = "recado_outbox_age_seconds";
 const PUBLISHED: &str = "recado_status_events_published_total";
 const REJECTED: &str = "recado_rejected_events";
+const SPANS: &str = "recado_trace_spans_total";
 
 /// An event was recorded, or not: `accepted`, `duplicate`, `conflict`, `ignored`, `rejected`.
 pub fn count_inbox(verdict: &'static str, events: u64) {
@@ -256,6 +279,11 @@ pub fn tell_rejected(events: u32) {
     gauge!(REJECTED).set(f64::from(events));
 }
 
+/// Spans of traces, by their fate: `exported`, `dropped` for want of room, `refused` by a collector that is away or does not want them.
+pub fn count_spans(fate: &'static str, spans: u64) {
+    counter!(SPANS, "fate" => fate).increment(spans);
+}
+
 fn describe() {
     describe_counter!(INBOX, "Events received, by what became of them.");
     describe_histogram!(INTAKE_BATCH, "From a batch's first event to its acknowledgement.");
@@ -284,6 +312,7 @@ fn describe() {
     describe_gauge!(OUTBOX_LAG, "Age of the oldest status event that is not published.");
     describe_counter!(PUBLISHED, "Status events that the broker has confirmed.");
     describe_gauge!(REJECTED, "Rejected events that nobody has replayed; counted up to 10000.");
+    describe_counter!(SPANS, "Spans of traces, by what became of them.");
 }
 
 #[cfg(test)]

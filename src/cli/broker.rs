@@ -135,6 +135,7 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
         clock: Clock::system(),
         nudge: Nudge::default(),
         connected: Flag::default(),
+        tracer: crate::telemetry::traces::Tracer::default(),
     };
     let (mut seen, mut recorded, mut again, mut partial) = (0, 0, 0, 0);
     let mut after = Uuid::nil();

@@ -20,6 +20,7 @@ pub mod schema;
 pub mod senders;
 pub mod sim;
 pub mod templates;
+mod traces;
 pub mod upkeep;
 pub mod users;
 pub mod why;
@@ -116,6 +117,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    telemetry::mind_panics();
     // One TLS backend for everything; it is refused only if it is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -11,7 +11,7 @@ use super::{database, settings};
 use crate::{
     clock::Clock,
     config::{self, Needs, Place, Settings},
-    db::{Pools, dispatch::Pace, retention::Keep, senders},
+    db::{Pools, dispatch::Pace, senders},
     domain::{cost::Prices, doubt::Patience, notification::Policy},
     http::{self, Doors},
     lifecycle::{Lifecycle, Vigil},
@@ -20,7 +20,7 @@ use crate::{
         meta::{Inquiry, Meta},
         twilio::{Account, Channel, Twilio},
     },
-    telemetry::Figures,
+    telemetry::{Figures, traces::Tracer},
     worker::{
         Flag, Nudge,
         broker::{Address, Topology},
@@ -113,9 +113,10 @@ pub async fn start(
     let forms = super::forms::load(settings)?;
     let prices = super::rates::prices(settings, super::rates::load(settings)?);
 
+    let tracer = super::traces::begin(settings, worker, life)?;
     let mut known = Known::default();
     if roles.contains(&Role::Dispatch) {
-        let fleet = fleet(settings, pools, &clock, &nudge, (&ids, &reader.versions, &prices), worker)?;
+        let fleet = fleet(settings, pools, &clock, &nudge, (&ids, &reader.versions, &prices), worker, &tracer)?;
         let dispatchers = fleet.dispatchers.clone();
         fleet.join().await?;
         life.role("fleet", fleet.run(life.clone()));
@@ -156,7 +157,7 @@ pub async fn start(
         let known = known_senders(settings, &ids, &prices);
         let mut receipts =
             Receipts::new(pools.receipts.clone(), rules, known, clock.clone(), stored.clone(), nudge.clone());
-        receipts.versions = reader.versions.clone();
+        (receipts.versions, receipts.tracer) = (reader.versions.clone(), tracer.clone());
         life.role("receipts", receipts.run(life.clone()));
     }
     if roles.contains(&Role::Replies) && forms.iter().next().is_some() {
@@ -193,6 +194,7 @@ pub async fn start(
                 clock: clock.clone(),
                 nudge: nudge.clone(),
                 connected,
+                tracer: tracer.clone(),
             };
             life.role("intake", intake.run(life.clone()));
         }
@@ -326,6 +328,7 @@ fn fleet(
     nudge: &Nudge,
     (ids, versions, prices): (&HashMap<String, i16>, &Versions, &HashMap<String, Prices>),
     worker: Uuid,
+    tracer: &Tracer,
 ) -> anyhow::Result<Fleet> {
     let portfolios = portfolios(settings, ids);
     let budgets = budgets(settings, ids);
@@ -342,7 +345,7 @@ fn fleet(
         let name = sender.name.clone();
         let mut dispatcher = Dispatcher::new(id, name, provider, rules, rate, pool, clock, nudge, day)?;
         dispatcher.versions = versions.clone();
-        (dispatcher.prices, dispatcher.purse) = (prices, purse);
+        (dispatcher.prices, dispatcher.purse, dispatcher.tracer) = (prices, purse, tracer.clone());
         dispatchers.push(Arc::new(dispatcher));
     }
     let rules = fleet::Rules { every: settings.dispatch.heartbeat, gone_after: settings.dispatch.gone_after };
@@ -574,7 +577,7 @@ fn upkeep_rules(settings: &Settings, listed: Vec<i16>, prices: HashMap<i16, Pric
         gone_after: settings.dispatch.gone_after,
         retry: retry(settings),
         settling: settling_rules(settings),
-        keep: keep(settings),
+        keep: super::upkeep::keep(settings),
         prices,
     }
 }
@@ -582,17 +585,4 @@ fn upkeep_rules(settings: &Settings, listed: Vec<i16>, prices: HashMap<i16, Pric
 fn templates_rules(settings: &Settings) -> worker_templates::Rules {
     let every = settings.templates.sync_every;
     worker_templates::Rules { every, gap: every / 20, lease: std::time::Duration::from_secs(15) }
-}
-
-/// How long things are kept, by these settings.
-#[must_use]
-pub fn keep(settings: &Settings) -> Keep {
-    let of = &settings.upkeep;
-    Keep {
-        notifications: of.keep_notifications,
-        identities: of.keep_identities,
-        rejected: of.keep_rejected,
-        webhooks: of.keep_webhooks,
-        inbound: of.keep_inbound,
-    }
 }

@@ -112,6 +112,7 @@ pub struct Settings {
     pub outbox: Outbox,
     pub console: Console,
     pub upkeep: Upkeep,
+    pub traces: Traces,
     pub log: Log,
     pub shutdown: Shutdown,
     shown: Vec<reader::Shown>,
@@ -187,6 +188,8 @@ pub struct Intake {
     pub batch: usize,
     pub linger: Duration,
     pub max_event_bytes: usize,
+    /// The longest time after which anybody repeats an event.
+    pub longest_replay: Duration,
 }
 
 #[derive(Debug, Clone)]
@@ -501,6 +504,20 @@ pub struct Upkeep {
     pub keep_rejected: Duration,
     pub keep_webhooks: Duration,
     pub keep_inbound: Duration,
+    pub keep_payloads: Duration,
+    pub keep_parameters: Duration,
+    pub keep_audit: Duration,
+}
+
+/// Where traces go, if anywhere.
+#[derive(Debug, Clone)]
+pub struct Traces {
+    /// The collector's base address, to which `/v1/traces` is added. None: there are no traces.
+    pub endpoint: Option<String>,
+    /// Of events that bring no trace, the share that begins one.
+    pub share: f64,
+    /// The value of a header `authorization`, if the collector wants one.
+    pub authorization: Secret,
 }
 
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{
     Broker, Consent, Console, Database, Dispatch, Doubt, Forms, Http, Intake, Log, LogFormat, Needs, Network, Outbox,
-    Pace, Problems, Rates, Retry, Sender, Settings, Shutdown, Sources, Templates, Upkeep,
+    Pace, Problems, Rates, Retry, Sender, Settings, Shutdown, Sources, Templates, Traces, Upkeep,
     problem::did_you_mean,
     reader::{Reader, Scheme, SecretFrom, Span, check_url},
     routing, senders,
@@ -42,7 +42,8 @@ pub(super) fn read(mut r: Reader, needs: Needs) -> Result<Settings, Problems> {
     let rates = Rates { dir: r_.folder("rates.dir", &["/usr/share/recado/rates"]) };
     let outbox = outbox(r_);
     let console = console(r_);
-    let upkeep = upkeep(r_);
+    let upkeep = upkeep(r_, &intake);
+    let traces = traces(r_);
     let log = log(r_);
     let shutdown = Shutdown { grace: r_.duration("shutdown.grace", SECOND..=HOUR) };
     let shown = r.finish()?;
@@ -67,6 +68,7 @@ pub(super) fn read(mut r: Reader, needs: Needs) -> Result<Settings, Problems> {
         outbox,
         console,
         upkeep,
+        traces,
         log,
         shutdown,
         shown,
@@ -158,6 +160,7 @@ fn intake(r: &mut Reader, broker: &Broker) -> Intake {
         batch: r.integer("intake.batch", 1..=2_000),
         linger: r.duration("intake.linger", Duration::ZERO..=SECOND),
         max_event_bytes: r.integer("intake.max_event_bytes", 1_024..=16_777_216),
+        longest_replay: r.duration("intake.longest_replay", HOUR..=3_650 * DAY),
     };
     if broker.prefetch > 0 && intake.batch > usize::from(broker.prefetch) {
         let what =
@@ -420,7 +423,7 @@ fn outbox(r: &mut Reader) -> Outbox {
     }
 }
 
-fn upkeep(r: &mut Reader) -> Upkeep {
+fn upkeep(r: &mut Reader, intake: &Intake) -> Upkeep {
     let upkeep = Upkeep {
         every: r.duration("upkeep.every", 10 * MS..=MINUTE),
         batch: r.integer("upkeep.batch", 1..=10_000),
@@ -430,14 +433,11 @@ fn upkeep(r: &mut Reader) -> Upkeep {
         keep_rejected: r.duration("upkeep.keep_rejected", DAY..=3_650 * DAY),
         keep_webhooks: r.duration("upkeep.keep_webhooks", DAY..=3_650 * DAY),
         keep_inbound: r.duration("upkeep.keep_inbound", DAY..=3_650 * DAY),
+        keep_payloads: r.duration("upkeep.keep_payloads", DAY..=3_650 * DAY),
+        keep_parameters: r.duration("upkeep.keep_parameters", DAY..=3_650 * DAY),
+        keep_audit: r.duration("upkeep.keep_audit", 30 * DAY..=3_650 * DAY),
     };
-    let (short, long) = (upkeep.keep_notifications, upkeep.keep_identities);
-    if short > long && !long.is_zero() {
-        r.blame(
-            "upkeep.keep_identities",
-            "must not be less than upkeep.keep_notifications, or a repeated event would be sent again",
-        );
-    }
+    identities_outlive(r, &upkeep, intake);
     let (short, long) = (upkeep.keep_webhooks, upkeep.keep_inbound);
     if short > long && !long.is_zero() {
         r.blame(
@@ -446,6 +446,50 @@ fn upkeep(r: &mut Reader) -> Upkeep {
         );
     }
     upkeep
+}
+
+/// An event counts once as long as its identity is known: whatever could bring it once more has to come before that. Silent if one of
+/// them was wrong already.
+fn identities_outlive(r: &mut Reader, upkeep: &Upkeep, intake: &Intake) {
+    const KEY: &str = "upkeep.keep_identities";
+    let long = upkeep.keep_identities;
+    let others = [
+        (upkeep.keep_notifications, "upkeep.keep_notifications", "or a repeated event would be sent again"),
+        (
+            intake.longest_replay,
+            "intake.longest_replay",
+            "since a producer, a queue or a backup may repeat an event so late, and it would be sent again",
+        ),
+        (
+            upkeep.keep_rejected,
+            "upkeep.keep_rejected",
+            "since a rejected event can be replayed so long, and what came again meanwhile would be sent twice",
+        ),
+    ];
+    let worst = others.into_iter().filter(|(short, ..)| *short > long).max_by_key(|(short, ..)| *short);
+    if let Some((short, key, why)) = worst.filter(|_| !long.is_zero()) {
+        r.blame(KEY, &format!("must not be less than {key} ({}), {why}", Span(short)));
+    }
+}
+
+fn traces(r: &mut Reader) -> Traces {
+    const ENDPOINT: &str = "traces.endpoint";
+    const LIKE: Scheme = Scheme { schemes: &["http", "https"], plain_only_here: false, like: "http://localhost:4318" };
+    const AUTHORIZATION: SecretFrom = SecretFrom {
+        needed: false,
+        conventional: None,
+        like: "",
+        in_file: |_| false,
+        check: |text| match http::HeaderValue::from_str(text) {
+            Ok(_) => Ok(()),
+            Err(_) => Err("has a character that no header can have".to_owned()),
+        },
+    };
+    Traces {
+        endpoint: r.has(ENDPOINT).then(|| r.url(ENDPOINT, &LIKE)),
+        share: r.share("traces.share", 0.0..=1.0),
+        authorization: r.secret("traces.authorization", &AUTHORIZATION),
+    }
 }
 
 fn log(r: &mut Reader) -> Log {

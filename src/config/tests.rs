@@ -267,8 +267,18 @@ fn settings_that_contradict_each_other_are_named_where_the_user_wrote() {
     );
     assert_eq!(
         mistakes("[upkeep]\nkeep_identities = \"30d\"\n", &[]),
-        "recado.toml:2: upkeep.keep_identities = \"30d\": must not be less than upkeep.keep_notifications, or a repeated \
-         event would be sent again"
+        "recado.toml:2: upkeep.keep_identities = \"30d\": must not be less than upkeep.keep_notifications (400d), or a \
+         repeated event would be sent again"
+    );
+    assert_eq!(
+        mistakes("[upkeep]\nkeep_notifications = \"30d\"\nkeep_identities = \"60d\"\n", &[]),
+        "recado.toml:3: upkeep.keep_identities = \"60d\": must not be less than intake.longest_replay (90d), since a producer, \
+         a queue or a backup may repeat an event so late, and it would be sent again"
+    );
+    assert_eq!(
+        mistakes("[upkeep]\nkeep_rejected = \"600d\"\n", &[]),
+        "upkeep.keep_identities = \"500d\": must not be less than upkeep.keep_rejected (600d), since a rejected event can be \
+         replayed so long, and what came again meanwhile would be sent twice"
     );
     assert_eq!(
         mistakes("[upkeep]\nkeep_inbound = \"2d\"\n", &[]),

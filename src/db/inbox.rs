@@ -22,6 +22,8 @@ pub struct Arrival {
     pub ignored: Option<&'static str>,
     /// The event's text; kept only if a notification follows.
     pub body: String,
+    /// Where the event's trace goes on. Not kept here.
+    pub traceparent: Option<String>,
     pub notifications: Vec<Born>,
 }
 

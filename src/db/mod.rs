@@ -38,6 +38,7 @@ pub mod senders;
 pub mod settle;
 pub mod story;
 pub mod templates;
+pub mod traces;
 pub mod upkeep;
 pub mod users;
 pub mod versions;

@@ -1,24 +1,36 @@
 //! How long things are kept. Whole months of notifications go at once, everything else in batches; what is unfinished stays.
+//!
+//! What messages were made of goes earlier than the rest of them ([`contents`]). What would go is counted in [`look()`].
+
+mod contents;
+mod look;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use jiff::Timestamp;
 use sqlx::PgPool;
 
-use super::{Error, Time, dispatch::millis, erasure, time};
+use super::{Error, dispatch::millis, erasure};
+
+pub use look::{Old, look};
 
 /// How long each kind is kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Keep {
     /// Notifications with their attempts, receipts and timeline.
     pub notifications: Duration,
+    /// Of what events said, their bodies, conflicting ones too.
+    pub payloads: Duration,
+    /// Of notifications, what they say: filled-in values, free texts, SMS.
+    pub parameters: Duration,
     /// Which events were received; not shorter than `notifications`.
     pub identities: Duration,
     pub rejected: Duration,
-    /// Raw webhooks, and receipts that matched nothing.
+    /// Raw webhooks, receipts that matched nothing, and to which trace a notification belongs: what comes later is not told to it.
     pub webhooks: Duration,
     /// What people wrote to us; not shorter than `webhooks`. What they were answered is kept like notifications.
     pub inbound: Duration,
+    /// Who did what, and who looked at whom.
+    pub audit: Duration,
 }
 
 /// What was removed.
@@ -39,6 +51,11 @@ pub struct Removed {
     pub inbound: u64,
     /// Answers to people, and SMS of opt-ins.
     pub replies: u64,
+    /// Events of which the body went, and notifications of which what they say went.
+    pub payloads: u64,
+    pub parameters: u64,
+    pub audit: u64,
+    pub traces: u64,
     /// There may be more that is too old.
     pub more: bool,
 }
@@ -46,7 +63,7 @@ pub struct Removed {
 impl Removed {
     /// How many rows of each kind, apart from whole months.
     #[must_use]
-    pub fn rows(&self) -> [(&'static str, u64); 8] {
+    pub fn rows(&self) -> [(&'static str, u64); 12] {
         [
             ("notifications of no month", self.strangers),
             ("identities of events", self.identities),
@@ -56,6 +73,10 @@ impl Removed {
             ("receipts that matched nothing", self.strays),
             ("messages from people", self.inbound),
             ("answers to people", self.replies),
+            (look::PAYLOADS, self.payloads),
+            (look::PARAMETERS, self.parameters),
+            ("audit trail", self.audit),
+            ("traces of notifications", self.traces),
         ]
     }
 }
@@ -89,8 +110,13 @@ pub async fn remove(pool: &PgPool, keep: &Keep, batch: i64) -> Result<Removed, E
     removed.strays = remove_strays(pool, keep, batch).await?;
     removed.inbound = remove_inbound(pool, keep, batch).await?;
     removed.replies = remove_replies(pool, keep, batch).await?;
+    removed.audit = remove_audit(pool, keep, batch).await?;
+    removed.traces = remove_traces(pool, keep, batch).await?;
+    let payloads = contents::remove_payloads(pool, keep.payloads, batch).await?;
+    let parameters = contents::remove_parameters(pool, keep.parameters, batch).await?;
+    (removed.payloads, removed.parameters) = (payloads.gone, parameters.gone);
     let batch = batch.unsigned_abs();
-    removed.more = removed.rows().into_iter().any(|(_, rows)| rows >= batch);
+    removed.more = payloads.more || parameters.more || removed.rows().into_iter().any(|(_, rows)| rows >= batch);
     Ok(removed)
 }
 
@@ -153,7 +179,7 @@ async fn remove_identities(pool: &PgPool, keep: &Keep, batch: i64) -> Result<u64
 async fn remove_conflicts(pool: &PgPool, keep: &Keep, batch: i64) -> Result<u64, Error> {
     let done = sqlx::query_scalar!(
         r#"select forget_conflicts(recado_now() - $1 * interval '1 ms', $2) as "n!""#,
-        millis(keep.identities) as _,
+        millis(keep.payloads) as _,
         batch
     )
     .fetch_one(pool)
@@ -250,80 +276,43 @@ async fn remove_replies(pool: &PgPool, keep: &Keep, batch: i64) -> Result<u64, E
     Ok(done.rows_affected())
 }
 
-/// What is too old, counted and not touched.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Old {
-    /// For people.
-    pub what: String,
-    pub rows: i64,
-    pub oldest: Option<Timestamp>,
-    /// It stays, since something in it is unfinished.
-    pub unfinished: bool,
+/// The trail refuses to lose anything, but for whoever says in the same transaction that its time is over.
+async fn remove_audit(pool: &PgPool, keep: &Keep, batch: i64) -> Result<u64, Error> {
+    let keep = millis(keep.audit);
+    super::alone(pool, move |tx| {
+        Box::pin(async move {
+            sqlx::query!("select set_config('recado.retention', 'on', true)").fetch_one(&mut *tx).await?;
+            let done = sqlx::query!(
+                r#"
+                -- retention: audit
+                delete from audit where id in (
+                  select id from audit where at < recado_now() - $1 * interval '1 ms' order by at, id limit $2 for update skip locked
+                )
+                "#,
+                keep as _,
+                batch
+            )
+            .execute(&mut *tx)
+            .await?;
+            Ok(done.rows_affected())
+        })
+    })
+    .await
 }
 
-/// Counts what [`remove`] would remove if it were called until nothing is left.
-///
-/// # Errors
-/// If the database cannot be asked.
-pub async fn look(pool: &PgPool, keep: &Keep) -> Result<Vec<Old>, Error> {
-    let mut old = Vec::new();
-    for (month, unfinished) in months(pool, keep).await? {
-        let (rows, oldest) = of_month(pool, &month).await?;
-        let what = format!("notifications of {}, with their attempts and receipts", month.replace('_', "-"));
-        old.push(Old { what, rows, oldest, unfinished });
-    }
-    let rows = sqlx::query!(
+async fn remove_traces(pool: &PgPool, keep: &Keep, batch: i64) -> Result<u64, Error> {
+    let done = sqlx::query!(
         r#"
-        -- retention: look
-        with k as materialized (
-          select recado_now() - $1 * interval '1 ms' as identities, recado_now() - $2 * interval '1 ms' as rejected,
-            recado_now() - $3 * interval '1 ms' as webhooks, recado_now() - $4 * interval '1 ms' as notifications,
-            recado_now() - $5 * interval '1 ms' as inbound
+        -- retention: traces
+        delete from traces where notification_id in (
+          select notification_id from traces where notification_id < uuid_v7_floor(recado_now() - $1 * interval '1 ms')
+          order by notification_id limit $2 for update skip locked
         )
-        select w.what as "what!", w.rows as "rows!", w.oldest as "oldest: Time" from (
-          select 1 as place, 'notifications of no month' as what, count(*) as rows, min(created_at) as oldest from notifications_rest, k
-            where id < uuid_v7_floor(k.notifications) and state not in ('pending', 'sending', 'in_doubt')
-          union all select 2, 'identities of events', count(*), min(received_at) from inbox, k where received_at < k.identities
-          union all select 3, 'conflicting bodies', count(*), min(received_at) from inbox_conflicts, k where received_at < k.identities
-          union all select 4, 'rejected events', count(*), min(received_at) from rejected_events, k where received_at < k.rejected
-          union all select 5, 'raw webhooks', count(*), min(received_at) from webhooks, k
-            where received_at < k.webhooks and applied_at is not null
-          union all select 6, 'receipts that matched nothing', count(*), min(received_at) from stray_receipts, k where received_at < k.webhooks
-          union all select 7, 'messages from people', count(*), min(received_at) from inbound, k where received_at < k.inbound
-          union all select 8, 'answers to people', count(*), min(at) from replies, k
-            where at < k.notifications and state not in ('pending', 'sending')
-        ) w order by w.place
         "#,
-        millis(keep.identities) as _,
-        millis(keep.rejected) as _,
         millis(keep.webhooks) as _,
-        millis(keep.notifications) as _,
-        millis(keep.inbound) as _,
+        batch
     )
-    .fetch_all(pool)
+    .execute(pool)
     .await?;
-    old.extend(rows.into_iter().map(|row| Old {
-        what: row.what,
-        rows: row.rows,
-        oldest: row.oldest.map(Time::to_jiff),
-        unfinished: false,
-    }));
-    Ok(old)
-}
-
-async fn of_month(pool: &PgPool, month: &str) -> Result<(i64, Option<Timestamp>), Error> {
-    let first: Timestamp = format!("{}-01T00:00:00Z", month.replace('_', "-"))
-        .parse()
-        .map_err(|_| Error::Inconsistent { table: "notifications", column: "partition", row: month.to_owned() })?;
-    let row = sqlx::query!(
-        r#"
-        -- retention: a month
-        select count(*) as "rows!", min(created_at) as "oldest: Time" from notifications
-        where id >= uuid_v7_floor($1) and id < uuid_v7_floor($1 + interval '1 month')
-        "#,
-        time(first) as _
-    )
-    .fetch_one(pool)
-    .await?;
-    Ok((row.rows, row.oldest.map(Time::to_jiff)))
+    Ok(done.rows_affected())
 }

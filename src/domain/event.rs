@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::de::{self, Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::{phone::BadPhone, route::Nowhere};
+use super::{phone::BadPhone, route::Nowhere, trace::Parent};
 
 #[cfg(test)]
 mod tests;
@@ -317,7 +317,7 @@ impl Raw {
                 .traceparent
                 .as_ref()
                 .and_then(Value::as_str)
-                .filter(|t| is_traceparent(t))
+                .filter(|t| Parent::parse(t).is_some())
                 .map(str::to_owned),
             recipient: text(self.recipient, "recipient", 64)?,
             data: self.data.unwrap_or(Value::Null),
@@ -347,15 +347,6 @@ fn time(value: Option<Value>, name: &'static str) -> Result<Option<Timestamp>, R
         return Err(Rejection::BadAttribute { name, problem: "lies before 1970" });
     }
     Ok(Some(time))
-}
-
-/// `version-trace-parent-flags`, as W3C's Trace Context writes it.
-fn is_traceparent(text: &str) -> bool {
-    let lengths = [2, 32, 16, 2];
-    let is_hex = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    text.len() == 55
-        && text.split('-').count() == 4
-        && text.split('-').zip(lengths).all(|(p, n)| p.len() == n && is_hex(p))
 }
 
 /// Refuses NUL and containers nested deeper than `levels`.

@@ -27,3 +27,4 @@ pub mod sms;
 pub mod source;
 pub mod story;
 pub mod template;
+pub mod trace;

@@ -1,6 +1,7 @@
 //! Places at which a test can kill this very process, as a power cut would: `RECADO_CRASH=claimed:3` at the third claim.
 //!
-//! Nothing happens unless the variable is set. The steps: `received`, `recorded`, `claimed`, `wired`, `answered`, `settled`.
+//! Nothing happens unless the variable is set. The steps: `received`, `recorded`, `claimed`, `wired`, `answered`, `settled`. With a third part,
+//! `answered:1:words`, it panics with those words instead, as a fault of ours would.
 
 use std::sync::{
     OnceLock,
@@ -10,6 +11,8 @@ use std::sync::{
 struct Plan {
     step: String,
     left: AtomicU32,
+    /// What to say in a panic, if that is it.
+    words: Option<String>,
 }
 
 /// Passes a step; dies here if it is the one, and this often.
@@ -17,14 +20,24 @@ pub fn point(step: &str) {
     static PLAN: OnceLock<Option<Plan>> = OnceLock::new();
     let Some(plan) = PLAN.get_or_init(plan) else { return };
     if plan.step == step && plan.left.fetch_sub(1, Ordering::SeqCst) == 1 {
-        die();
+        match &plan.words {
+            Some(words) => fail(words),
+            None => die(),
+        }
     }
+}
+
+#[expect(clippy::panic, reason = "that is what a test asked for")]
+fn fail(words: &str) -> ! {
+    panic!("{words}")
 }
 
 fn plan() -> Option<Plan> {
     let variable = std::env::var_os("RECADO_CRASH")?.into_string().ok()?;
-    let (step, pass) = variable.split_once(':').unwrap_or((&variable, "1"));
-    Some(Plan { step: step.to_owned(), left: AtomicU32::new(pass.parse().ok()?) })
+    let mut parts = variable.splitn(3, ':');
+    let (step, pass) = (parts.next()?, parts.next().unwrap_or("1"));
+    let words = parts.next().map(str::to_owned);
+    Some(Plan { step: step.to_owned(), left: AtomicU32::new(pass.parse().ok()?), words })
 }
 
 fn die() -> ! {

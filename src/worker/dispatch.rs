@@ -16,6 +16,7 @@ use super::{
     purse::{Purse, Room, Spending},
     rate::{Backing, SenderRate},
     settling, stops,
+    traces::{self, Followable},
     versions::Versions,
     wire::Wire,
 };
@@ -35,7 +36,7 @@ use crate::{
     },
     lifecycle::{Lifecycle, crash},
     provider::{Provider, reason as provider_reason, unanswered},
-    telemetry::{self, Attempts},
+    telemetry::{self, Attempts, traces::Tracer},
 };
 
 /// How one sender's notifications are sent.
@@ -76,6 +77,7 @@ pub struct Dispatcher {
     /// What messages are expected to cost, and what may be spent: nothing is known and nothing limited, if nobody says otherwise.
     pub prices: Prices,
     pub purse: Purse,
+    pub tracer: Tracer,
     chance: fn() -> f64,
 }
 
@@ -111,6 +113,7 @@ struct Ready {
     charge: Charge,
     spending: Spending,
     start_before: std::time::Instant,
+    followable: Option<Followable>,
 }
 
 impl Dispatcher {
@@ -149,6 +152,7 @@ impl Dispatcher {
             day,
             prices,
             purse: Purse::default(),
+            tracer: Tracer::default(),
             chance,
         })
     }
@@ -218,10 +222,10 @@ impl Dispatcher {
                 let Some(slot) = slots.split(1) else { break };
                 let (dispatcher, results) = (Arc::clone(self), results.clone());
                 life.spawn(async move {
-                    let (settlement, spending) = dispatcher.send(one).await;
+                    let (settlement, spending, followable) = dispatcher.send(one).await;
                     crash::point("answered");
                     // Nobody takes results any more only when the process ends hard: the lease will tell.
-                    let _ = results.send(settling::Result { settlement, slot, spending }).await;
+                    let _ = results.send(settling::Result { settlement, slot, spending, followable }).await;
                 });
             }
         }
@@ -236,7 +240,9 @@ impl Dispatcher {
         let (ready, progress) = self.claim(cursor, most).await?;
         let went = ready.len();
         let sent = futures_util::future::join_all(ready.into_iter().map(|one| self.send(one))).await;
-        let (settlements, _spending): (Vec<_>, Vec<_>) = sent.into_iter().unzip();
+        // What was spent is given back when the results are written.
+        let (settlements, _spending): (Vec<_>, Vec<_>) =
+            sent.into_iter().map(|(settlement, spending, _)| (settlement, spending)).unzip();
         if !settlements.is_empty() {
             settling::write(&self.pool, &self.rules.settling, &self.stuck, &self.nudge, &settlements).await;
         }
@@ -284,7 +290,7 @@ impl Dispatcher {
     }
 
     async fn claim(&self, cursor: &mut Cursor, permits: u32) -> Result<(Vec<Ready>, Progress), db::Error> {
-        let began = self.clock.instant();
+        let (began, began_at) = (self.clock.instant(), self.clock.now());
         let rewinds = began >= cursor.rewind_at || self.clock.is_standing();
         if rewinds {
             cursor.due_from = [Timestamp::UNIX_EPOCH; 2];
@@ -333,18 +339,21 @@ impl Dispatcher {
         let progress = if claimed.go.is_empty() && claimed.put_aside == 0 { Progress::Idle } else { Progress::Made };
         // Counted from before the claim was sent, so later than the lease by nothing but safety.
         let start_before = began + self.rules.lease.saturating_sub(self.rules.send_timeout * 2);
+        let traced = traces::of_claims(&self.pool, &self.tracer, &claimed.go).await;
         let now = self.clock.now();
         let ready = claimed.go.into_iter().map(|claim| {
             let charge = self.prices.expect(&claim.template, &claim.phone, claim.category, now);
             let spending = self.purse.spend(charge.price.map_or(0, |price| price.micros));
-            Ready { claim, charge, spending, start_before }
+            let traced = traced.get(&claim.attempt.notification);
+            let followable = traced.map(|traced| traces::claimed(&self.tracer, &self.clock, &claim, *traced, began_at));
+            Ready { claim, charge, spending, start_before, followable }
         });
         Ok((ready.collect(), progress))
     }
 
-    async fn send(&self, ready: Ready) -> (Settlement, Spending) {
-        let Ready { claim, charge, spending, start_before } = ready;
-        let began = std::time::Instant::now();
+    async fn send(&self, ready: Ready) -> (Settlement, Spending, Option<Followable>) {
+        let Ready { claim, charge, spending, start_before, mut followable } = ready;
+        let (began, began_at) = (std::time::Instant::now(), followable.as_ref().map(|_| self.clock.now()));
         if let (1, Some(planned_at)) = (claim.attempt.number, claim.attempt.planned_at()) {
             let took = self.clock.now().duration_since(planned_at);
             telemetry::time_to_send(&self.name, Duration::try_from(took).unwrap_or_default());
@@ -359,10 +368,14 @@ impl Dispatcher {
         let took = began.elapsed();
         let name = outcome_name(&outcome);
         self.figures.count(name, took);
-        let code = failure_of(&outcome).and_then(|f| f.code);
-        let why = failure_of(&outcome).map(|f| f.reason.as_str());
-        tracing::info!(attempt = %claim.attempt, sender = %self.name, template = %claim.template, outcome = name, code, reason = why,
-            resend = claim.resend, duration_ms = took.as_millis() as u64, "attempt.settled");
+        let failure = failure_of(&outcome);
+        tracing::info!(notification = %claim.attempt.notification, attempt = claim.attempt.number, sender = %self.name,
+            template = %claim.template, outcome = name, reason = failure.map(|f| f.reason.as_str()), code = failure.and_then(|f| f.code),
+            resend = claim.resend, took_ms = took.as_millis() as u64, "attempt.ended");
+        if let (Some(followable), Some(began)) = (&mut followable, began_at) {
+            let (sender, template, resend) = (self.name.as_str(), claim.template.as_str(), claim.resend);
+            followable.ended(traces::Ended { sender, template, outcome: name, failure, resend, began });
+        }
         self.heed(&claim, &outcome).await;
         self.obey(&claim, &outcome).await;
         let behind = Behind {
@@ -377,7 +390,7 @@ impl Dispatcher {
         // The system is asked for randomness only if something is to be spread.
         let chance = if matches!(outcome, Outcome::Accepted(_)) { 0.0 } else { (self.chance)() };
         let next = notification::after(outcome, behind, &self.rules.retry, chance);
-        (Settlement { attempt: claim.attempt, outcome: name, next, charge }, spending)
+        (Settlement { attempt: claim.attempt, outcome: name, next, charge }, spending, followable)
     }
 
     async fn post(&self, request: Request<Bytes>) -> Outcome {

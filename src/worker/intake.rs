@@ -20,8 +20,14 @@ use crate::{
         inbox::{Arrival, Rejected, Verdict, record, reject},
     },
     lifecycle::{Lifecycle, crash},
-    telemetry,
-    worker::reading::{Bytes, Reader},
+    telemetry::{
+        self,
+        traces::{Followed, Tracer},
+    },
+    worker::{
+        reading::{Bytes, Reader},
+        traces,
+    },
 };
 
 /// Of a body past the limit only so much is kept.
@@ -58,6 +64,7 @@ pub struct Intake {
     pub nudge: Nudge,
     /// Up while the queue is consumed.
     pub connected: Flag,
+    pub tracer: Tracer,
 }
 
 impl Intake {
@@ -157,15 +164,24 @@ impl Intake {
         let mut tally = Tally::default();
         let mut events = Vec::with_capacity(arrived.len());
         let mut rejected = Vec::new();
+        let came = self.clock.now();
         for one in arrived {
             match self.read(&one) {
                 Ok(arrival) => events.push((arrival, one)),
-                Err((reason, detail)) => rejected.push(self.rejected(one, reason, detail)),
+                Err((reason, detail)) => {
+                    // Only a producer's trace: nonsense begins none.
+                    let followed = traces::header(&one.origin.headers).and_then(|parent| self.follow(Some(parent)));
+                    rejected.push((self.rejected(one, reason, detail), followed));
+                }
             }
         }
-        for one in &rejected {
+        let times = traces::Times { came, planned: self.clock.now() };
+        for (one, followed) in &rejected {
             reject(&self.pool, one).await?;
             tally.rejected += 1;
+            if let Some(followed) = followed {
+                traces::rejected(&self.tracer, *followed, one.reason, came, self.clock.now());
+            }
             tracing::warn!(reason = one.reason, routing_key = %one.routing_key, "event.rejected: kept with its bytes");
         }
         // An identity may come twice in one batch: the second is recorded after the first, as if it had come later.
@@ -173,7 +189,7 @@ impl Intake {
             let mut seen = HashSet::new();
             let (first, later): (Vec<_>, Vec<_>) =
                 events.into_iter().partition(|(arrival, _)| seen.insert((arrival.source.clone(), arrival.id.clone())));
-            self.record_all(first, &mut tally).await?;
+            self.record_all(first, times, &mut tally).await?;
             events = later;
         }
         tally.tell();
@@ -192,8 +208,26 @@ impl Intake {
         self.reader.read(&one.as_bytes(), self.clock.now())
     }
 
-    async fn record_all(&self, events: Vec<(Arrival, Arrived)>, tally: &mut Tally) -> Result<(), db::Error> {
+    fn follow(&self, traceparent: Option<&str>) -> Option<Followed> {
+        self.tracer.is_on().then(|| self.tracer.follow(traceparent, v7(self.clock.now()))).flatten()
+    }
+
+    async fn record_all(
+        &self,
+        events: Vec<(Arrival, Arrived)>,
+        times: traces::Times,
+        tally: &mut Tally,
+    ) -> Result<(), db::Error> {
         let (arrivals, origins): (Vec<_>, Vec<_>) = events.into_iter().unzip();
+        let mut followed = Vec::new();
+        if self.tracer.is_on() {
+            let parent = |arrival: &Arrival, origin: &Arrived| {
+                let own = arrival.traceparent.as_deref();
+                self.follow(own.or_else(|| traces::header(&origin.origin.headers)))
+            };
+            followed = arrivals.iter().zip(&origins).map(|(arrival, origin)| parent(arrival, origin)).collect();
+            traces::remember(&self.pool, &arrivals, &followed).await;
+        }
         let verdicts = match record(&self.pool, &arrivals).await {
             // Two processes met the same new person at once: the second time the person is known.
             Err(db::Error::Data { .. }) => record(&self.pool, &arrivals).await,
@@ -202,8 +236,14 @@ impl Intake {
         match verdicts {
             Ok(verdicts) => {
                 tally.count(&arrivals, &verdicts);
+                for ((arrival, verdict), followed) in arrivals.iter().zip(verdicts).zip(followed) {
+                    if let Some(followed) = followed {
+                        traces::recorded(&self.tracer, arrival, verdict, followed, times, self.clock.now());
+                    }
+                }
                 Ok(())
             }
+            // Row by row nobody follows them: what refuses one of them is a matter for the log.
             Err(db::Error::Data { .. }) => self.record_each(arrivals, origins, tally).await,
             Err(outage) => Err(outage),
         }

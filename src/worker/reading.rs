@@ -76,6 +76,7 @@ impl Reader {
             stage: plan.stage.map(|s| Stage { journey: s.journey, key: s.key, number: s.number }),
             ignored,
             body: String::from_utf8_lossy(bytes.body).into_owned(),
+            traceparent: event.traceparent,
             notifications,
         })
     }
@@ -150,6 +151,7 @@ fn unwanted(bytes: &Bytes<'_>, source: String, id: Option<String>, now: Timestam
         stage: None,
         ignored: Some("unwanted_by_source"),
         body: String::new(),
+        traceparent: None,
         notifications: Vec::new(),
     }
 }

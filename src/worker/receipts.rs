@@ -12,7 +12,11 @@ use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
 
-use super::{Nudge, Progress, settling, stops, versions::Versions};
+use super::{
+    Nudge, Progress, settling, stops,
+    traces::{self, Reported as Told},
+    versions::Versions,
+};
 use crate::{
     clock::Clock,
     db::{
@@ -31,7 +35,7 @@ use crate::{
     },
     lifecycle::Lifecycle,
     provider::{Dialect, billing, reason},
-    telemetry,
+    telemetry::{self, traces::Tracer},
 };
 
 /// A sender that webhooks may be about.
@@ -94,6 +98,7 @@ pub struct Receipts {
     pub nudge: Nudge,
     /// The dispatchers', woken when something may go or end.
     pub dispatch: Nudge,
+    pub tracer: Tracer,
     chance: fn() -> f64,
     sweep_at: Option<Instant>,
 }
@@ -112,8 +117,8 @@ struct Reported {
 impl Receipts {
     #[must_use]
     pub fn new(pool: PgPool, rules: Rules, known: Vec<Known>, clock: Clock, nudge: Nudge, dispatch: Nudge) -> Receipts {
-        let versions = Versions::default();
-        Receipts { pool, rules, known, versions, clock, nudge, dispatch, chance, sweep_at: None }
+        let (versions, tracer) = (Versions::default(), Tracer::default());
+        Receipts { pool, rules, known, versions, clock, nudge, dispatch, tracer, chance, sweep_at: None }
     }
 
     /// Applies until the soft token.
@@ -212,7 +217,7 @@ impl Receipts {
             Fact::Account(news) => self.account(&self.of_account(place, sender)?, &news).await,
             Fact::SenderError(outcome) => self.sender_error(self.numbered(place, sender)?, &outcome).await,
             Fact::Unknown { field } => {
-                tracing::debug!(sender, field, "webhook.ignored");
+                tracing::debug!(sender, field = plain(&field), "webhook.ignored");
                 Ok(())
             }
             Fact::Receipt(_) => Ok(()),
@@ -220,6 +225,7 @@ impl Receipts {
     }
 
     async fn apply_good(&self, chunk: &[Reported], problems: &mut [Vec<String>]) -> Result<(), db::Error> {
+        let began = self.clock.now();
         let goods: Vec<Good> = chunk.iter().map(|one| good(&one.receipt, one.bill)).collect();
         let applied = match receipts::apply(&self.pool, &goods).await {
             Ok(applied) => applied,
@@ -247,6 +253,9 @@ impl Receipts {
             }
         }
         self.keep(&unmatched).await?;
+        let told =
+            chunk.iter().zip(&applied.matched).filter(|(_, matched)| **matched).map(|(one, _)| told(&one.receipt));
+        self.trace(told, began).await;
         settling::wake_lanes(&self.pool, &applied.wake, self.rules.pace, &self.dispatch).await;
         Ok(())
     }
@@ -254,6 +263,7 @@ impl Receipts {
     /// Applies a failure. One that has no attempt yet, or one that is still on the wire, becomes a stray if it is `fresh`. Says
     /// whether it found its attempt.
     async fn apply_bad(&self, sender: &str, receipt: &Receipt, fresh: bool) -> Result<bool, Trouble> {
+        let began = self.clock.now();
         let ReceiptKind::Failed(outcome) = &receipt.kind else { return Ok(true) };
         let Some(failure) = failure_of(outcome) else { return Ok(true) };
         let concerned = receipts::concerned(&self.pool, &receipt.message_id, receipt.tag).await?;
@@ -280,6 +290,8 @@ impl Receipts {
             Undelivered::Followed | Undelivered::Noted => {}
         }
         telemetry::count_receipt(sender, "failed");
+        let known = Told { tag: Some(concerned.attempt), failure: Some(failure), ..told(receipt) };
+        self.trace(std::iter::once(known), began).await;
         let retried = undelivered == Undelivered::Followed && matches!(next, Next::Pending { .. });
         tracing::info!(attempt = %concerned.attempt, sender, reason = failure.reason.as_str(), code = failure.code, retried,
             "attempt.undelivered");
@@ -364,7 +376,10 @@ impl Receipts {
         let of = |sender: &String| self.known.iter().find(|known| known.name == *sender);
         let bill = |(_, sender, receipt): &(i64, String, Receipt)| good(receipt, self.bill(of(sender), receipt));
         let goods: Vec<Good> = good_ones.iter().map(bill).collect();
+        let began = self.clock.now();
         let applied = receipts::apply(&self.pool, &goods).await?;
+        let matched = good_ones.iter().zip(&applied.matched).filter(|(_, matched)| **matched);
+        self.trace(matched.map(|((_, _, receipt), _)| told(receipt)), began).await;
         for ((id, sender, receipt), matched) in good_ones.iter().zip(&applied.matched) {
             if *matched || self.reported(sender, receipt).await? {
                 telemetry::count_receipt(sender, receipt.kind.as_str());
@@ -374,6 +389,14 @@ impl Receipts {
         receipts::found(&self.pool, &found).await?;
         settling::wake_lanes(&self.pool, &applied.wake, self.rules.pace, &self.dispatch).await;
         Ok(())
+    }
+
+    /// Tells the traces of what was applied.
+    async fn trace<'a>(&self, told: impl Iterator<Item = Told<'a>>, began: jiff::Timestamp) {
+        if self.tracer.is_on() {
+            let told: Vec<Told<'_>> = told.collect();
+            traces::applied(&self.pool, &self.tracer, &told, began, self.clock.now()).await;
+        }
     }
 
     async fn hold(&self, scope: holds::Scope, failure: &Failure, lasts: Option<Duration>) -> Result<(), db::Error> {
@@ -449,6 +472,12 @@ fn noted<T>(result: Result<T, Trouble>) -> Result<Option<String>, db::Error> {
     }
 }
 
+/// A field's name, if it can be nothing else: what nobody knows may be anything.
+fn plain(field: &str) -> &str {
+    let is_name = field.len() <= 64 && field.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == '.');
+    if is_name { field } else { "(other)" }
+}
+
 /// So many problems are noted beside a body; they are rarely of many kinds.
 const PROBLEMS_MAX: usize = 20;
 
@@ -471,6 +500,16 @@ fn good(receipt: &Receipt, bill: Option<Bill>) -> Good {
         user_id: receipt.who.user_id.clone(),
         pricing: receipt.pricing.clone(),
         bill,
+    }
+}
+
+fn told(receipt: &Receipt) -> Told<'_> {
+    Told {
+        message_id: &receipt.message_id,
+        tag: receipt.tag,
+        kind: receipt.kind.as_str(),
+        at: receipt.at,
+        failure: None,
     }
 }
 

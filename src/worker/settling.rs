@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use sqlx::PgPool;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::{Flag, Nudge, purse::Spending};
+use super::{Flag, Nudge, purse::Spending, traces::Followable};
 use crate::db::{
     self,
     dispatch::Pace,
@@ -22,6 +22,8 @@ pub struct Result {
     pub settlement: Settlement,
     pub slot: OwnedSemaphorePermit,
     pub spending: Spending,
+    /// If its trace is followed.
+    pub followable: Option<Followable>,
 }
 
 /// How results are written.
@@ -52,10 +54,17 @@ pub async fn run(pool: PgPool, rules: Rules, stuck: Flag, nudge: Nudge, mut resu
         writing.spawn(async move {
             // By key, as everybody locks them who writes many at once.
             batch.sort_unstable_by_key(|result| result.settlement.attempt);
-            let (settlements, held): (Vec<_>, Vec<_>) =
-                batch.into_iter().map(|Result { settlement, slot, spending }| (settlement, (slot, spending))).unzip();
+            let mut followed = Vec::new();
+            let (settlements, held): (Vec<_>, Vec<_>) = batch
+                .into_iter()
+                .map(|Result { settlement, slot, spending, followable }| {
+                    followed.extend(followable);
+                    (settlement, (slot, spending))
+                })
+                .unzip();
             write(&pool, &rules, &stuck, &nudge, &settlements).await;
             crash::point("settled");
+            followed.into_iter().for_each(Followable::settled);
             drop((held, writer));
             nudge.wake();
         });

@@ -5,7 +5,7 @@ use reqwest::StatusCode;
 use super::harness::{Fleet, PATIENCE, Plan, free_port, order, until};
 
 /// What stands at this address, if somebody answers.
-async fn page(address: &str) -> Option<(StatusCode, String)> {
+pub async fn page(address: &str) -> Option<(StatusCode, String)> {
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
     let answer = client.get(format!("http://{address}")).send().await.ok()?;
     Some((answer.status(), answer.text().await.ok()?))

@@ -54,10 +54,13 @@ pub const PACE: Pace = Pace { interval: Duration::from_secs(6), burst: 10 };
 const DAY: u64 = 24 * 3_600;
 pub const KEEP: Keep = Keep {
     notifications: Duration::from_secs(400 * DAY),
+    payloads: Duration::from_secs(90 * DAY),
+    parameters: Duration::from_secs(90 * DAY),
     identities: Duration::from_secs(500 * DAY),
     rejected: Duration::from_secs(30 * DAY),
     webhooks: Duration::from_secs(8 * DAY),
     inbound: Duration::from_secs(30 * DAY),
+    audit: Duration::from_secs(1_100 * DAY),
 };
 
 pub struct House {
@@ -231,6 +234,7 @@ impl House {
             stage: None,
             ignored: None,
             body: "{}".to_owned(),
+            traceparent: None,
             notifications: vec![born],
         };
         db::inbox::record(&self.pools.intake, &[arrival]).await.unwrap();

@@ -49,6 +49,8 @@ mod keys;
 #[cfg(test)]
 mod optin;
 #[cfg(test)]
+mod privacy;
+#[cfg(test)]
 mod proxy;
 #[cfg(test)]
 mod receipts;
@@ -63,6 +65,8 @@ mod routing;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]
+mod signals;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod specs;
@@ -70,6 +74,8 @@ mod specs;
 mod templates;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod traces;
 #[cfg(test)]
 mod twilio;
 #[cfg(test)]

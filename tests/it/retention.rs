@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use recado::db::{
     decisions,
+    inbox::Born,
     retention::{look, remove},
 };
 use sqlx::{Connection, Row};
@@ -100,7 +101,7 @@ async fn identities_rejected_events_and_webhooks_go_in_batches_when_their_time_i
 
     let old = look(&house.pools.ops, &KEEP).await.unwrap();
     let counted: Vec<i64> = old.iter().filter(|one| !one.what.contains("attempts")).map(|one| one.rows).collect();
-    assert_eq!(counted, [0, 1_200, 1, 1, 1, 1, 0, 0], "{old:?}");
+    assert_eq!(counted, [0, 1_200, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0], "{old:?}");
     let mut rows = Vec::new();
     loop {
         let removed = remove(&house.pools.ops, &KEEP, BATCH).await.unwrap();
@@ -114,6 +115,104 @@ async fn identities_rejected_events_and_webhooks_go_in_batches_when_their_time_i
     assert_eq!(house.count("select count(*) from inbox").await, 1);
     assert_eq!(house.count("select count(*) from rejected_events").await, 1);
     assert_eq!(house.count("select count(*) from webhooks").await, 2, "what is not applied stays, however old");
+}
+
+#[tokio::test]
+async fn what_was_said_goes_long_before_the_rest_and_only_of_what_has_ended() {
+    let house = House::start().await;
+    house.agreed().await;
+    let text = Born { free_text: Some("Hola Ana".to_owned()), ..house.born(ANA, "orders") };
+    let done = text.id;
+    house.bring(text).await;
+    let claim = house.claim_one().await;
+    house.accept(claim.attempt, "wamid.1").await;
+    let open = house.event(ANA, "shipping").await;
+    house.run("insert into inbox_conflicts (source, id, body_hash, body, received_at) select 'shop', 'evt-1', 'x', 'x', recado_now()").await;
+    let said = async |id: uuid::Uuid| -> (bool, bool, bool) {
+        let query = "select n.filled is not null, n.free_text is not null, i.body is not null
+            from notifications n join inbox i on i.id = n.event_id and i.source = n.event_source where n.id = $1";
+        sqlx::query_as(query).bind(id).fetch_one(&house.pools.ops).await.unwrap()
+    };
+    house.advance(89 * DAY);
+    let removed = remove(&house.pools.ops, &KEEP, BATCH).await.unwrap();
+    assert_eq!((removed.payloads, removed.parameters, removed.conflicts), (0, 0, 0));
+    house.advance(2 * DAY);
+    let later = house.order(ANA).await;
+
+    let old = look(&house.pools.ops, &KEEP).await.unwrap();
+    let of = |what: &str| old.iter().find(|one| one.what == what).unwrap();
+    let (bodies, values) = (of("bodies of events"), of("values and texts of notifications"));
+    assert_eq!((bodies.rows, values.rows, of("conflicting bodies").rows), (2, 1, 1), "{old:?}");
+    assert!(bodies.bytes > 0 && values.bytes > 0, "{old:?}");
+    assert!(bodies.oldest < bodies.oldest_kept && values.oldest < values.oldest_kept, "{old:?}");
+
+    let removed = remove(&house.pools.ops, &KEEP, BATCH).await.unwrap();
+    assert_eq!((removed.payloads, removed.parameters, removed.conflicts), (2, 1, 1));
+    assert_eq!(said(done).await, (false, false, false));
+    assert_eq!(said(open).await, (true, false, false), "what has not ended may still go");
+    assert_eq!(said(later).await, (true, false, true));
+    assert_eq!(house.state(done).await, "accepted", "that it went is known");
+    assert_eq!(house.count("select count(*) from inbox").await, 3, "and the event counts no second time");
+    assert_eq!(remove(&house.pools.ops, &KEEP, BATCH).await.unwrap().rows().map(|(_, rows)| rows), [0; 12]);
+    assert!(look(&house.pools.ops, &KEEP).await.unwrap().iter().all(|one| one.rows == 0));
+    let again = decisions::resend(&house.pools.ops, done, "test").await.unwrap();
+    assert!(matches!(again, decisions::Decided::Refused { kept: false, .. }), "nobody can send it again");
+}
+
+#[tokio::test]
+async fn contents_go_a_batch_at_a_time_and_rows_stay_where_they_are() {
+    let house = House::start().await;
+    house.agreed().await;
+    // Bodies as shops have them, that do not shrink.
+    house.run(
+        "with body as (select n, uuid_v7(recado_now() + n * interval '1 ms') as id,
+             (select string_agg(md5(n::text || k::text), '') from generate_series(1, 30) k) as body from generate_series(1, 1200) n),
+           event as (insert into inbox (source, id, body_hash, type, time, received_at, notifications, body)
+             select '/shop/it', 'order-' || n, decode(md5(n::text), 'hex'), 'order.confirmed', recado_now(), recado_now(), array[id], body from body)
+         insert into notifications (id, created_at, event_source, event_id, event_time, sender, class, contact_id, purpose, template, language,
+           expires_at, grace_until, consent_until, doubt, filled, state, message_id, accepted_at)
+         select id, recado_now(), '/shop/it', 'order-' || n, recado_now(), 1, 1, 1, 'orders', 'order_confirmed', 'es', recado_now(), recado_now(),
+           recado_now(), 'never', json_build_object('body', body), 'accepted', 'wamid.' || n, recado_now() from body",
+    )
+    .await;
+    house.run("create table stood as select id, (ctid::text::point)[0] as page from inbox").await;
+    house.advance(91 * DAY);
+    let mut rows = Vec::new();
+    loop {
+        let removed = remove(&house.pools.ops, &KEEP, BATCH).await.unwrap();
+        rows.push((removed.payloads, removed.parameters));
+        if !removed.more {
+            break;
+        }
+    }
+    assert_eq!(rows, [(500, 500), (500, 500), (200, 200)]);
+    let moved = "select count(*) from inbox i join stood s using (id) where (i.ctid::text::point)[0] <> s.page";
+    assert_eq!(house.count(moved).await, 0, "no index is touched, and pages keep to one time");
+    assert_eq!(house.count("select count(*) from notifications where filled is not null").await, 0);
+}
+
+#[tokio::test]
+async fn the_audit_trail_and_traces_have_times_of_their_own() {
+    let house = House::start().await;
+    house.run(r#"insert into audit (by, what, "on") select 'cli test', 'number.shown', n::text from generate_series(1, 3) n"#).await;
+    house.run("insert into traces values (uuid_v7(recado_now()), gen_random_uuid())").await;
+    house.advance(7 * DAY);
+    assert_eq!(remove(&house.pools.ops, &KEEP, BATCH).await.unwrap().traces, 0);
+    house.advance(2 * DAY);
+    assert_eq!(remove(&house.pools.ops, &KEEP, BATCH).await.unwrap().traces, 1);
+    house.advance(1_090 * DAY);
+    let none = remove(&house.pools.ops, &KEEP, BATCH).await.unwrap();
+    assert_eq!(none.audit, 0);
+    house.advance(2 * DAY);
+    house.run(r#"insert into audit (by, what, "on") values ('cli test', 'number.shown', 'new')"#).await;
+    let old = look(&house.pools.ops, &KEEP).await.unwrap();
+    let trail = old.iter().find(|one| one.what == "audit trail").unwrap();
+    assert_eq!((trail.rows, trail.table, trail.oldest < trail.oldest_kept), (3, "audit", true));
+    assert_eq!(remove(&house.pools.ops, &KEEP, 2).await.unwrap().audit, 2, "a batch at a time");
+    assert_eq!(remove(&house.pools.ops, &KEEP, 2).await.unwrap().audit, 1);
+    let cut = sqlx::query("delete from audit").execute(&house.pools.ops).await;
+    assert!(cut.is_err(), "nobody else can");
+    assert_eq!(house.count("select count(*) from audit").await, 1);
 }
 
 #[tokio::test]
@@ -193,6 +292,12 @@ async fn an_operator_is_told_what_would_go_and_lets_it_go() {
     assert!(told.stdout.contains("identities of events: 700 would go, the oldest of 20"), "{}", told.stdout);
     assert!(told.stdout.contains("raw webhooks: 1 would go"), "{}", told.stdout);
     assert_eq!(hall.ask("select count(*)::text from inbox").await.as_deref(), Some("700"));
+    let all: serde_json::Value =
+        serde_json::from_str(&recado(&hall, &["upkeep", "--dry-run", "--json"]).stdout).unwrap();
+    let all = all["would_go"].as_array().unwrap();
+    let inbox = all.iter().find(|one| one["table"] == "inbox" && one["rows"] == 700).unwrap();
+    assert!(inbox["bytes"].as_i64().unwrap() > 50_000, "{inbox}");
+    assert!(all.iter().any(|one| one["what"] == "audit trail" && one["rows"] == 0), "every table is there");
     let done = recado(&hall, &["upkeep"]);
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert!(done.stdout.contains("identities of events: 700 removed"), "{}", done.stdout);

@@ -189,6 +189,9 @@ fn upkeep(street: &Street, clock: &Clock) -> Upkeep {
             rejected: hour * 24 * 30,
             webhooks: hour * 24 * 8,
             inbound: hour * 24 * 30,
+            payloads: hour * 24 * 90,
+            parameters: hour * 24 * 90,
+            audit: hour * 24 * 1_100,
         },
         prices: std::collections::HashMap::new(),
     };

@@ -180,6 +180,7 @@ impl Stage {
             clock: clock.clone(),
             nudge: nudge.clone(),
             connected: Flag::default(),
+            tracer: recado::telemetry::traces::Tracer::default(),
         };
         let known = Known {
             id: sender,
