@@ -256,7 +256,7 @@
   // The newest is above, whatever comes first.
   function place(card, at, kind) {
     const tales = find("tales");
-    tales.querySelector(".empty")?.remove();
+    if (card.matches(".own, .rush-card") || !find("own").checked) tales.querySelector(".empty")?.remove();
     card.dataset.at = String(at);
     card.dataset.kind = kind;
     tales.insertBefore(card, [...tales.children].find((other) => Number(other.dataset.at) <= at) ?? null);
@@ -328,7 +328,13 @@
     card.querySelector(".more").textContent = more.join(" · ");
   }
 
-  find("own").addEventListener("change", () => find("tales").classList.toggle("only-own", find("own").checked));
+  // The page may come back with the boxes as they were.
+  const filter = () => find("tales").classList.toggle("only-own", find("own").checked);
+  find("own").addEventListener("change", filter);
+  for (const radio of document.querySelectorAll("input[name=whose]")) {
+    radio.addEventListener("change", () => { find("own").checked = whose() === "own"; filter(); });
+  }
+  filter();
 
   const show = {
     score: showScore, worker: showWorker, breaks: showBreaks, owner: showOwner, bubble: showBubble, tale: showTale, rush: showRush,

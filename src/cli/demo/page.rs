@@ -244,12 +244,19 @@ async fn act(State(door): State<Door>, Json(act): Json<Act>) -> Response {
         Act::OptIn { sms, language } => stage.opt_in(sms, Texts::of(&language).language).await,
         Act::Say { text, sms } => stage.say(text.trim(), sms),
         Act::Press { message, payload } => stage.press(&message, &payload),
-        Act::LoseAnswers { answers } => stage.lose_answers(answers.clamp(1, 100)),
+        Act::LoseAnswers { answers } => {
+            stage.set(Thing::Going, true);
+            stage.lose_answers(answers.clamp(1, 100))
+        }
         Act::Set { thing, on } => {
             stage.set(thing, on);
             Ok(())
         }
-        Act::Kill => stage.worker.kill().await.map(drop).map_err(|_| Wrong::Impossible),
+        Act::Kill => {
+            // A shop does not stand still meanwhile; what is reported of later messages is what settles doubts.
+            stage.set(Thing::Going, true);
+            stage.worker.kill().await.map(drop).map_err(|_| Wrong::Impossible)
+        }
         Act::Start => stage.worker.start().await.map_err(|_| Wrong::Impossible),
     };
     match done {

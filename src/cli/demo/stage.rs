@@ -401,7 +401,10 @@ impl Stage {
                 if self.going() {
                     let order = self.next_order().await;
                     let at = |seconds| Instant::now() + Duration::from_secs(seconds);
-                    journeys.extend(STEPS.map(|(kind, seconds)| (at(seconds), kind, order.clone())));
+                    // Who looks at the page has enough to look at.
+                    let steps = if self.board.viewers() > 0 { 1 } else { STEPS.len() };
+                    let steps = STEPS.into_iter().take(steps);
+                    journeys.extend(steps.map(|(kind, seconds)| (at(seconds), kind, order.clone())));
                 }
             }
             let (due, later) = journeys.into_iter().partition(|(at, _, _)| *at <= Instant::now());

@@ -79,6 +79,30 @@ mod tests {
     }
 
     #[test]
+    fn every_text_that_is_named_is_there() {
+        let texts = Texts::of("en");
+        let (telling, page) = (include_str!("telling.rs"), include_str!("page.rs"));
+        let names = |name: &&str| {
+            ["told_", "next_", "state_", "note_", "wrong_"].iter().any(|kind| name.starts_with(kind))
+                && !name.ends_with('_')
+        };
+        let named: Vec<&str> =
+            telling.split('"').chain(page.split('"')).filter(names).filter(|name| !name.contains('{')).collect();
+        assert!(named.len() > 40, "{}", named.len());
+        let script = include_str!("../../../templates/demo/demo.js");
+        let html = include_str!("../../../templates/demo/page.html");
+        let word = |rest: &str| {
+            rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default().to_owned()
+        };
+        let after = |text: &str, before: &str| text.split(before).skip(1).map(word).collect::<Vec<_>>();
+        let used = [after(script, "texts."), after(script, "say(\""), after(html, "{{ t.")].concat();
+        assert!(used.len() > 40, "{}", used.len());
+        for name in named.into_iter().map(str::to_owned).chain(used) {
+            assert!(texts.has(&name), "{name}");
+        }
+    }
+
+    #[test]
     fn the_best_language_is_taken() {
         for (wanted, spoken) in
             [("fr, pt-BR;q=0.8", "pt_BR"), ("es-AR,es;q=0.9", "es"), ("pt_BR", "pt_BR"), ("de", "en"), ("", "en")]

@@ -115,9 +115,9 @@ impl Process {
 
 /// A port below those that the system hands out by itself, so that a process that was killed finds its own again.
 pub fn free_port() -> anyhow::Result<SocketAddr> {
-    let first = 21_000 + u16::try_from(std::process::id() % 1_000).unwrap_or(0) * 8;
-    let mut ports = (first..first + 8).chain(20_000..21_000);
+    let first = 24_000 + u16::try_from(std::process::id() % 1_000).unwrap_or(0) * 8;
+    let mut ports = (first..first + 8).chain(23_000..24_000);
     let free = ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
-    let port = free.ok_or_else(|| anyhow::anyhow!("no port is free between 20000 and 29000"))?;
+    let port = free.ok_or_else(|| anyhow::anyhow!("no port is free between 23000 and 32000"))?;
     Ok(SocketAddr::from(([127, 0, 0, 1], port)))
 }

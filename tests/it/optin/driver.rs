@@ -71,6 +71,8 @@ impl Browser {
             .stderr(Stdio::null())
             // With the browser that it starts, so that both can be ended together.
             .process_group(0)
+            // Also if something goes wrong before there is a browser to be dropped.
+            .kill_on_drop(true)
             .spawn()
             .expect("chromedriver starts");
         let mut lines = BufReader::new(driver.stdout.take().expect("its output")).lines();
