@@ -13,6 +13,7 @@ mod claim;
 mod codes;
 #[cfg(test)]
 mod consents;
+#[cfg(test)]
 mod console;
 #[cfg(test)]
 mod costs;

@@ -4,7 +4,8 @@
 //! A page is a module of its own with `routes()`, merged below, a template in `templates/console` that begins with
 //! `{% extends "shell.html" %}`, its texts in `templates/console/texts` (a file for each page, all languages in it), and, if it is to be
 //! found, a line in [`NAV`]. Its handlers take a [`Visitor`], those of a POST a [`Posted`], which has seen to it that the request comes
-//! from a page of ours; [`Visitor::needs`] says who may. `senders` is an example of all of that.
+//! from a page of ours; [`Visitor::needs`] says who may; what they do not do is a
+//! [`Refused`]. `senders` is an example of all of that.
 
 mod login;
 mod senders;
@@ -22,7 +23,7 @@ use axum::{
 };
 
 pub(super) use shell::Pages;
-pub(super) use visitor::{Posted, Visitor};
+pub(super) use visitor::{Posted, Refused, Visitor};
 
 use super::{Desk, optin::guard};
 use crate::db::keys::Role;

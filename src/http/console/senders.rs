@@ -11,15 +11,15 @@ use axum::{
 };
 use minijinja::{context, value::Serde};
 
-use super::{Posted, Visitor};
+use super::{Posted, Refused, Visitor};
 use crate::{
     db::{
-        self, health,
+        health,
         holds::{self, Hold, Scope},
         keys::Role,
-        senders,
+        senders, templates,
     },
-    http::{Desk, Problem, holds as api, senders::Shown},
+    http::{Desk, holds as api, senders::Shown},
 };
 
 pub(super) fn routes() -> Router<Arc<Desk>> {
@@ -29,11 +29,11 @@ pub(super) fn routes() -> Router<Arc<Desk>> {
         .route("/console/holds/{id}/release", post(release))
 }
 
-async fn show(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Result<Response, Problem> {
+async fn show(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Result<Response, Refused> {
     let pool = &desk.doors.pools.ops;
     let ours = |known: &health::Known| desk.doors.senders.contains_key(&known.sender);
     let senders: Vec<Shown> = health::all(pool).await?.into_iter().filter(ours).map(Shown::of).collect();
-    let known = db::templates::list(pool).await?;
+    let known = templates::list(pool).await?;
     let templates: BTreeSet<_> = known.into_iter().map(|standing| standing.template).collect();
     let values = context! {
         senders => Serde(&senders),
@@ -43,54 +43,50 @@ async fn show(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Result<Respons
     Ok(visitor.page(&desk, StatusCode::OK, "senders.html", values))
 }
 
-async fn place(State(desk): State<Arc<Desk>>, posted: Posted) -> Result<Response, Response> {
+async fn place(State(desk): State<Arc<Desk>>, posted: Posted) -> Result<Response, Refused> {
     posted.visitor.needs(&desk, Role::Operator)?;
     let pool = &desk.doors.pools.ops;
-    let wrong = |key| {
-        let why = desk.console.pages.text(posted.visitor.language, "senders", key);
-        Err(posted.visitor.wrong(&desk, &why))
-    };
-    let failed = |error: db::Error| Problem::from(error).into_response();
     let sender = match posted.field("sender") {
         "" => None,
-        name => senders::find(pool, name).await.map_err(failed)?,
+        name => senders::find(pool, name).await?,
     };
+    let hold = match read(&posted, sender) {
+        Ok(hold) => hold,
+        Err(key) => {
+            let why = desk.console.pages.text(posted.visitor.language, "senders", key);
+            return Err(posted.visitor.wrong(&desk, &why).into());
+        }
+    };
+    holds::place(pool, &hold).await?;
+    Ok(Redirect::to("/console/senders#holds").into_response())
+}
+
+/// The hold that a form means; the key of what is wrong with it otherwise.
+fn read(posted: &Posted, sender: Option<i16>) -> Result<Hold, &'static str> {
     let scope = match (posted.field("scope"), sender, posted.field("template")) {
         ("everything", ..) => Scope::Everything,
         ("sender", Some(sender), _) => Scope::Sender(sender),
         ("template", Some(sender), template) if !template.is_empty() => {
-            let language = Some(posted.field("language")).filter(|text| !text.is_empty()).map(str::to_owned);
-            Scope::Template { sender, template: template.to_owned(), language }
+            Scope::Template { sender, template: template.to_owned(), language: None }
         }
-        _ => return wrong("no_scope"),
+        _ => return Err("no_scope"),
     };
     let reason = posted.field("reason");
     if reason.is_empty() || reason.chars().count() > 300 {
-        return wrong("no_reason");
+        return Err("no_reason");
     }
     let lasts = match posted.field("for") {
         "" => None,
-        text => match api::period(text) {
-            Some(lasts) => Some(lasts),
-            None => return wrong("no_period"),
-        },
+        text => Some(api::period(text).ok_or("no_period")?),
     };
-    let hold = Hold {
-        scope,
-        reason: api::BY_HAND.to_owned(),
-        detail: Some(reason.to_owned()),
-        lasts,
-        by: posted.visitor.by(),
-    };
-    holds::place(pool, &hold).await.map_err(failed)?;
-    Ok(Redirect::to("/console/senders#holds").into_response())
+    let by = posted.visitor.by();
+    Ok(Hold { scope, reason: api::BY_HAND.to_owned(), detail: Some(reason.to_owned()), lasts, by })
 }
 
-async fn release(State(desk): State<Arc<Desk>>, Path(id): Path<i64>, posted: Posted) -> Result<Response, Response> {
+async fn release(State(desk): State<Arc<Desk>>, Path(id): Path<i64>, posted: Posted) -> Result<Response, Refused> {
     posted.visitor.needs(&desk, Role::Operator)?;
-    let released = holds::release_one(&desk.doors.pools.ops, id, &posted.visitor.by()).await;
-    if !released.map_err(|error| Problem::from(error).into_response())? {
-        return Err(posted.visitor.nothing(&desk));
+    if !holds::release_one(&desk.doors.pools.ops, id, &posted.visitor.by()).await? {
+        return Err(posted.visitor.nothing(&desk).into());
     }
     Ok(Redirect::to("/console/senders#holds").into_response())
 }

@@ -135,6 +135,7 @@ fn when(value: &Value) -> Value {
 }
 
 /// Puts values in the places `{name}` of a text.
+#[expect(clippy::needless_pass_by_value, reason = "a filter of minijinja takes its arguments so")]
 fn fill(text: String, values: minijinja::value::Kwargs) -> Result<String, minijinja::Error> {
     let mut filled = text;
     for name in values.args() {

@@ -14,7 +14,7 @@ use subtle::ConstantTimeEq;
 
 use super::{Console, NAV};
 use crate::{
-    db::{keys::Role, users},
+    db::{self, keys::Role, users},
     domain::opt_in::Token,
     http::{Desk, Problem, optin::wishes},
 };
@@ -33,6 +33,33 @@ pub(in crate::http) struct Visitor {
     pub(super) session: [u8; 32],
 }
 
+/// Why a handler does not do what was asked: a page that says so, or a problem of the database.
+pub(in crate::http) struct Refused(Box<Response>);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        *self.0
+    }
+}
+
+impl From<Response> for Refused {
+    fn from(page: Response) -> Refused {
+        Refused(Box::new(page))
+    }
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Refused {
+        problem.into_response().into()
+    }
+}
+
+impl From<db::Error> for Refused {
+    fn from(error: db::Error) -> Refused {
+        Problem::from(error).into()
+    }
+}
+
 /// What was posted by a page of ours, by somebody who is logged in.
 pub(in crate::http) struct Posted {
     pub visitor: Visitor,
@@ -46,13 +73,13 @@ impl Visitor {
     }
 
     /// Refuses whose role is below `least`, with a page that says so.
-    pub(in crate::http) fn needs(&self, desk: &Desk, least: Role) -> Result<(), Response> {
+    pub(in crate::http) fn needs(&self, desk: &Desk, least: Role) -> Result<(), Refused> {
         if self.role >= least {
             return Ok(());
         }
         let needed = desk.console.pages.text(self.language, "shell", least.as_str());
         let values = context! { heading_key => "refused_title", message_key => "refused", needed };
-        Err(self.page(desk, StatusCode::FORBIDDEN, "message.html", values))
+        Err(self.page(desk, StatusCode::FORBIDDEN, "message.html", values).into())
     }
 
     /// A page with the shell around it. `values` are its own; every page has `t` (texts by file and key), `lang`, `visitor`, `role`,
