@@ -262,8 +262,8 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
           insert into attempts (notification_id, number, sender, claimed_at, resend, consent_entry, as_text)
           select id, attempt, sender, now, resends > 0, entry, as_text from moved where fate = 'go'
         ), told as (
-          insert into outbox (notification_id, sequence, kind, reason, at)
-          select id, statuses, 'suppressed', why, now from moved where fate = 'end'
+          insert into outbox (notification_id, sequence, kind, reason, at, sender)
+          select id, statuses, 'suppressed', why, now, sender from moved where fate = 'end'
         ), noted as (
           insert into timeline (notification_id, at, what, detail)
           select id, now, 'waits', stop from moved where fate = 'wait'

@@ -166,6 +166,10 @@ async fn insert(pool: &PgPool, arrivals: &[Arrival]) -> Result<Vec<i64>, Error> 
             recado_now() + b.grace_ms * interval '1 ms', recado_now() + b.pending_ms * interval '1 ms',
             b.quiet::tstzmultirange, b.doubt, b.filled::json, b.free_text, b.sms, b.version, least(recado_now(), b.expires_at), b.route
           from fresh f join born b on b.n = f.n left join contact c on c.phone = b.phone
+          returning sender
+        ), tallied as (
+          insert into tally_changes (minute, kind, reason, sender, n)
+          select date_trunc('minute', recado_now()), 'planned', '', sender, count(*) from planned group by sender
         )
         select n as "n!" from fresh
         "#,

@@ -1,15 +1,21 @@
-//! Lists of notifications, the latest first, a page at a time.
+//! Lists of notifications, the latest first, a page at a time, and fast among millions.
+//!
+//! First their ids are found, by whatever index leads to them, then the rows are read. What has ended is found group by group: each
+//! way to look for it is a choice of groups, and of each group the latest are the next in its index. Where no index leads, a page goes back
+//! a certain way and says how far.
 
 use jiff::Timestamp;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{
-    Error, Time, story,
+    Error, Time, senders, story,
     story::{Row, state},
-    time,
 };
-use crate::domain::{notification::State, phone::Phone};
+use crate::domain::{
+    notification::{State, Wait},
+    phone::Phone,
+};
 
 /// Which notifications are wanted. What is none does not matter.
 #[derive(Debug, Clone, Default)]
@@ -17,14 +23,30 @@ pub struct Filter {
     /// A state's name.
     pub state: Option<&'static str>,
     pub reason: Option<String>,
+    /// What a pending one waits for.
+    pub waiting_on: Option<Wait>,
     /// An event's id or subject, or the key of its journey.
     pub order: Option<String>,
     pub phone: Option<Phone>,
     pub template: Option<String>,
+    /// A sender's name.
+    pub sender: Option<String>,
     /// Planned at that time or later.
     pub since: Option<Timestamp>,
+    /// Planned before that time.
+    pub until: Option<Timestamp>,
     /// Older than this one: the last of the page before.
     pub before: Option<Uuid>,
+}
+
+/// Some of what is wanted.
+#[derive(Debug, Clone)]
+pub struct Page {
+    pub items: Vec<Item>,
+    /// The next page is before this one; none if there is nothing more.
+    pub next: Option<Uuid>,
+    /// It was only looked so far back, and there may be more: of what is pending, nobody keeps a list by age.
+    pub looked_back_to: Option<Timestamp>,
 }
 
 /// A notification in a list.
@@ -50,16 +72,299 @@ pub struct Item {
 
 /// A person's or an order's notifications are looked for among so many of their latest events.
 const EVENTS_MAX: i64 = 1_000;
+/// So many pending ones are put in order; if there are more, the latest of all notifications are gone through.
+const SORTED_MAX: i64 = 20_000;
+/// So many of all notifications are gone through for one page.
+const SCANNED_MAX: i64 = 50_000;
 
 /// At most `limit` notifications, the latest first.
 ///
 /// # Errors
 /// If the database cannot be asked, or a row makes no sense.
-pub async fn page(pool: &PgPool, filter: &Filter, limit: i64) -> Result<Vec<Item>, Error> {
-    let ids = match (&filter.order, &filter.phone) {
-        (None, None) => None,
-        (order, phone) => Some(story::notifications_of(pool, order.as_deref(), phone.as_ref(), EVENTS_MAX).await?),
+pub async fn page(pool: &PgPool, filter: &Filter, limit: i64) -> Result<Page, Error> {
+    let Some(wanted) = Wanted::of(pool, filter, limit + 1).await? else {
+        return Ok(Page { items: Vec::new(), next: None, looked_back_to: None });
     };
+    let mut found = wanted.find(pool).await?;
+    if let Some(cut) = found.cut {
+        found.ids.retain(|id| *id >= cut);
+    }
+    found.ids.sort_unstable_by(|a, b| b.cmp(a));
+    found.ids.dedup();
+    let limit = usize::try_from(limit).unwrap_or(0);
+    let more = found.ids.len() > limit;
+    found.ids.truncate(limit);
+    let cut = found.cut.filter(|_| !more);
+    let next = if more { found.ids.last().copied() } else { cut };
+    Ok(Page { items: items(pool, &found.ids).await?, next, looked_back_to: cut.and_then(planned_at) })
+}
+
+/// When a notification was planned: its id tells.
+fn planned_at(id: Uuid) -> Option<Timestamp> {
+    crate::domain::notification::AttemptId { notification: id, number: 0 }.planned_at()
+}
+
+/// A filter with its bounds, as the queries take it.
+struct Wanted<'a> {
+    filter: &'a Filter,
+    sender: Option<i16>,
+    /// Smaller than this one, and not smaller than that.
+    below: Uuid,
+    from: Uuid,
+    limit: i64,
+}
+
+/// Ids, in any order; and down to which one was looked, if not everywhere.
+#[derive(Debug, Default)]
+struct Found {
+    ids: Vec<Uuid>,
+    cut: Option<Uuid>,
+}
+
+impl<'a> Wanted<'a> {
+    /// None if nothing can be found.
+    async fn of(pool: &PgPool, filter: &'a Filter, limit: i64) -> Result<Option<Wanted<'a>>, Error> {
+        let sender = match &filter.sender {
+            None => None,
+            Some(name) => match senders::find(pool, name).await? {
+                None => return Ok(None),
+                some => some,
+            },
+        };
+        let floor = |at: Timestamp| {
+            let millis = u64::try_from(at.as_millisecond()).unwrap_or(0);
+            Uuid::from_u128(u128::from(millis) << 80 | 0x7000_8000_0000_0000_0000)
+        };
+        let until = filter.until.map_or(Uuid::max(), floor);
+        Ok(Some(Wanted {
+            filter,
+            sender,
+            below: filter.before.map_or(until, |before| before.min(until)),
+            from: filter.since.map_or(Uuid::nil(), floor),
+            limit,
+        }))
+    }
+
+    async fn find(&self, pool: &PgPool) -> Result<Found, Error> {
+        let of = self.filter;
+        if of.order.is_some() || of.phone.is_some() {
+            let ids = story::notifications_of(pool, of.order.as_deref(), of.phone.as_ref(), EVENTS_MAX).await?;
+            return Ok(Found { ids: self.among(pool, &ids).await?, cut: None });
+        }
+        // A reason says that it ended, and a wait that it has not.
+        let state = match (of.state, &of.reason, of.waiting_on) {
+            (None, None, Some(_)) => Some("pending"),
+            (None | Some("failed" | "suppressed"), Some(_), None)
+            | (Some("pending"), None, Some(_))
+            | (_, None, None) => of.state,
+            (_, Some(_), _) | (Some(_), None, Some(_)) => return Ok(Found::default()),
+        };
+        match state {
+            None if of.reason.is_some() => self.ended(pool).await,
+            None if of.template.is_none() && self.sender.is_none() => self.latest(pool).await,
+            None => {
+                let mut found = self.pending(pool).await?;
+                found.ids.extend(self.on_its_way(pool).await?.ids);
+                found.ids.extend(self.accepted(pool).await?.ids);
+                found.ids.extend(self.ended(pool).await?.ids);
+                Ok(found)
+            }
+            Some("pending") => self.pending(pool).await,
+            Some("accepted") => self.accepted(pool).await,
+            Some("failed" | "suppressed") => self.ended(pool).await,
+            Some(_) => self.on_its_way(pool).await,
+        }
+    }
+
+    /// Those of `ids` that are wanted.
+    async fn among(&self, pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
+        Ok(sqlx::query_scalar!(
+            r#"
+            -- listing: among
+            select n.id from notifications n
+            where n.id = any ($1) and n.id < $2 and n.id >= $3
+              and ($4::text is null or n.state = $4::text::notification_state)
+              and ($5::text is null or n.reason = $5)
+              and ($6::text is null or n.waiting_on = $6::text::wait)
+              and ($7::text is null or n.template = $7)
+              and ($8::int2 is null or n.sender = $8)
+            order by n.id desc limit $9
+            "#,
+            ids,
+            self.below,
+            self.from,
+            self.filter.state,
+            self.filter.reason,
+            self.filter.waiting_on.map(Wait::as_str),
+            self.filter.template,
+            self.sender,
+            self.limit
+        )
+        .fetch_all(pool)
+        .await?)
+    }
+
+    /// The latest of all.
+    async fn latest(&self, pool: &PgPool) -> Result<Found, Error> {
+        let ids = sqlx::query_scalar!(
+            r#"
+            -- listing: latest
+            select id from notifications where id < $1 and id >= $2 order by id desc limit $3
+            "#,
+            self.below,
+            self.from,
+            self.limit
+        )
+        .fetch_all(pool)
+        .await?;
+        Ok(Found { ids, cut: None })
+    }
+
+    /// Failed or suppressed: the latest of each group of one state, reason, template and sender.
+    async fn ended(&self, pool: &PgPool) -> Result<Found, Error> {
+        let ids = sqlx::query_scalar!(
+            r#"
+            -- listing: ended
+            select id as "id!" from latest_ended($1, $2, $3, $4::text::notification_state, $5, $6, $7) e(id)
+            "#,
+            self.below,
+            self.from,
+            self.limit,
+            self.filter.state,
+            self.filter.reason,
+            self.filter.template,
+            self.sender
+        )
+        .fetch_all(pool)
+        .await?;
+        Ok(Found { ids, cut: None })
+    }
+
+    /// Accepted: the latest of each group of one template and sender.
+    async fn accepted(&self, pool: &PgPool) -> Result<Found, Error> {
+        let ids = sqlx::query_scalar!(
+            r#"
+            -- listing: accepted
+            select id as "id!" from latest_accepted($1, $2, $3, $4, $5) a(id)
+            "#,
+            self.below,
+            self.from,
+            self.limit,
+            self.filter.template,
+            self.sender
+        )
+        .fetch_all(pool)
+        .await?;
+        Ok(Found { ids, cut: None })
+    }
+
+    /// Sending or in doubt: there are never many.
+    async fn on_its_way(&self, pool: &PgPool) -> Result<Found, Error> {
+        let ids = sqlx::query_scalar!(
+            r#"
+            -- listing: on its way
+            with open as materialized (
+              select id, state, template, sender from notifications where state = 'sending'
+              union all
+              select id, state, template, sender from notifications where state = 'in_doubt'
+            )
+            select id as "id!" from open
+            where id < $1 and id >= $2 and ($4::text is null or state = $4::text::notification_state)
+              and ($5::text is null or template = $5) and ($6::int2 is null or sender = $6)
+            order by id desc limit $3
+            "#,
+            self.below,
+            self.from,
+            self.limit,
+            self.filter.state,
+            self.filter.template,
+            self.sender
+        )
+        .fetch_all(pool)
+        .await?;
+        Ok(Found { ids, cut: None })
+    }
+
+    async fn pending(&self, pool: &PgPool) -> Result<Found, Error> {
+        let many = sqlx::query_scalar!(
+            r#"
+            -- listing: pending at all
+            select (select count(*) from (select from notifications where state = 'pending' and waiting_on is null limit $1) d)
+              + (select count(*) from (select from notifications where waiting_on is not null limit $1) w) as "n!"
+            "#,
+            SORTED_MAX
+        )
+        .fetch_one(pool)
+        .await?;
+        if many >= SORTED_MAX {
+            return self.pending_of_many(pool).await;
+        }
+        let ids = sqlx::query_scalar!(
+            r#"
+            -- listing: pending
+            with open as materialized (
+              select id, waiting_on, template, sender from notifications where state = 'pending' and waiting_on is null
+              union all
+              select id, waiting_on, template, sender from notifications where waiting_on is not null
+            )
+            select id as "id!" from open
+            where id < $1 and id >= $2 and ($4::text is null or waiting_on = $4::text::wait)
+              and ($5::text is null or template = $5) and ($6::int2 is null or sender = $6)
+            order by id desc limit $3
+            "#,
+            self.below,
+            self.from,
+            self.limit,
+            self.filter.waiting_on.map(Wait::as_str),
+            self.filter.template,
+            self.sender
+        )
+        .fetch_all(pool)
+        .await?;
+        Ok(Found { ids, cut: None })
+    }
+
+    /// Goes through the latest of all notifications, and says how far.
+    async fn pending_of_many(&self, pool: &PgPool) -> Result<Found, Error> {
+        let ids = sqlx::query_scalar!(
+            r#"
+            -- listing: pending of many
+            select id as "id!" from (
+              select id, state, waiting_on, template, sender from notifications where id < $1 and id >= $2 order by id desc limit $7
+            ) n
+            where state = 'pending' and ($4::text is null or waiting_on = $4::text::wait)
+              and ($5::text is null or template = $5) and ($6::int2 is null or sender = $6)
+            limit $3
+            "#,
+            self.below,
+            self.from,
+            self.limit,
+            self.filter.waiting_on.map(Wait::as_str),
+            self.filter.template,
+            self.sender,
+            SCANNED_MAX
+        )
+        .fetch_all(pool)
+        .await?;
+        if i64::try_from(ids.len()).is_ok_and(|n| n >= self.limit) {
+            return Ok(Found { ids, cut: None });
+        }
+        let cut = sqlx::query_scalar!(
+            r#"
+            -- listing: how far
+            select id from notifications where id < $1 and id >= $2 order by id desc offset $3 limit 1
+            "#,
+            self.below,
+            self.from,
+            SCANNED_MAX - 1
+        )
+        .fetch_optional(pool)
+        .await?;
+        Ok(Found { ids, cut })
+    }
+}
+
+async fn items(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Item>, Error> {
     let rows = sqlx::query!(
         r#"
         -- listing: page
@@ -70,21 +375,10 @@ pub async fn page(pool: &PgPool, filter: &Filter, limit: i64) -> Result<Vec<Item
         from notifications n
         join contacts c on c.id = n.contact_id
         join senders s on s.id = n.sender
-        where ($1::text::notification_state is null or n.state = $1::text::notification_state)
-          and ($2::text is null or n.reason = $2)
-          and ($3::text is null or n.template = $3)
-          and ($4::timestamptz is null or n.id >= uuid_v7_floor($4))
-          and ($5::uuid is null or n.id < $5)
-          and ($6::uuid[] is null or n.id = any ($6))
-        order by n.id desc limit $7
+        where n.id = any ($1)
+        order by n.id desc
         "#,
-        filter.state,
-        filter.reason,
-        filter.template,
-        filter.since.map(time) as _,
-        filter.before,
-        ids as _,
-        limit
+        ids
     )
     .fetch_all(pool)
     .await?;

@@ -160,8 +160,8 @@ pub async fn apply(pool: &PgPool, receipts: &[Good]) -> Result<Applied, Error> {
           select m.id, recado_now(), w.what, 'attempt ' || m.number from moved m
           cross join lateral (values ('settled_by_evidence', m.settles), ('duplicate_confirmed', m.doubled)) as w(what, so) where w.so
         ), published as (
-          insert into outbox (notification_id, sequence, kind)
-          select m.id, m.statuses - w.before, w.kind from moved m
+          insert into outbox (notification_id, sequence, kind, sender)
+          select m.id, m.statuses - w.before, w.kind, m.sender from moved m
           cross join lateral (values (m.tells::int, 'accepted', m.settles), (0, m.best::text, m.tells)) as w(before, kind, so)
           where w.so order by m.id, w.before desc
         ), listened as (
@@ -403,7 +403,8 @@ pub async fn fail(pool: &PgPool, attempt: AttemptId, bad: &Bad<'_>, next: &Next)
           insert into timeline (notification_id, at, what, detail)
           select f.notification_id, recado_now(), 'undelivered', concat_ws(' ', 'attempt ' || $2::int2 || ':', $6::text, '(' || $5::int4 || ')') from fresh f
         ), told as (
-          insert into outbox (notification_id, sequence, kind, reason) select id, statuses, 'failed', $6 from moved where state = 'failed'
+          insert into outbox (notification_id, sequence, kind, reason, sender)
+          select id, statuses, 'failed', $6, sender from moved where state = 'failed'
         ), listened as (
           update senders s
           set heard = (select array_agg(u.at order by u.at desc) from (

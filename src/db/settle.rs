@@ -133,8 +133,9 @@ pub async fn settle(pool: &PgPool, settlements: &[Settlement]) -> Result<Settled
             coalesce(sum(predicted), 0), count(actual), coalesce(sum(predicted) filter (where actual is not null), 0), coalesce(sum(actual), 0)
           from tried where counts group by 1, 2, 3, 4, 5, 6
         ), told as (
-          insert into outbox (notification_id, sequence, kind, reason, at)
-          select id, statuses, state::text, coalesce(reason, case when state = 'in_doubt' then why end), now from moved where state <> 'pending'
+          insert into outbox (notification_id, sequence, kind, reason, at, sender)
+          select id, statuses, state::text, coalesce(reason, case when state = 'in_doubt' then why end), now, sender from moved
+          where state <> 'pending'
         )
         select id, attempt, null::int8 as contact_id, null::int2 as sender from moved
         union all

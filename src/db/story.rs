@@ -95,13 +95,14 @@ pub(super) async fn notifications_of(
           select id, source from inbox where id = $1
           union select id, source from inbox where subject = $1
           union select id, source from inbox where journey_key = $1
-          union select i.id, i.source from person p join inbox i on i.contact_id = p.id where $1::text is null
+        ), event as (
+          (select i.notifications, i.received_at from named n join inbox i on i.id = n.id and i.source = n.source
+          where $2::text is null or i.contact_id = (select id from person))
+          union all
+          (select i.notifications, i.received_at from inbox i where $1::text is null and i.contact_id = (select id from person)
+          order by i.received_at desc limit $3)
         )
-        select unnest(e.notifications) as "id!" from (
-          select i.notifications from named n join inbox i on i.id = n.id and i.source = n.source
-          where $2::text is null or i.contact_id = (select id from person)
-          order by i.received_at desc limit $3
-        ) e
+        select unnest(e.notifications) as "id!" from (select notifications from event order by received_at desc limit $3) e
         "#,
         order,
         phone.map(Phone::reveal),

@@ -107,6 +107,55 @@ pub fn judge(case: &Case, patience: &Patience, now: Timestamp) -> Verdict {
     }
 }
 
+/// What keeps silence from meaning something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// Too few later messages of the sender have been heard of.
+    Others,
+    /// Nobody takes webhooks in, or somebody who did is missing.
+    Door,
+    /// Webhooks that came wait to be applied.
+    Unread,
+    /// The provider's list of messages has not been looked at.
+    Look,
+    /// Only time.
+    Nothing,
+}
+
+/// What will become of a case by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outlook {
+    pub missing: Missing,
+    /// What follows if nothing more is heard.
+    pub then: Verdict,
+    /// When, as far as that is known now: evidence that is missing may come earlier.
+    pub at: Timestamp,
+}
+
+/// Foretells what [`judge`] will say of a case, if nothing is heard of it.
+#[must_use]
+pub fn foretell(case: &Case, patience: &Patience, now: Timestamp) -> Outlook {
+    let end = later(case.since, seconds(patience.max)).min(case.expires_at);
+    let window = seconds(patience.window);
+    let missing = match (case.others_heard_at, case.door, case.look) {
+        (None, ..) => Missing::Others,
+        (Some(_), Door::Away, _) => Missing::Door,
+        (Some(_), Door::Unknown | Door::Open(_), _) if case.unread => Missing::Unread,
+        (Some(_), Door::Unknown | Door::Open(_), Look::NotYet) => Missing::Look,
+        (Some(_), Door::Unknown | Door::Open(_), Look::NoList | Look::InVain(_)) => Missing::Nothing,
+    };
+    let silent_at = case.heard_since().filter(|_| missing == Missing::Nothing).map(|heard| {
+        let as_long_again = window.max(heard.duration_since(case.claimed_at));
+        later(case.since, window).max(later(heard, as_long_again)).max(now)
+    });
+    let at = silent_at.unwrap_or(end).min(end);
+    Outlook { missing, then: judge(&Case { unread: false, ..case.clone() }, patience, at), at }
+}
+
+fn later(at: Timestamp, by: jiff::SignedDuration) -> Timestamp {
+    at.saturating_add(by).unwrap_or(at)
+}
+
 fn seconds(duration: Duration) -> jiff::SignedDuration {
     jiff::SignedDuration::try_from(duration).unwrap_or(jiff::SignedDuration::MAX)
 }
@@ -201,5 +250,30 @@ mod tests {
         let short = Case { expires_at: at(5), ..quiet };
         assert_eq!(judge(&short, &PATIENCE, at(4)), Verdict::Wait);
         assert_eq!(judge(&short, &PATIENCE, at(5)), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn what_will_follow_and_when_is_known_as_soon_as_silence_means_something() {
+        let outlook = foretell(&case(), &PATIENCE, at(2));
+        assert_eq!(outlook, Outlook { missing: Missing::Nothing, then: Verdict::Resend, at: at(11) });
+        let late = Case { since: at(30), ..case() };
+        assert_eq!(foretell(&late, &PATIENCE, at(31)).at, at(40), "as judge does it");
+    }
+
+    #[test]
+    fn until_then_it_is_said_what_is_missing_and_when_it_ends_at_the_latest() {
+        let cases = [
+            (Case { others_heard_at: None, ..case() }, Missing::Others),
+            (Case { door: Door::Away, ..case() }, Missing::Door),
+            (Case { unread: true, ..case() }, Missing::Unread),
+            (Case { look: Look::NotYet, ..case() }, Missing::Look),
+        ];
+        for (case, missing) in cases {
+            let outlook = foretell(&case, &PATIENCE, at(2));
+            assert_eq!(outlook.missing, missing);
+            assert_eq!((outlook.then, outlook.at), (Verdict::GiveUp, at(24 * 60)));
+        }
+        let short = Case { others_heard_at: None, expires_at: at(5), ..case() };
+        assert_eq!(foretell(&short, &PATIENCE, at(2)).at, at(5));
     }
 }

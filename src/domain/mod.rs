@@ -2,6 +2,7 @@
 //!
 //! Pure: no `async`, no clock, no socket, no randomness. Time and chance are arguments. Knows nobody.
 
+pub mod backlog;
 pub mod consent;
 pub mod cost;
 pub mod doubt;

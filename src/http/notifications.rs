@@ -18,7 +18,7 @@ use crate::{
         story,
     },
     domain::{
-        notification,
+        notification::{self, Wait},
         phone::Phone,
         story::{Line, Story},
     },
@@ -73,7 +73,10 @@ pub(super) struct Asked {
     order: Option<String>,
     phone: Option<String>,
     template: Option<String>,
+    sender: Option<String>,
+    waiting_on: Option<String>,
     since: Option<String>,
+    until: Option<String>,
     limit: Option<i64>,
     cursor: Option<String>,
 }
@@ -81,7 +84,7 @@ pub(super) struct Asked {
 #[derive(Serialize)]
 pub(super) struct Page {
     notifications: Vec<Listed>,
-    /// Gives the next page as `cursor`; none on the last one.
+    /// Gives the next page as `cursor`; none on the last one. A page may be shorter than asked for, or empty, and not the last.
     next: Option<String>,
 }
 
@@ -99,7 +102,7 @@ pub(super) async fn list(
 ) -> Result<Json<Page>, Problem> {
     let Ok(Query(asked)) = asked else {
         return Err(Problem::bad(
-            "There are: state, reason, order, phone, template, since, limit (a number) and cursor, each once.",
+            "There are: state, reason, waiting_on, order, phone, template, sender, since, until, limit (a number) and cursor, each once.",
         ));
     };
     let limit = asked.limit.unwrap_or(PAGE);
@@ -113,13 +116,11 @@ pub(super) async fn list(
             "Looking for a phone number needs a key whose role is operator or more.",
         ));
     }
-    let mut found = listing::page(&desk.doors.pools.ops, &filter(asked)?, limit + 1).await?;
-    let more = i64::try_from(found.len()).is_ok_and(|n| n > limit);
-    found.truncate(usize::try_from(limit).unwrap_or(0));
-    let next = found.last().filter(|_| more).map(|last| last.id.simple().to_string());
+    let found = listing::page(&desk.doors.pools.ops, &filter(asked)?, limit).await?;
+    let next = found.next.map(|last| last.simple().to_string());
     let persons = caller.sees_persons();
     let listed = |item: Item| Listed { phone: item.phone.as_ref().map(|phone| show(phone, persons)), item };
-    Ok(Json(Page { notifications: found.into_iter().map(listed).collect(), next }))
+    Ok(Json(Page { notifications: found.items.into_iter().map(listed).collect(), next }))
 }
 
 fn filter(asked: Asked) -> Result<Filter, Problem> {
@@ -128,10 +129,14 @@ fn filter(asked: Asked) -> Result<Filter, Problem> {
         let known = names.into_iter().find(|known| *known == name);
         known.ok_or_else(|| Problem::bad(format!("state is one of {}.", names.join(", "))))
     });
-    let since = asked
-        .since
-        .as_deref()
-        .map(|text| text.parse().map_err(|_| Problem::bad("since is a time like 2026-11-22T20:00:00Z.")));
+    let waiting_on = asked.waiting_on.as_deref().map(|name| {
+        Wait::named(name)
+            .ok_or_else(|| Problem::bad(format!("waiting_on is one of {}.", Wait::ALL.map(Wait::as_str).join(", "))))
+    });
+    let at = |name: &str, text: &Option<String>| {
+        let wrong = || Problem::bad(format!("{name} is a time like 2026-11-22T20:00:00Z."));
+        text.as_deref().map(|text| text.parse::<Timestamp>().map_err(|_| wrong())).transpose()
+    };
     let before = asked
         .cursor
         .as_deref()
@@ -146,8 +151,11 @@ fn filter(asked: Asked) -> Result<Filter, Problem> {
         reason: asked.reason,
         order: asked.order,
         phone: phone.transpose()?,
+        since: at("since", &asked.since)?,
+        until: at("until", &asked.until)?,
+        waiting_on: waiting_on.transpose()?,
         template: asked.template,
-        since: since.transpose()?,
+        sender: asked.sender,
         before: before.transpose()?,
     })
 }

@@ -16,7 +16,7 @@ use crate::{
         dispatch::Pace,
         doubt, holds, lanes,
         retention::{self, Keep, Removed},
-        settle, upkeep,
+        settle, tallies, upkeep,
     },
     domain::{
         cost::{Charge, Prices},
@@ -107,6 +107,7 @@ impl Upkeep {
             self.slow_at = Some(now + SLOW);
             self.repair().await?;
             costs::fold(&self.pool).await?;
+            tallies::fold(&self.pool).await?;
             self.tell().await?;
         }
         if self.count_at.is_none_or(|due| due <= now) {
@@ -117,6 +118,10 @@ impl Upkeep {
             self.tidy_at = Some(now + self.rules.tidy_every);
             upkeep::make_partitions(&self.pool).await?;
             self.look_after_consents().await?;
+            let kept = jiff::SignedDuration::try_from(self.rules.keep.notifications).unwrap_or_default();
+            if let Ok(before) = self.clock.now().checked_sub(kept) {
+                tallies::tidy(&self.pool, before).await?;
+            }
             if self.tidy().await?.more {
                 self.tidy_at = Some(now);
             }

@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! The console: who comes in, who may do what, and that nothing is done which one of its pages did not send.
 
 use recado::{cli::users, db::keys::Role};
@@ -154,3 +155,10 @@ async fn a_password_is_not_guessed_at_leisure_and_a_disabled_account_is_out() {
     }
     assert_eq!(visit.log_in("ana", "x").await, StatusCode::TOO_MANY_REQUESTS);
 }
+=======
+//! What operators look at all day: searches, the state of things now, and the pages that show them.
+
+mod many;
+mod search;
+mod speed;
+>>>>>>> main
