@@ -22,6 +22,7 @@ pub mod sim;
 pub mod templates;
 mod traces;
 pub mod upkeep;
+pub mod users;
 pub mod why;
 
 use std::{
@@ -85,6 +86,8 @@ enum Command {
     Senders(senders::Args),
     /// Makes, lists and revokes the API's keys.
     Keys(keys::Args),
+    /// Makes, lists and changes the accounts of the console.
+    Users(users::Args),
     /// Stops sending, with a reason.
     Hold(hold::HoldArgs),
     /// Ends holds.
@@ -151,6 +154,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Costs(args) => costs::run(&place, args).await,
         Command::Senders(args) => senders::run(&place, args).await,
         Command::Keys(args) => keys::run(&place, args).await,
+        Command::Users(args) => users::run(&place, args).await,
         Command::Hold(args) => hold::hold(&place, args).await,
         Command::Release(args) => hold::release(&place, args).await,
         Command::Holds(args) => hold::list(&place, args).await,

@@ -263,7 +263,7 @@ fn doors(
         pools: pools.clone(),
         clock: clock.clone(),
         senders: settings.senders.iter().map(|(name, sender)| (name.clone(), http::Secrets::of(sender))).collect(),
-        limits: http::Limits::of(&settings.http),
+        limits: http::Limits::of(&settings.http, settings.console),
         public: http::optin::Public::closed(settings.forms.clone()),
         events,
         stored: Arc::new(move || stored.wake()),

@@ -110,6 +110,7 @@ pub struct Settings {
     pub sources: Sources,
     pub rates: Rates,
     pub outbox: Outbox,
+    pub console: Console,
     pub upkeep: Upkeep,
     pub traces: Traces,
     pub log: Log,
@@ -477,6 +478,15 @@ pub struct Forms {
     pub texts_per_phone: u32,
     /// SMS of one sender, a day.
     pub texts_per_day: u32,
+}
+
+/// How long somebody stays in the console.
+#[derive(Debug, Clone, Copy)]
+pub struct Console {
+    /// Without a request.
+    pub idle: Duration,
+    /// At most.
+    pub lasts: Duration,
 }
 
 #[derive(Debug, Clone)]

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{
-    Broker, Consent, Database, Dispatch, Doubt, Forms, Http, Intake, Log, LogFormat, Needs, Network, Outbox, Pace,
-    Problems, Rates, Retry, Sender, Settings, Shutdown, Sources, Templates, Traces, Upkeep,
+    Broker, Consent, Console, Database, Dispatch, Doubt, Forms, Http, Intake, Log, LogFormat, Needs, Network, Outbox,
+    Pace, Problems, Rates, Retry, Sender, Settings, Shutdown, Sources, Templates, Traces, Upkeep,
     problem::did_you_mean,
     reader::{Reader, Scheme, SecretFrom, Span, check_url},
     routing, senders,
@@ -41,6 +41,7 @@ pub(super) fn read(mut r: Reader, needs: Needs) -> Result<Settings, Problems> {
     let sources = sources(r_);
     let rates = Rates { dir: r_.folder("rates.dir", &["/usr/share/recado/rates"]) };
     let outbox = outbox(r_);
+    let console = console(r_);
     let upkeep = upkeep(r_, &intake);
     let traces = traces(r_);
     let log = log(r_);
@@ -65,6 +66,7 @@ pub(super) fn read(mut r: Reader, needs: Needs) -> Result<Settings, Problems> {
         sources,
         rates,
         outbox,
+        console,
         upkeep,
         traces,
         log,
@@ -415,6 +417,17 @@ fn templates(r: &mut Reader, needs: Needs, senders: &BTreeMap<String, Sender>) -
         default_zone: r.text("templates.default_zone"),
         sync_every: r.duration("templates.sync_every", SECOND..=DAY),
     }
+}
+
+fn console(r: &mut Reader) -> Console {
+    let console = Console {
+        idle: r.duration("console.idle", MINUTE..=DAY),
+        lasts: r.duration("console.lasts", MINUTE..=30 * DAY),
+    };
+    if console.lasts < console.idle {
+        r.blame("console.lasts", "is shorter than console.idle");
+    }
+    console
 }
 
 fn outbox(r: &mut Reader) -> Outbox {

@@ -43,6 +43,7 @@ pub mod tallies;
 pub mod templates;
 pub mod traces;
 pub mod upkeep;
+pub mod users;
 pub mod versions;
 pub mod webhooks;
 

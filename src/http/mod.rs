@@ -5,6 +5,7 @@
 //! Postgres. A request is answered within its time, also if a handler panics, and is logged without its query and body.
 
 pub mod auth;
+pub mod console;
 pub mod costs;
 mod events;
 mod health;
@@ -12,6 +13,7 @@ pub mod holds;
 mod idempotency;
 pub mod notifications;
 pub mod optin;
+pub mod password;
 mod problem;
 mod rejected;
 pub mod senders;
@@ -93,12 +95,14 @@ pub struct Limits {
     pub webhook_body: usize,
     pub api_body: usize,
     pub request_timeout: Duration,
+    pub console: config::Console,
 }
 
 impl Limits {
     #[must_use]
-    pub fn of(http: &config::Http) -> Limits {
+    pub fn of(http: &config::Http, console: config::Console) -> Limits {
         Limits {
+            console,
             webhook_body: http.webhook_body_limit,
             api_body: http.api_body_limit,
             request_timeout: http.request_timeout,
@@ -114,6 +118,7 @@ struct Desk {
     questions: Semaphore,
     reception: optin::Reception,
     places: events::Places,
+    console: console::Console,
 }
 
 /// So many questions of the API are asked of the database at once; it has other work to do with the same connections.
@@ -124,8 +129,8 @@ impl Desk {
         let large = webhooks::Large::new(doors.limits.webhook_body);
         let (health, questions) = (health::Memory::default(), Semaphore::new(QUESTIONS_AT_ONCE));
         let reception = optin::Reception::new(doors.public.clone());
-        let places = events::Places::default();
-        Arc::new(Desk { doors, health, large, questions, reception, places })
+        let (places, console) = (events::Places::default(), console::Console::new(&doors.public.base_url));
+        Arc::new(Desk { doors, health, large, questions, reception, places, console })
     }
 }
 
@@ -160,6 +165,7 @@ pub fn router(doors: Doors) -> Router {
         .merge(api)
         .merge(events)
         .merge(optin::routes(&desk))
+        .merge(console::routes(&desk))
         .fallback(nowhere)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&desk), attend))

@@ -7,7 +7,7 @@
 mod api;
 mod asking;
 mod confirming;
-mod guard;
+pub(super) mod guard;
 mod pages;
 mod preferences;
 
@@ -34,6 +34,7 @@ use crate::{
 };
 
 pub(super) use guard::Peer;
+pub(super) use pages::wishes;
 
 /// What these doors need. Without forms they are there and say that there is nothing.
 #[derive(Clone)]

@@ -30,7 +30,12 @@ fn desk(request_timeout: Duration) -> Arc<Desk> {
         clock: Clock::system(),
         senders: BTreeMap::new(),
         public: optin::Public::closed(limits()),
-        limits: Limits { webhook_body: 10, api_body: 10, request_timeout },
+        limits: Limits {
+            webhook_body: 10,
+            api_body: 10,
+            request_timeout,
+            console: config::Console { idle: request_timeout, lasts: request_timeout },
+        },
         events: Events { inbox, secrets: BTreeMap::new(), recorded: Arc::new(|| {}) },
         stored: Arc::new(|| {}),
         turned_away: Arc::new(|| {}),

@@ -3,3 +3,4 @@
 mod many;
 mod search;
 mod speed;
+mod visits;

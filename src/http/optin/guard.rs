@@ -34,7 +34,7 @@ pub(in crate::http) struct Gate {
     trusted: Vec<Network>,
     /// How browsers name us.
     origin: String,
-    secure: bool,
+    pub(in crate::http) secure: bool,
 }
 
 /// Above so many addresses the old ones are forgotten.
@@ -56,7 +56,7 @@ impl Gate {
     }
 
     /// The client's address: the last one that a proxy of ours names and that is no proxy of ours.
-    pub(super) fn address(&self, headers: &HeaderMap, peer: Option<Peer>) -> Option<IpAddr> {
+    pub(in crate::http) fn address(&self, headers: &HeaderMap, peer: Option<Peer>) -> Option<IpAddr> {
         let mut address = peer?.0.to_canonical();
         let named = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
         let list: Vec<&str> = named.flat_map(|value| value.split(',')).map(str::trim).collect();
@@ -214,7 +214,7 @@ const HEADERS: &[(&str, &str)] = &[
     ("cross-origin-opener-policy", "same-origin"),
 ];
 
-pub(super) async fn harden(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
+pub(in crate::http) async fn harden(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in HEADERS {

@@ -34,6 +34,11 @@ use tokio::{
 };
 use uuid::Uuid;
 
+/// How long somebody stays in the console.
+pub fn sessions() -> recado::config::Console {
+    recado::config::Console { idle: Duration::from_secs(3_600), lasts: Duration::from_secs(43_200) }
+}
+
 /// The server that holds the tests' databases.
 pub fn server() -> String {
     let given = std::env::vars().find(|(name, _)| name == "TEST_DATABASE_SERVER").map(|(_, url)| url);
@@ -126,6 +131,7 @@ impl Hall {
                 webhook_body: 3 * 1024 * 1024,
                 api_body: 64 * 1024,
                 request_timeout: Duration::from_secs(10),
+                console: sessions(),
             },
             events: events(&pools, &Clock::system()),
             stored: Arc::new({

@@ -134,7 +134,12 @@ impl Street {
                     },
                 ),
             ]),
-            limits: Limits { webhook_body: 1 << 20, api_body: 1 << 16, request_timeout: Duration::from_secs(20) },
+            limits: Limits {
+                webhook_body: 1 << 20,
+                api_body: 1 << 16,
+                request_timeout: Duration::from_secs(20),
+                console: crate::doors::hall::sessions(),
+            },
             public: optin::Public {
                 base_url: address.clone(),
                 forms: forms.clone(),
