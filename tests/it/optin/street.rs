@@ -273,6 +273,7 @@ impl Street {
             name: name.to_owned(),
             provider,
             rate: 10,
+            shared: None,
             daily,
         };
         let lines = vec![
