@@ -121,6 +121,7 @@ pub async fn start(
     let tracer = super::traces::begin(settings, worker, life)?;
     let inbox = inbox(settings, pools, &clock, &reader, &tracer);
     let mut known = Known::default();
+    let mut rates = HashMap::new();
     if roles.contains(&Role::Dispatch) {
         let fleet = fleet(settings, pools, &clock, &nudge, (&ids, &reader.versions, &prices), worker, &tracer)?;
         let dispatchers = fleet.dispatchers.clone();
@@ -128,6 +129,7 @@ pub async fn start(
         life.role("fleet", fleet.run(life.clone()));
         for dispatcher in dispatchers {
             known.stuck.push(dispatcher.stuck.clone());
+            rates.insert(dispatcher.sender, Arc::clone(&dispatcher.rate));
             life.role("dispatch", dispatcher.run(life.clone()));
         }
     }
@@ -167,7 +169,7 @@ pub async fn start(
         life.role("receipts", receipts.run(life.clone()));
     }
     if roles.contains(&Role::Replies) && forms.iter().next().is_some() {
-        let (pool, lines) = (pools.ops.clone(), lines(settings, &ids)?);
+        let (pool, lines) = (pools.ops.clone(), lines(settings, &ids, &rates)?);
         let replies = Replies::new(worker, pool, clock.clone(), replies_rules(settings), forms.clone(), lines)?;
         life.role("replies", replies.run(life.clone()));
     }
@@ -374,8 +376,13 @@ fn lookout(
     Ok(Lookout::new(worker, pools.ops.clone(), rules, Arc::clone(reader), around, wire, providers))
 }
 
-/// What sends free texts. On WhatsApp they take their share of what the sender leaves free.
-fn lines(settings: &Settings, ids: &HashMap<String, i16>) -> anyhow::Result<Vec<Line>> {
+/// What sends free texts. On WhatsApp they take their share of what the sender leaves free; what a process lets out in a second (`rates`)
+/// is for notifications and texts together.
+fn lines(
+    settings: &Settings,
+    ids: &HashMap<String, i16>,
+    rates: &HashMap<i16, Arc<SenderRate>>,
+) -> anyhow::Result<Vec<Line>> {
     let mut lines = Vec::new();
     for sender in settings.senders.values() {
         let Some(id) = ids.get(&sender.name).copied() else { continue };
@@ -386,7 +393,8 @@ fn lines(settings: &Settings, ids: &HashMap<String, i16>) -> anyhow::Result<Vec<
             config::Provider::TwilioSms(_) => (sender.rate_per_second, Some(settings.forms.texts_per_day)),
         };
         let provider = provider(settings, sender)?;
-        lines.push(Line { id, name: sender.name.clone(), provider, rate: rate.max(1), daily });
+        let (name, shared) = (sender.name.clone(), rates.get(&id).cloned());
+        lines.push(Line { id, name, provider, rate: rate.max(1), shared, daily });
     }
     Ok(lines)
 }

@@ -118,11 +118,18 @@ fn sender(r: &mut Reader, name: &str, shared: &MetaShared, needs: Needs) -> Send
             // What Twilio lets out of an ordinary number.
             let rate_per_second = rate(r, 1);
             let provider = Provider::TwilioSms(twilio(r, name, number.as_ref(), needs));
-            let budget = Budget::default();
-            Sender { name: name.to_owned(), number, rate_per_second, daily: None, budget, provider }
+            // Each is paid, and no provider's limit protects from very many: there always is a limit of our own.
+            let limit =
+                if r.has(&key("daily_limit")) { r.integer(&key("daily_limit"), 1..=100_000_000) } else { SMS_A_DAY };
+            let daily = Some(Daily { portfolio: name.to_owned(), limit: Some(limit), share: 1.0 });
+            let budget = budget(r, name);
+            Sender { name: name.to_owned(), number, rate_per_second, daily, budget, provider }
         }
     }
 }
+
+/// People who get an SMS of a template in 24 hours, if nobody says how many.
+const SMS_A_DAY: u32 = 500;
 
 fn number(r: &mut Reader, key: &str) -> Option<Phone> {
     let text = r.text(key);

@@ -357,12 +357,18 @@ fn numbers_of_one_account_share_its_day_also_if_nobody_says_so() {
         of("main", 2, account),
         of("other", 3, "waba_id = \"102290129340399\"\nportfolio = \"shop\"\ndaily_share = 0.5"),
         of("alone", 4, ""),
+        "[senders.texts]\nkind = \"twilio_sms\"\naccount_sid = \"AC0123456789abcdef0123456789abcdef\"\nnumber = \"+34600000001\"\n".to_owned(),
     ];
     let desk = Desk::new();
     let settings = desk.write("recado.toml", &file.concat()).load(Needs::NOTHING, &[]).unwrap();
     let daily = |name: &str| settings.senders[name].daily.clone().unwrap();
     assert_eq!((daily("luna").portfolio, daily("main").portfolio), ("luna".to_owned(), "luna".to_owned()));
     assert_eq!(daily("other"), Daily { portfolio: "shop".into(), limit: None, share: 0.5 });
+    assert_eq!(
+        daily("texts"),
+        Daily { portfolio: "texts".into(), limit: Some(500), share: 1.0 },
+        "SMS always have a limit"
+    );
     assert_eq!(daily("alone"), Daily { portfolio: "alone".into(), limit: None, share: 0.95 });
 }
 

@@ -454,6 +454,7 @@ fn ledger_line(accepted: &Accepted) -> Vec<u8> {
     line.insert("parameters", json!(accepted.parameters));
     line.insert("received_us", json!(accepted.received_us));
     line.insert("body_sha256", json!(accepted.body_sha256));
+    line.insert("fails", json!(accepted.fails));
     // A map of strings and numbers can always be written.
     serde_json::to_vec(&line).unwrap_or_default()
 }

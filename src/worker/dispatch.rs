@@ -62,7 +62,7 @@ pub struct Dispatcher {
     pub name: String,
     pub provider: Arc<dyn Provider>,
     pub rules: Rules,
-    pub rate: SenderRate,
+    pub rate: Arc<SenderRate>,
     /// What this process plans with.
     pub versions: Versions,
     pool: PgPool,
@@ -140,7 +140,7 @@ impl Dispatcher {
             name,
             provider,
             rules,
-            rate,
+            rate: Arc::new(rate),
             versions: Versions::default(),
             pool,
             wire,

@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Rules {
     pub every: Duration,
-    /// How long after it was claimed a request may still have been answered.
+    /// How long after it was claimed a request may still have been answered. A process that died keeps the others from looking as long.
     pub lease: Duration,
     /// When the silence of reports begins to mean something: by then each message was looked for several times.
     pub window: Duration,
@@ -50,7 +50,6 @@ pub struct Lookout {
 }
 
 const LEASE: &str = "doubts";
-const LEASE_LASTS: Duration = Duration::from_secs(30);
 /// Messages that are looked for in a step; the oldest doubts come first.
 const AT_ONCE: i64 = 50;
 /// The first look comes after this part of the window, and each further one after twice the time, so that one comes soon after it.
@@ -98,7 +97,11 @@ impl Lookout {
     }
 
     async fn turn(&mut self) -> Result<(), db::Error> {
-        if outbox::hold_lease(&self.pool, LEASE, self.worker, LEASE_LASTS).await? { self.step().await } else { Ok(()) }
+        if outbox::hold_lease(&self.pool, LEASE, self.worker, self.rules.lease).await? {
+            self.step().await
+        } else {
+            Ok(())
+        }
     }
 
     /// Looks once for each message for which it is time.

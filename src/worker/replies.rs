@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Progress, stops, wire::Wire};
+use super::{Progress, rate::SenderRate, stops, wire::Wire};
 use crate::{
     clock::Clock,
     db::{
@@ -40,6 +40,8 @@ pub struct Line {
     pub provider: Arc<dyn Provider>,
     /// Texts a second.
     pub rate: u32,
+    /// The rate of the same number's notifications in this process: what it lets out in a second is for both together.
+    pub shared: Option<Arc<SenderRate>>,
     /// In 24 hours, if there is such a limit.
     pub daily: Option<u32>,
 }
@@ -166,7 +168,12 @@ impl Replies {
         let tag = AttemptId { notification: claim.id, number: 1 };
         let outgoing = Outgoing { to, content: Content::Text(body), tag, life: LIFE };
         let outcome = match line.provider.encode(&outgoing) {
-            Ok(request) => self.post(request, &*line.provider).await,
+            Ok(request) => {
+                if let Some(rate) = &line.shared {
+                    rate.let_out(1).await;
+                }
+                self.post(request, &*line.provider).await
+            }
             Err(reason) => Outcome::Rejected { failure: Failure { reason, code: None, detail: None }, again: None },
         };
         self.follow(line, claim, outcome).await

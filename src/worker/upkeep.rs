@@ -59,13 +59,13 @@ pub struct Upkeep {
     tidy_at: Option<Instant>,
 }
 
-/// The slower half of a step: what only a crash or an operator leaves behind, and the figures.
-const SLOW: Duration = Duration::from_secs(5);
+/// So many steps apart is the slower half: what only a crash or an operator leaves behind, and the figures.
+const SLOW: u32 = 5;
 /// Upkeep rests so many times as long as a step took: while somebody's snapshot is open, its looks read all that went since then.
 const SHARE: u32 = 4;
 const LONGEST_REST: Duration = Duration::from_secs(10);
-/// How often to count what there is.
-const COUNT: Duration = Duration::from_secs(15);
+/// And so many apart is the count of what there is.
+const COUNT: u32 = 15;
 
 /// What an unfinished notification may be besides waiting.
 const UNFINISHED: [&str; 3] = ["due", "later", "sending"];
@@ -104,14 +104,14 @@ impl Upkeep {
         self.settle_doubts().await?;
         let now = self.clock.instant();
         if self.slow_at.is_none_or(|due| due <= now) || self.clock.is_standing() {
-            self.slow_at = Some(now + SLOW);
+            self.slow_at = Some(now + self.rules.every * SLOW);
             self.repair().await?;
             costs::fold(&self.pool).await?;
             tallies::fold(&self.pool).await?;
             self.tell().await?;
         }
         if self.count_at.is_none_or(|due| due <= now) {
-            self.count_at = Some(now + COUNT);
+            self.count_at = Some(now + self.rules.every * COUNT);
             self.count().await?;
         }
         if self.tidy_at.is_none_or(|due| due <= now) {

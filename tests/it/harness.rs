@@ -59,6 +59,8 @@ pub struct Plan {
     pub dialect: Dialect,
     /// People (see [`phone`]) who have agreed to be written to.
     pub people: usize,
+    /// Templates may go in free words, or be followed by an SMS of the sender `sms`, as [`catalogue_with_fallbacks`] has them.
+    pub fallbacks: bool,
     /// The processes reach the database over this port of this machine.
     pub database_through: Option<u16>,
     /// What is run; the program as it was built for the tests, by default.
@@ -170,11 +172,37 @@ pub fn catalogue_dir() -> PathBuf {
 }
 
 pub fn catalogue() -> Catalogue {
-    let dir = catalogue_dir();
+    load(&catalogue_dir(), &[])
+}
+
+/// The same with a template that may go in free words and one that an SMS may follow, sent by the sender `sms`.
+pub fn catalogue_with_fallbacks() -> Catalogue {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let name = format!("recado_it_fallbacks_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+    let dir = std::env::temp_dir().join(name);
+    write_catalogue_with_fallbacks(&dir);
+    let catalogue = load(&dir, &["sms"]);
+    drop(std::fs::remove_dir_all(&dir));
+    catalogue
+}
+
+/// Writes that catalogue into a folder.
+pub fn write_catalogue_with_fallbacks(dir: &Path) {
+    let other = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/fallback");
+    for (from, kind) in [(&catalogue_dir(), "messages"), (&catalogue_dir(), "events"), (&other, "messages")] {
+        std::fs::create_dir_all(dir.join(kind)).expect("a folder");
+        for file in std::fs::read_dir(from.join(kind)).expect("a folder").map(|file| file.expect("a file")) {
+            std::fs::copy(file.path(), dir.join(kind).join(file.file_name())).expect("a copy");
+        }
+    }
+}
+
+fn load(dir: &Path, texting: &[&str]) -> Catalogue {
     let messages = recado::cli::files(&dir.join("messages"), "toml").expect("the templates of the tests");
     let events = recado::cli::files(&dir.join("events"), "json").expect("the event types of the tests");
     let settings = template::Settings {
         senders: vec!["main".to_owned()],
+        other_senders: texting.iter().map(|name| (*name).to_owned()).collect(),
         default_language: "es".to_owned(),
         default_zone: "UTC".to_owned(),
         ..template::Settings::default()
@@ -339,6 +367,7 @@ impl Fleet {
             sim: sim::Options::default(),
             dialect: Dialect::Meta,
             people: 50,
+            fallbacks: false,
             database_through: None,
             program: PathBuf::from(env!("CARGO_BIN_EXE_recado")),
         };
@@ -363,6 +392,20 @@ impl Fleet {
         let database_url = database_url.to_string();
         let sender = db::senders::register(&pool, "main").await.expect("a sender");
         let mut settings = given.settings;
+        if given.fallbacks {
+            write_catalogue_with_fallbacks(&out.join("catalogue"));
+            settings.insert("templates.dir".to_owned(), out.join("catalogue").display().to_string());
+            for (key, value) in [
+                ("kind", "twilio_sms"),
+                ("account_sid", "AC0123456789abcdef0123456789abcdef"),
+                ("number", "+34600000001"),
+                ("auth_token", "sim-auth-token"),
+                ("rate_per_second", "1000"),
+                ("base_url", &sim.url()),
+            ] {
+                settings.insert(format!("senders.sms.{key}"), value.to_owned());
+            }
+        }
         settings.entry("senders.main.base_url".to_owned()).or_insert_with(|| sim.url());
         settings.entry("http.listen".to_owned()).or_insert_with(|| format!("127.0.0.1:{port}"));
         settings.entry("http.public_url".to_owned()).or_insert_with(|| format!("http://127.0.0.1:{port}"));
@@ -396,6 +439,25 @@ impl Fleet {
         }
         fleet.consent(0..given.people).await;
         fleet
+    }
+
+    /// This person has agreed to SMS as well.
+    pub async fn consent_to_sms(&self, person: usize) {
+        let granted = r#"update contacts set consents = consents || '{"orders_sms": {"state": "granted", "entry": 1}}' where phone = $1"#;
+        sqlx::query(granted).bind(phone(person)).execute(&self.pool).await.expect("a consent");
+    }
+
+    /// This person wrote to the shop on WhatsApp just now, and that was heard.
+    pub async fn wrote(&self, person: usize, address: &str) {
+        self.sim.world().write_to(address, &phone(person), "Hola").expect("they can write");
+        let open = "insert into lanes (contact_id, sender, window_until) select id, $2, now() + interval '24 h' from contacts where phone = $1";
+        sqlx::query(open).bind(phone(person)).bind(self.sender).execute(&self.pool).await.expect("a window");
+    }
+
+    /// The provider has paused a template.
+    pub async fn pause(&self, template: &str) {
+        let paused = "update template_states set status = 'paused' where template = $1";
+        sqlx::query(paused).bind(template).execute(&self.pool).await.expect("a pause");
     }
 
     /// Lets a template out.
@@ -615,11 +677,19 @@ impl Fleet {
         }
     }
 
+    /// Whether everything published is recorded, and nothing waits to be sent or is on its way.
+    pub async fn has_nothing_to_do(&self) -> bool {
+        let open = "select (select count(*) from inbox) - 1000000 * (select count(*) from notifications where state in ('pending', 'sending'))";
+        self.count(open).await >= self.published.len() as i64
+    }
+
     /// What has not come to an end, with its lane, for somebody who has to find out why.
     async fn open(&self) -> Vec<String> {
         sqlx::query_scalar(
-            "select concat_ws(' ', n.id, n.state, n.waiting_on, 'due', n.due_at - now(), 'attempt', n.attempt, 'lane', to_jsonb(l))
+            "select concat_ws(' ', n.id, n.state, n.waiting_on, 'due', n.due_at - now(), 'sender', n.sender, n.template, 'attempt', n.attempt,
+               to_jsonb(a), 'lane', to_jsonb(l))
              from notifications n left join lanes l on l.contact_id = n.contact_id and l.sender = n.sender
+             left join attempts a on a.notification_id = n.id and a.number = n.attempt
              where n.ended_at is null and n.state <> 'accepted' order by n.id limit 20",
         )
         .fetch_all(&self.pool)
@@ -642,7 +712,8 @@ impl Fleet {
                 let unread = self.count("select count(*) from webhooks where applied_at is null").await;
                 let strays = self.count("select count(*) from stray_receipts").await;
                 let told = self.sim.world().counters().webhooks;
-                panic!("{doubts} doubts do not end; {unread} webhooks unread, {strays} strays, {told:?}");
+                let open = self.open().await;
+                panic!("{doubts} doubts do not end; {unread} webhooks unread, {strays} strays, {told:?}; {open:#?}");
             }
             self.publish(&(0..4).map(|n| order(&format!("later-{round}-{n}"), n)).collect::<Vec<_>>()).await;
             tokio::time::sleep(Duration::from_millis(700)).await;
@@ -722,6 +793,8 @@ pub struct Line {
     pub tag: String,
     pub to: String,
     pub received_us: i64,
+    /// Whether it was accepted and reported as failed later.
+    pub fails: bool,
 }
 
 impl Line {
@@ -733,6 +806,7 @@ impl Line {
             // Twilio gives the address back that it was to report to.
             tag: text("tag").rsplit("attempt=").next().unwrap_or_default().to_owned(),
             to: text("to"),
+            fails: !line["fails"].is_null(),
             received_us: line["received_us"].as_i64().expect("a time"),
         }
     }

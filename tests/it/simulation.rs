@@ -4,6 +4,7 @@
 //! A run is a list of operations from a seed. One that breaks a law is shortened, then shown with its seed.
 
 mod laws;
+mod rules;
 mod stage;
 
 use std::panic::AssertUnwindSafe;
@@ -16,6 +17,9 @@ use super::harness::{Chance, seed};
 
 /// People, parcels and the length of a life are few, so that operations meet.
 pub const PEOPLE: usize = 4;
+/// So many of them have agreed from the beginning, and this one cannot be reached on WhatsApp.
+pub const AGREED: usize = 3;
+pub const OFF_WHATSAPP: usize = 1;
 const PARCELS: u64 = 3;
 
 /// One thing that happens.
@@ -35,6 +39,7 @@ pub enum Op {
     /// A claim with so many permits, its requests, and what follows.
     Dispatch {
         permits: u32,
+        way: Way,
     },
     /// What the next request meets.
     Next(Trouble),
@@ -43,9 +48,9 @@ pub enum Op {
         open: bool,
     },
     /// A process claims and dies before its request is on the wire.
-    CrashBefore,
+    CrashBefore(Way),
     /// A process sends and dies before the answer is written down.
-    CrashAfter,
+    CrashAfter(Way),
     /// The answer that such a process had is written down after all: it was only slow.
     LateAnswer,
     /// Webhooks come in: so many in a hundred, each once or twice, in order or not.
@@ -56,16 +61,44 @@ pub enum Op {
     },
     Ask {
         person: usize,
+        way: Way,
     },
     Grant {
         person: usize,
+        way: Way,
     },
     Revoke {
         person: usize,
+        way: Way,
+    },
+    /// Somebody writes to the shop on WhatsApp: their 24 hours begin anew.
+    Write {
+        person: usize,
+    },
+    /// The provider pauses a template, or approves it again.
+    Review {
+        template: &'static str,
+        paused: bool,
     },
     Upkeep,
     /// An operator releases every hold.
     Release,
+}
+
+/// How a message goes; each way has a sender and a consent of its own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Way {
+    Whatsapp,
+    Sms,
+}
+
+impl Way {
+    pub fn purpose(self) -> &'static str {
+        match self {
+            Way::Whatsapp => "orders",
+            Way::Sms => "orders_sms",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -120,11 +153,37 @@ async fn no_law_breaks_in_hundreds_of_lives() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn words_go_in_an_open_window_and_an_sms_goes_where_whatsapp_cannot() {
+    let left = |person| Op::Publish { what: What::Left(0), person };
+    let ops = [
+        Op::Review { template: "parcel_left", paused: true },
+        // Of these the first wrote, the second is not on WhatsApp, the third did neither.
+        left(0),
+        left(2),
+        Op::Publish { what: What::Order, person: OFF_WHATSAPP },
+        Op::Dispatch { permits: 5, way: Way::Whatsapp },
+        Op::Hear { percent: 100, twice: true, mixed: true },
+        Op::CrashAfter(Way::Sms),
+        Op::Advance { ms: 31_000 },
+        Op::Upkeep,
+        Op::Dispatch { permits: 5, way: Way::Sms },
+    ];
+    for dialect in [Dialect::Meta, Dialect::Twilio] {
+        let mut stage = Stage::build(dialect).await;
+        let broken = play(&mut stage, &ops).await;
+        let otherwise = stage.went_otherwise();
+        stage.clear_away().await;
+        assert_eq!((broken, otherwise), (Ok(()), (1, 1)), "{dialect:?}");
+    }
+}
+
 /// So many lives of so many operations.
 async fn live(dialect: Dialect, lives: usize, length: usize) {
     let mut chance = Chance::new(seed());
     let mut stage = Stage::build(dialect).await;
     let mut broken = None;
+    let mut otherwise = (0, 0);
     for life in 0..lives {
         let ops = draw_life(&mut chance, length);
         if let Err(why) = play(&mut stage, &ops).await {
@@ -133,8 +192,11 @@ async fn live(dialect: Dialect, lives: usize, length: usize) {
             broken = Some(format!("life {life}: {why}\nafter\n{}", list.join("\n")));
             break;
         }
+        let (sms, words) = stage.went_otherwise();
+        otherwise = (otherwise.0 + sms, otherwise.1 + words);
     }
     stage.clear_away().await;
+    println!("{} SMS, {} messages in free words", otherwise.0, otherwise.1);
     if let Some(broken) = broken {
         panic!("{broken}");
     }
@@ -189,45 +251,57 @@ fn draw_life(chance: &mut Chance, length: usize) -> Vec<Op> {
 }
 
 /// What a life can do without.
-const KINDS: [fn(&Op) -> bool; 9] = [
+const KINDS: [fn(&Op) -> bool; 11] = [
     |op| matches!(op, Op::Again(_) | Op::Altered(_)),
     |op| matches!(op, Op::Next(_)),
     |op| matches!(op, Op::Door { .. }),
-    |op| matches!(op, Op::CrashBefore),
-    |op| matches!(op, Op::CrashAfter),
+    |op| matches!(op, Op::CrashBefore(_)),
+    |op| matches!(op, Op::CrashAfter(_)),
     |op| matches!(op, Op::LateAnswer),
     |op| matches!(op, Op::Hear { .. }),
     |op| matches!(op, Op::Ask { .. } | Op::Grant { .. } | Op::Revoke { .. }),
+    |op| matches!(op, Op::Write { .. }),
+    |op| matches!(op, Op::Review { .. }),
     |op| matches!(op, Op::Release),
 ];
 
 fn draw(chance: &mut Chance) -> Op {
     let person = chance.below(PEOPLE as u64) as usize;
-    match chance.below(100) {
+    match chance.below(115) {
         0..18 => Op::Publish { what: draw_what(chance), person },
         18..20 => Op::Again(chance.below(50) as usize),
         20..21 => Op::Altered(chance.below(50) as usize),
         21..35 => {
-            const PAUSES: [u64; 9] = [50, 900, 3_000, 7_000, 12_000, 31_000, 45_000, 700_000, 4_000_000];
-            Op::Advance { ms: PAUSES[chance.below(9) as usize] }
+            const PAUSES: [u64; 10] = [50, 900, 3_000, 7_000, 12_000, 31_000, 45_000, 700_000, 4_000_000, 30_000_000];
+            Op::Advance { ms: PAUSES[chance.below(10) as usize] }
         }
-        35..54 => Op::Dispatch { permits: 1 + chance.below(5) as u32 },
+        35..54 => Op::Dispatch { permits: 1 + chance.below(5) as u32, way: Way::Whatsapp },
         54..62 => Op::Next(draw_trouble(chance)),
         62..64 => Op::Door { open: chance.below(3) > 0 },
-        64..68 => Op::CrashBefore,
-        68..74 => Op::CrashAfter,
+        64..68 => Op::CrashBefore(draw_way(chance)),
+        68..74 => Op::CrashAfter(draw_way(chance)),
         74..76 => Op::LateAnswer,
         76..82 => Op::Hear {
             percent: [30, 60, 100, 100][chance.below(4) as usize],
             twice: chance.below(3) == 0,
             mixed: chance.below(2) == 0,
         },
-        82..84 => Op::Ask { person },
-        84..86 => Op::Grant { person },
-        86..87 => Op::Revoke { person },
+        82..84 => Op::Ask { person, way: draw_way(chance) },
+        84..86 => Op::Grant { person, way: draw_way(chance) },
+        86..87 => Op::Revoke { person, way: draw_way(chance) },
         87..99 => Op::Upkeep,
+        99..103 => Op::Dispatch { permits: 1 + chance.below(3) as u32, way: Way::Sms },
+        103..108 => Op::Write { person },
+        108..114 => Op::Review {
+            template: ["parcel_left", "order_confirmed"][chance.below(2) as usize],
+            paused: chance.below(3) > 0,
+        },
         _ => Op::Release,
     }
+}
+
+fn draw_way(chance: &mut Chance) -> Way {
+    if chance.below(4) == 0 { Way::Sms } else { Way::Whatsapp }
 }
 
 fn draw_what(chance: &mut Chance) -> What {
@@ -241,14 +315,14 @@ fn draw_what(chance: &mut Chance) -> What {
 }
 
 fn draw_trouble(chance: &mut Chance) -> Trouble {
-    const CODES: [u32; 7] = [130_429, 131_056, 131_021, 131_000, 132_015, 190, 131_049];
-    match chance.below(14) {
+    const CODES: [u32; 8] = [130_429, 131_056, 131_021, 131_000, 132_015, 190, 131_049, 131_026];
+    match chance.below(15) {
         0 => Trouble::LoseRequest,
         1..4 => Trouble::LoseAnswer,
         4 => Trouble::Gateway,
         5 => Trouble::Gibberish,
         6..8 => Trouble::Silent,
-        8..12 => Trouble::Code(CODES[chance.below(7) as usize]),
-        _ => Trouble::FailLater([131_026, 131_000, 131_053][chance.below(3) as usize]),
+        8..12 => Trouble::Code(CODES[chance.below(8) as usize]),
+        _ => Trouble::FailLater([131_026, 131_026, 131_000, 131_053][chance.below(4) as usize]),
     }
 }

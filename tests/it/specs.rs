@@ -116,8 +116,17 @@ fn to_meta() -> Vec<Request<Bytes>> {
     let token = SecretString::from("EAAB-token");
     let at = provider::meta::Templates::new("https://graph.facebook.com", "v25.0", "100000000000001", &token).unwrap();
     requests.extend([at.list(None), at.list(Some("QVFI"))]);
-    let settings = Settings { senders: vec!["main".into()], ..Settings::default() };
-    let catalogue = Catalogue::load(&shipped_messages(), &shipped_events(), &settings).unwrap();
+    let ask = provider::meta::Inquiry::new(
+        "https://graph.facebook.com",
+        "v25.0",
+        "200000000000002",
+        Some("100000000000001"),
+        &token,
+    )
+    .unwrap();
+    requests.extend([ask.number(), ask.token(), ask.callback("1234567890", &token)]);
+    requests.extend([ask.account(), ask.numbers(), ask.subscribers(), ask.approved()].into_iter().flatten());
+    let catalogue = shipped();
     for template in catalogue.templates() {
         for language in template.languages() {
             let json = catalogue.meta_template(template, language).unwrap();
@@ -128,8 +137,37 @@ fn to_meta() -> Vec<Request<Bytes>> {
     requests
 }
 
+fn shipped() -> Catalogue {
+    let settings = Settings { senders: vec!["main".into()], ..Settings::default() };
+    Catalogue::load(&shipped_messages(), &shipped_events(), &settings).unwrap()
+}
+
+/// What makes, submits and lists contents, and what the doctor asks.
+fn to_content_api() -> Vec<Request<Bytes>> {
+    use twilio::{
+        Inquiry,
+        templates::{Contents, content},
+    };
+    let token = SecretString::from("token");
+    let at = Contents::new("https://content.twilio.com", ACCOUNT, &token).unwrap();
+    let next = "PageSize=100&Page=1&PageToken=DNHX";
+    let mut requests = vec![at.list(None), at.list(Some(next))];
+    let catalogue = shipped();
+    for template in catalogue.templates() {
+        for language in template.languages() {
+            let (ours, example) =
+                (template.definition(language).unwrap(), catalogue.fill_example(template, language).unwrap());
+            requests.push(at.create(&content(template.name(), language, &ours, &example).unwrap()));
+            requests.extend(["UTILITY", "MARKETING"].map(|category| at.submit(CONTENT, template.name(), category)));
+        }
+    }
+    let ask = Inquiry::new("https://api.twilio.com", "https://content.twilio.com", ACCOUNT, (ACCOUNT, &token)).unwrap();
+    requests.extend([ask.account(), ask.contents(None), ask.contents(Some(next))]);
+    requests
+}
+
 fn to_twilio() -> Vec<Request<Bytes>> {
-    let mut requests = Vec::new();
+    let mut requests = to_content_api();
     for by_service in [false, true] {
         let whatsapp = twilio(twilio::Channel::Whatsapp, by_service);
         let made = templates().into_iter().filter_map(|content| whatsapp.encode(&outgoing(ana(), content)).ok());
@@ -143,6 +181,11 @@ fn to_twilio() -> Vec<Request<Bytes>> {
         let sought = Sought { to: "+34600111222", from: now, until: now, text: "Hola", others: &[] };
         for sender in [&whatsapp, &sms] {
             requests.push(sender.look(&sought).unwrap());
+            let (day, next) = (
+                jiff::civil::date(2026, 11, 22),
+                format!("/2010-04-01/Accounts/{ACCOUNT}/Messages.json?Page=1&PageToken=PASM1"),
+            );
+            requests.extend([None, Some(next.as_str())].map(|page| sender.ask_for_prices(day, page).unwrap()));
         }
     }
     requests

@@ -33,7 +33,7 @@ impl Inquiry {
         authorization.set_sensitive(true);
         Some(Inquiry {
             account: format!("{base_url}/2010-04-01/Accounts/{account_sid}.json"),
-            contents: format!("{content_base_url}/v1/ContentAndApprovals?PageSize=40"),
+            contents: format!("{content_base_url}/v1/ContentAndApprovals"),
             authorization,
         })
     }
@@ -44,10 +44,10 @@ impl Inquiry {
         self.get(&self.account)
     }
 
-    /// Its contents, the first forty: [`approved`].
+    /// A page of its contents: [`approved`]. `after` is what the page before says of the next.
     #[must_use]
-    pub fn contents(&self) -> Request<Bytes> {
-        self.get(&self.contents)
+    pub fn contents(&self, after: Option<&str>) -> Request<Bytes> {
+        self.get(&format!("{}?{}", self.contents, after.unwrap_or("PageSize=40")))
     }
 
     fn get(&self, address: &str) -> Request<Bytes> {
@@ -78,14 +78,29 @@ pub fn account(response: &Response<Bytes>) -> Result<Account, Failure> {
     answered(response, decode)
 }
 
-/// Names and languages of the contents that WhatsApp has approved.
+/// A page of contents.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Approved {
+    /// Names and languages of those that WhatsApp has approved.
+    pub contents: Vec<(String, String)>,
+    /// Asks for the next page, if there is one.
+    pub next: Option<String>,
+}
+
+/// The contents of a page that WhatsApp has approved.
 ///
 /// # Errors
 /// What Twilio refused with.
-pub fn approved(response: &Response<Bytes>) -> Result<Vec<(String, String)>, Failure> {
+pub fn approved(response: &Response<Bytes>) -> Result<Approved, Failure> {
     #[derive(Deserialize)]
     struct Contents {
         contents: Vec<Content>,
+        #[serde(default)]
+        meta: Meta,
+    }
+    #[derive(Default, Deserialize)]
+    struct Meta {
+        next_page_url: Option<String>,
     }
     #[derive(Deserialize)]
     #[serde(default)]
@@ -94,8 +109,11 @@ pub fn approved(response: &Response<Bytes>) -> Result<Vec<(String, String)>, Fai
         language: String,
         approval_requests: Value,
     }
-    let contents = answered::<Contents>(response, decode)?.contents;
-    Ok(contents.into_iter().filter_map(|one| Some((approved_as(&one.approval_requests)?, one.language))).collect())
+    let Contents { contents, meta } = answered::<Contents>(response, decode)?;
+    let named = |one: Content| Some((approved_as(&one.approval_requests)?, one.language));
+    // The address itself is ours, so that the password goes nowhere else.
+    let next = meta.next_page_url.as_deref().and_then(|url| url.split_once('?')).map(|(_, query)| query.to_owned());
+    Ok(Approved { contents: contents.into_iter().filter_map(named).collect(), next })
 }
 
 /// The name under which it was approved. The request stands there as it is, or under its channel: the documents and the answers differ.
@@ -121,7 +139,9 @@ mod tests {
         let account = ask.account();
         assert_eq!(account.uri(), "https://api.twilio.com/2010-04-01/Accounts/AC1.json");
         assert_eq!(account.headers()[AUTHORIZATION], "Basic U0sxOnNlY3JldA==");
-        assert_eq!(ask.contents().uri(), "https://content.twilio.com/v1/ContentAndApprovals?PageSize=40");
+        assert_eq!(ask.contents(None).uri(), "https://content.twilio.com/v1/ContentAndApprovals?PageSize=40");
+        let next = ask.contents(Some("PageSize=40&Page=1&PageToken=x"));
+        assert_eq!(next.uri(), "https://content.twilio.com/v1/ContentAndApprovals?PageSize=40&Page=1&PageToken=x");
         assert!(!format!("{ask:?}").contains("U0sx"));
     }
 
@@ -133,8 +153,11 @@ mod tests {
             {"sid":"HX1","language":"es","approval_requests":{"name":"order_confirmed","status":"approved"}},
             {"sid":"HX2","language":"en","approval_requests":{"whatsapp":{"name":"order_confirmed","status":"approved"}}},
             {"sid":"HX3","language":"pt_BR","approval_requests":{"name":"order_confirmed","status":"pending"}},
-            {"sid":"HX4","language":"es","approval_requests":null}],"meta":{}}"#;
+            {"sid":"HX4","language":"es","approval_requests":null}],
+            "meta":{"next_page_url":"https://elsewhere.example/v1/ContentAndApprovals?PageSize=40&Page=1"}}"#;
         let named = |language: &str| ("order_confirmed".to_owned(), language.to_owned());
-        assert_eq!(approved(&response(body)).unwrap(), [named("es"), named("en")]);
+        let page = approved(&response(body)).unwrap();
+        assert_eq!(page.contents, [named("es"), named("en")]);
+        assert_eq!(page.next.as_deref(), Some("PageSize=40&Page=1"));
     }
 }

@@ -1,8 +1,8 @@
 //! Asking providers about templates: the one place in which templates go over HTTP. What is asked and answered is the codecs'.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Request, Response};
 use serde_json::Value;
 
@@ -16,7 +16,9 @@ use crate::{
         meta,
         templates::{Listed, Refused, Written},
         twilio::templates as twilio,
+        unasked,
     },
+    worker::wire::Wire,
 };
 
 /// More pages than any account has.
@@ -24,10 +26,16 @@ const PAGES_MAX: usize = 500;
 const ANSWER_MAX: usize = 16 * 1_024 * 1_024;
 
 /// A provider's desk for templates.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Desk {
-    http: reqwest::Client,
+    wire: Wire,
     at: At,
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Desk").field("at", &self.at).finish_non_exhaustive()
+    }
 }
 
 /// Whose desk it is.
@@ -40,10 +48,8 @@ pub enum At {
 /// Why a provider could not be asked, or did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
-    #[error("the provider cannot be reached: {0}")]
-    Unreachable(#[source] reqwest::Error),
-    #[error("the provider's answer is too long")]
-    TooLong,
+    #[error("the provider cannot be asked: {}", .0.as_str())]
+    Unasked(Reason),
     #[error("the provider's list of templates does not end")]
     Endless,
     #[error(transparent)]
@@ -52,25 +58,12 @@ pub enum Trouble {
     Unsayable(Reason),
 }
 
-impl From<reqwest::Error> for Trouble {
-    fn from(error: reqwest::Error) -> Trouble {
-        Trouble::Unreachable(error.without_url())
-    }
-}
-
 impl Desk {
     /// # Errors
     /// If this system's certificates cannot be used.
-    pub fn new(at: At) -> Result<Desk, Trouble> {
-        let http = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .timeout(Duration::from_secs(30))
-            .connect_timeout(Duration::from_secs(5))
-            .user_agent(concat!("recado/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Desk { http, at })
+    pub fn new(at: At) -> Result<Desk, rustls::Error> {
+        let wire = Wire::new(Duration::from_secs(30), Duration::from_secs(5), 1)?.reading(ANSWER_MAX);
+        Ok(Desk { wire, at })
     }
 
     /// How templates are changed here.
@@ -156,16 +149,6 @@ impl Desk {
     }
 
     async fn ask(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Trouble> {
-        let mut answer = self.http.execute(request.try_into()?).await?;
-        let mut body = BytesMut::new();
-        while let Some(chunk) = answer.chunk().await? {
-            if body.len() + chunk.len() > ANSWER_MAX {
-                return Err(Trouble::TooLong);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let mut response = Response::new(body.freeze());
-        *response.status_mut() = answer.status();
-        Ok(response)
+        self.wire.ask(request).await.map_err(|silence| Trouble::Unasked(unasked(silence).reason))
     }
 }

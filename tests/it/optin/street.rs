@@ -274,6 +274,7 @@ impl Street {
             name: name.to_owned(),
             provider,
             rate: 10,
+            shared: None,
             daily,
         };
         let lines = vec![

@@ -1,6 +1,6 @@
 //! The laws. Each is looked at after every operation, from the rows and from what the world accepted.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use recado::{domain::notification::AttemptId, provider::Dialect, sim::Accepted};
@@ -20,6 +20,8 @@ pub struct Seen {
     lanes: Vec<Lane>,
     stages: Vec<Stood>,
     holds: Vec<Held>,
+    /// Templates of WhatsApp's sender that are approved.
+    approved: BTreeSet<String>,
     inbox: usize,
 }
 
@@ -41,6 +43,9 @@ struct Notification {
     message_id: Option<String>,
     receipt: Option<String>,
     duplicate: bool,
+    sender: i16,
+    purpose: String,
+    fallback_of: Option<Uuid>,
 }
 
 #[derive(Deserialize)]
@@ -50,20 +55,28 @@ struct Attempt {
     claimed_at: Timestamp,
     resend: bool,
     consent_entry: i32,
+    as_text: bool,
     outcome: Option<String>,
 }
 
-/// How the consent to `orders` stands, and by which entry.
 #[derive(Debug, Deserialize)]
 struct Contact {
     id: i64,
-    state: Option<String>,
-    entry: Option<i32>,
+    phone: String,
+    consents: HashMap<String, Consent>,
+}
+
+/// How a consent stands, and by which entry.
+#[derive(Debug, Deserialize)]
+struct Consent {
+    state: String,
+    entry: i32,
 }
 
 #[derive(Deserialize)]
 struct Lane {
     contact_id: i64,
+    sender: i16,
     in_flight: Option<Uuid>,
     waiting: bool,
     blocked: bool,
@@ -80,7 +93,10 @@ struct Stood {
 #[derive(Deserialize)]
 struct Held {
     scope: String,
+    sender: Option<i16>,
     template: Option<String>,
+    placed_by: String,
+    reason: String,
 }
 
 fn by_id<'de, D: Deserializer<'de>>(rows: D) -> Result<BTreeMap<Uuid, Notification>, D::Error> {
@@ -97,16 +113,17 @@ const LOOK: &str = "
     select json_build_object(
       'notifications', (select coalesce(json_agg(n), '[]') from (
         select id, event_id, contact_id, subject, journey_key, stage, event_time, expires_at, template, state, reason, attempt, resends,
-          message_id, receipt, duplicate from notifications) n),
+          message_id, receipt, duplicate, sender, purpose, fallback_of from notifications) n),
       'attempts', (select coalesce(json_agg(a), '[]') from (
-        select notification_id, number, claimed_at, resend, consent_entry, outcome from attempts) a),
+        select notification_id, number, claimed_at, resend, consent_entry, as_text, outcome from attempts) a),
       'contacts', (select coalesce(json_agg(c), '[]') from (
-        select id, consents -> 'orders' ->> 'state' as state, (consents -> 'orders' ->> 'entry')::int as entry from contacts) c),
-      'lanes', (select coalesce(json_agg(l), '[]') from (select contact_id, in_flight, waiting, blocked from lanes) l),
+        select id, phone, consents from contacts) c),
+      'lanes', (select coalesce(json_agg(l), '[]') from (select contact_id, sender, in_flight, waiting, blocked from lanes) l),
       'stages', (select coalesce(json_agg(i), '[]') from (
         select journey_key, stage, time from inbox where journey_key is not null) i),
       'holds', (select coalesce(json_agg(h), '[]') from (
-        select scope, template from holds where released_at is null and (until is null or until > recado_now())) h),
+        select scope, sender, template, placed_by, reason from holds where released_at is null and (until is null or until > recado_now())) h),
+      'approved', (select coalesce(json_agg(template), '[]') from template_states where status = 'approved'),
       'inbox', (select count(*) from inbox))::text";
 
 impl Seen {
@@ -129,12 +146,15 @@ impl Laws {
         each_event_counts_once(stage.published(), &now)?;
         what_was_sent_was_claimed(&accepted, &now)?;
         nothing_is_sent_twice_silently(&accepted, &now)?;
-        if stage.dialect == Dialect::Twilio {
-            nothing_is_sent_twice(&accepted, &now)?;
-        }
+        nothing_is_sent_twice(&accepted, &now, |sender| {
+            stage.dialect == Dialect::Twilio || sender == stage.sms_sender()
+        })?;
+        an_sms_follows_once(&now)?;
         for (id, attempt) in &now.attempts {
             if !self.seen.attempts.contains_key(id) {
                 claims_were_allowed(attempt, &self.seen, &now, stage.clock.now())?;
+                words_were_allowed(attempt, &self.seen, &now, stage)?;
+                an_sms_follows_proof(attempt, &now, &accepted)?;
             }
         }
         nobody_is_above_their_pace(&now)?;
@@ -211,8 +231,9 @@ type Messages = BTreeMap<AttemptId, Vec<std::sync::Arc<Accepted>>>;
 
 /// Each event here means one notification.
 fn each_event_counts_once(published: usize, now: &Seen) -> Result<(), String> {
-    if now.inbox != published || now.notifications.len() != published {
-        let (inbox, notifications) = (now.inbox, now.notifications.len());
+    let notifications = now.notifications.values().filter(|n| n.fallback_of.is_none()).count();
+    if now.inbox != published || notifications != published {
+        let inbox = now.inbox;
         return Err(format!("{published} events, {inbox} in the inbox, {notifications} notifications"));
     }
     Ok(())
@@ -260,15 +281,89 @@ fn nothing_is_sent_twice_silently(accepted: &Messages, now: &Seen) -> Result<(),
 }
 
 /// Where a list tells what was sent, nothing that was is sent again.
-fn nothing_is_sent_twice(accepted: &Messages, now: &Seen) -> Result<(), String> {
-    for n in now.notifications.values() {
-        let of = accepted.iter().filter(|(attempt, _)| attempt.notification == n.id);
-        let good = of.flat_map(|(_, messages)| messages).filter(|message| message.fails.is_none()).count();
+fn nothing_is_sent_twice(accepted: &Messages, now: &Seen, listed: impl Fn(i16) -> bool) -> Result<(), String> {
+    for n in now.notifications.values().filter(|n| listed(n.sender)) {
+        let good = good_messages(accepted, n.id);
         if good > 1 {
             return Err(format!("{} was sent {good} times although the provider's list had it", n.event_id));
         }
     }
     Ok(())
+}
+
+/// How many messages of this notification the provider took and did not fail.
+fn good_messages(accepted: &Messages, id: Uuid) -> usize {
+    let of = accepted.iter().filter(|(attempt, _)| attempt.notification == id);
+    of.flat_map(|(_, messages)| messages).filter(|message| message.fails.is_none()).count()
+}
+
+/// At most one SMS follows a message, and only one whose template has one.
+fn an_sms_follows_once(now: &Seen) -> Result<(), String> {
+    let mut origins = BTreeSet::new();
+    for n in now.notifications.values() {
+        let Some(origin) = n.fallback_of else { continue };
+        if !origins.insert(origin) {
+            return Err(format!("two SMS follow {}", n.event_id));
+        }
+        if n.template != "order_confirmed" || n.purpose != "orders_sms" {
+            return Err(format!("an SMS follows {} for {}, of {}", n.event_id, n.purpose, n.template));
+        }
+    }
+    Ok(())
+}
+
+/// No SMS goes unless the message before it is known to have failed: none of its messages can reach the person.
+fn an_sms_follows_proof(attempt: &Attempt, now: &Seen, accepted: &Messages) -> Result<(), String> {
+    let n = &now.notifications[&attempt.notification_id];
+    let Some(origin) = n.fallback_of.map(|origin| &now.notifications[&origin]) else { return Ok(()) };
+    if origin.state != "failed" {
+        return Err(format!("an SMS goes after {}, which is {}", origin.event_id, origin.state));
+    }
+    if good_messages(accepted, origin.id) > 0 {
+        return Err(format!("an SMS goes after {}, which the provider has and delivers", origin.event_id));
+    }
+    Ok(())
+}
+
+/// Free words go only while the person's 24 hours are open, in place of a template that is stopped and whose file allows it.
+fn words_were_allowed(attempt: &Attempt, before: &Seen, now: &Seen, stage: &Stage) -> Result<(), String> {
+    let n = &now.notifications[&attempt.notification_id];
+    if n.fallback_of.is_some() {
+        return Ok(());
+    }
+    let name = format!("attempt {} of {}", attempt.number, n.event_id);
+    let stopped = !before.approved.contains(&n.template) || before.holds.iter().any(|held| held.stops_template(n));
+    if attempt.as_text != stopped {
+        let how =
+            if stopped { "as a template that is stopped" } else { "in free words although its template is approved" };
+        return Err(format!("{name} went {how}"));
+    }
+    if attempt.as_text && n.template != "parcel_left" {
+        return Err(format!("{name} went in free words against its file"));
+    }
+    let contact = before.contacts.iter().find(|contact| contact.id == n.contact_id);
+    if attempt.as_text && !contact.is_some_and(|contact| stage.window_is_open(&contact.phone)) {
+        return Err(format!("{name} went in free words to somebody who did not write"));
+    }
+    Ok(())
+}
+
+impl Held {
+    fn stops_template(&self, n: &Notification) -> bool {
+        self.scope == "template" && self.sender == Some(n.sender) && self.template.as_ref() == Some(&n.template)
+    }
+
+    /// Whether nothing may go, not even in free words.
+    fn stops_all(&self, n: &Notification) -> bool {
+        match self.scope.as_str() {
+            "template" => {
+                let of_itself = self.placed_by == "provider" && self.reason != "template_against_policy";
+                self.stops_template(n) && !of_itself && self.reason != "template_drifted"
+            }
+            "sender" => self.sender == Some(n.sender),
+            _ => true,
+        }
+    }
 }
 
 /// A claim of the last operation, held against how things stood.
@@ -283,8 +378,11 @@ fn claims_were_allowed(attempt: &Attempt, before: &Seen, now: &Seen, at: Timesta
     }
     // No operation both changes a consent and claims.
     match before.contacts.iter().find(|contact| contact.id == n.contact_id) {
-        Some(Contact { state: Some(state), entry, .. })
-            if state == "granted" && *entry == Some(attempt.consent_entry) => {}
+        Some(contact)
+            if contact
+                .consents
+                .get(&n.purpose)
+                .is_some_and(|consent| consent.state == "granted" && consent.entry == attempt.consent_entry) => {}
         other => return Err(format!("{name} went with the consent {other:?}, naming {}", attempt.consent_entry)),
     }
     let later = |stood: &Stood| {
@@ -299,14 +397,13 @@ fn claims_were_allowed(attempt: &Attempt, before: &Seen, now: &Seen, at: Timesta
             return Err(format!("{name} overtook {} of its subject", e.event_id));
         }
     }
-    for Held { scope, template } in &before.holds {
-        if scope != "template" || template.as_ref() == Some(&n.template) {
-            return Err(format!("{name} went while {scope} {template:?} was held"));
-        }
+    if let Some(held) = before.holds.iter().find(|held| held.stops_all(n)) {
+        return Err(format!("{name} went while {} {:?} was held", held.scope, held.template));
     }
     let same = |(_, a): &(&AttemptId, &Attempt)| {
         !before.attempts.contains_key(&AttemptId { notification: a.notification_id, number: a.number })
             && now.notifications[&a.notification_id].contact_id == n.contact_id
+            && now.notifications[&a.notification_id].sender == n.sender
     };
     if now.attempts.iter().filter(same).count() > 1 {
         return Err(format!("{name} went together with another to the same person"));
@@ -317,10 +414,11 @@ fn claims_were_allowed(attempt: &Attempt, before: &Seen, now: &Seen, at: Timesta
 fn nobody_is_above_their_pace(now: &Seen) -> Result<(), String> {
     let mut attempts: Vec<&Attempt> = now.attempts.values().collect();
     attempts.sort_by_key(|attempt| attempt.claimed_at);
-    let mut paid_until: HashMap<i64, Timestamp> = HashMap::new();
+    let mut paid_until: HashMap<(i64, i16), Timestamp> = HashMap::new();
     for attempt in attempts {
         let at = attempt.claimed_at;
-        let until = paid_until.entry(now.notifications[&attempt.notification_id].contact_id).or_insert(at);
+        let n = &now.notifications[&attempt.notification_id];
+        let until = paid_until.entry((n.contact_id, n.sender)).or_insert(at);
         if *until - PACE.interval * (PACE.burst - 1) > at {
             return Err(format!("a person got a message {} too early", until.duration_since(at)));
         }
@@ -330,11 +428,11 @@ fn nobody_is_above_their_pace(now: &Seen) -> Result<(), String> {
 }
 
 fn lanes_know_who_is_in_them(now: &Seen) -> Result<(), String> {
-    for Lane { contact_id: contact, in_flight, .. } in &now.lanes {
+    for Lane { contact_id: contact, sender, in_flight, .. } in &now.lanes {
         let sending: Vec<Uuid> = now
             .notifications
             .values()
-            .filter(|n| n.contact_id == *contact && n.state == "sending")
+            .filter(|n| n.contact_id == *contact && n.sender == *sender && n.state == "sending")
             .map(|n| n.id)
             .collect();
         if sending != in_flight.iter().copied().collect::<Vec<_>>() {

@@ -1,7 +1,7 @@
 //! The house on a stage: everything that runs in a process, called step by step, on one database and one world.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -17,54 +17,51 @@ use recado::{
         holds::{self, Scope},
         pools::Sizes,
         settle::{Settlement, adopt_late, settle},
+        templates::{self, Key, News},
         versions::Versions,
         webhooks,
     },
     domain::{
         cost::day,
-        doubt::Patience,
+        fact::Approval,
         ledger::Act,
         notification::{self, Acceptance, Behind, Outcome, Policy},
         phone::Phone,
         source::Sources,
     },
     inbox::{Arrived, Became, Inbox, Origin, Taken, reading::Reader},
-    provider::{
-        Dialect, Provider,
-        meta::Meta,
-        twilio::{Account, Channel, Twilio},
-    },
-    sim::{self, Fault, Garbage, Post, Script, Sim, Webhook},
+    provider::{Dialect, Provider},
+    sim::{self, Post, Script, Sim, Webhook},
     worker::{
         Flag, Nudge,
-        dispatch::{Cursor, Dispatcher, Rules, outgoing},
+        dispatch::{Cursor, Dispatcher, outgoing},
         doubt::{self, Lookout},
-        rate::{Backing, SenderRate},
+        rate::SenderRate,
         receipts::{self, Known, Receipts},
-        settling,
-        upkeep::{self, Upkeep},
+        upkeep::Upkeep,
         wire::Wire,
     },
 };
 use serde_json::{Value, json};
 
 use super::{
-    Op, PEOPLE, Trouble, What,
+    AGREED, OFF_WHATSAPP, Op, Way, What,
     laws::{Laws, Seen},
+    rules::{dispatch_rules, fault, provider, sms, upkeep_rules},
 };
 use crate::{
     harness::{
-        Chance, SOURCE, catalogue, content_sid, contents_at_twilio, drop_database, make_database, phone,
+        Chance, SOURCE, catalogue_with_fallbacks, content_sid, contents_at_twilio, drop_database, make_database, phone,
         templates_at_meta, unique,
     },
     house::prices,
 };
 
 pub const PACE: Pace = Pace { interval: Duration::from_secs(6), burst: 3 };
-const LEASE: Duration = Duration::from_secs(30);
-const RETRY: Policy = Policy { max_tries: 4, base: Duration::from_secs(2), cap: Duration::from_secs(60) };
-const WINDOW: Duration = Duration::from_secs(600);
-const NUMBER: &str = "200000000000002";
+pub const LEASE: Duration = Duration::from_secs(30);
+pub const RETRY: Policy = Policy { max_tries: 4, base: Duration::from_secs(2), cap: Duration::from_secs(60) };
+pub const WINDOW: Duration = Duration::from_secs(600);
+pub const NUMBER: &str = "200000000000002";
 
 pub struct Stage {
     pub pools: Pools,
@@ -72,12 +69,11 @@ pub struct Stage {
     pub sim: Sim,
     pub dialect: Dialect,
     name: String,
-    sender: i16,
-    provider: Arc<dyn Provider>,
+    /// Who sends on WhatsApp, and who by SMS.
+    main: Branch,
+    sms: Branch,
     http: reqwest::Client,
     inbox: Inbox,
-    dispatcher: Dispatcher,
-    cursor: Cursor,
     receipts: Receipts,
     upkeep: Upkeep,
     /// Who looks for lost messages, if the provider has a list.
@@ -91,12 +87,43 @@ pub struct Stage {
     heard: HashSet<String>,
     /// What dead processes had in hand; with the provider's word, if they had it.
     dead: Vec<(Claim, Option<String>)>,
+    /// When people wrote last, by their phones.
+    wrote: BTreeMap<String, Timestamp>,
     laws: Laws,
+}
+
+/// One sender.
+struct Branch {
+    id: i16,
+    content_ids: bool,
+    provider: Arc<dyn Provider>,
+    dispatcher: Dispatcher,
+    cursor: Cursor,
+}
+
+impl Branch {
+    fn new(name: &str, id: i16, provider: Arc<dyn Provider>, pools: &Pools, clock: &Clock, nudge: &Nudge) -> Branch {
+        let mut dispatcher = Dispatcher::new(
+            id,
+            name.to_owned(),
+            Arc::clone(&provider),
+            dispatch_rules(),
+            SenderRate::new(1_000, 0.0),
+            pools.dispatch.clone(),
+            clock.clone(),
+            nudge.clone(),
+            Flag::default(),
+        )
+        .expect("a dispatcher");
+        dispatcher.prices = prices();
+        Branch { id, content_ids: provider.wants_content_id(), provider, dispatcher, cursor: Cursor::new(clock) }
+    }
 }
 
 /// A webhook as it is stored, and the messages that it is about.
 #[derive(Clone)]
 struct Mail {
+    sender: &'static str,
     body: Vec<u8>,
     ids: Vec<String>,
 }
@@ -106,15 +133,16 @@ impl Mail {
         let body: Value = serde_json::from_slice(&webhook.body).expect("JSON");
         let statuses = body["entry"][0]["changes"][0]["value"]["statuses"].as_array().into_iter().flatten();
         let ids = statuses.filter_map(|status| status["id"].as_str().map(str::to_owned)).collect();
-        Mail { body: webhook.body.to_vec(), ids }
+        Mail { sender: "main", body: webhook.body.to_vec(), ids }
     }
 
-    /// With the query of its address before the form, as the door stores it.
+    /// With the query of its address, if there is one, before the form, as the door stores it.
     fn of_twilio(post: &Post) -> Mail {
-        let (_, query) = post.url.split_once('?').expect("an address that names the attempt");
         let sids = form_urlencoded::parse(post.form.as_bytes()).filter(|(name, _)| name == "MessageSid");
         let ids = sids.map(|(_, sid)| sid.into_owned()).collect();
-        Mail { body: format!("{query}&{}", post.form).into_bytes(), ids }
+        let sender = if post.url.contains("/webhooks/sms") { "sms" } else { "main" };
+        let query = post.url.split_once('?').map(|(_, query)| format!("{query}&")).unwrap_or_default();
+        Mail { sender, body: format!("{query}{}", post.form).into_bytes(), ids }
     }
 }
 
@@ -126,7 +154,7 @@ impl Stage {
     pub async fn build(dialect: Dialect) -> Stage {
         let clock = Clock::standing(beginning());
         let hand = clock.clone();
-        let catalogue = catalogue();
+        let catalogue = catalogue_with_fallbacks();
         let mut options = sim::Options {
             clock: Some(Arc::new(move || hand.now().as_millisecond())),
             seed: Some(7),
@@ -139,7 +167,11 @@ impl Stage {
             ..sim::Options::default()
         };
         options.senders[0].mps = 1_000_000;
-        options.twilio.numbers.iter_mut().for_each(|number| number.mps = 1_000_000);
+        for number in &mut options.twilio.numbers {
+            number.mps = 1_000_000;
+            number.inbound_url =
+                number.address.starts_with("whatsapp:").then(|| "https://recado.example/webhooks/main".to_owned());
+        }
         let sim = Sim::start(options).await.expect("the simulator starts");
         let name = unique("stage");
         let (pool, url) = make_database(&name).await;
@@ -150,13 +182,18 @@ impl Stage {
         let sizes = Sizes { intake: 1, dispatch: 2, receipts: 1, ops: 2, ..Sizes::default() };
         let pools = db::connect(&url, sizes, &clock).expect("pools");
         db::upkeep::make_partitions(&pools.ops).await.expect("partitions");
-        let sender = db::senders::register(&pools.ops, "main").await.expect("a sender");
-        let provider = provider(dialect, &sim.url());
+        let [sender, sms_sender] = [
+            db::senders::register(&pools.ops, "main").await.expect("a sender"),
+            db::senders::register(&pools.ops, "sms").await.expect("a sender"),
+        ];
         let nudge = Nudge::default();
+        let branch = |name, id, provider| Branch::new(name, id, provider, &pools, &clock, &nudge);
+        let main = branch("main", sender, provider(dialect, &sim.url()));
+        let sms = branch("sms", sms_sender, sms(&sim.url()));
         let reader = Arc::new(Reader {
             catalogue,
             sources: Sources::default(),
-            senders: [("main".to_owned(), sender)].into(),
+            senders: [("main".to_owned(), sender), ("sms".to_owned(), sms_sender)].into(),
             versions: Versions::default(),
             quiet_hours: true,
         });
@@ -167,7 +204,7 @@ impl Stage {
             Arc::clone(&reader),
             (clock.clone(), nudge.clone()),
             Wire::new(Duration::from_secs(10), Duration::from_secs(3), 1).expect("a wire"),
-            [(sender, Arc::clone(&provider))],
+            [(sender, Arc::clone(&main.provider)), (sms_sender, Arc::clone(&sms.provider))],
         );
         let listed = lookout.as_ref().map(Lookout::listed).unwrap_or_default();
         let inbox = Inbox {
@@ -177,36 +214,22 @@ impl Stage {
             max_event_bytes: 262_144,
             tracer: recado::telemetry::traces::Tracer::default(),
         };
-        let known = Known {
-            id: sender,
-            name: "main".to_owned(),
-            phone_number_id: NUMBER.to_owned(),
-            waba_id: Some("100000000000001".to_owned()),
+        let known = |id, name: &str, dialect| Known {
+            id,
+            name: name.to_owned(),
+            phone_number_id: if dialect == Dialect::Meta { NUMBER.to_owned() } else { String::new() },
+            waba_id: (dialect == Dialect::Meta).then(|| "100000000000001".to_owned()),
             dialect,
-            sms: false,
+            sms: name == "sms",
             prices: prices(),
         };
-        let dispatcher = Dispatcher::new(
-            sender,
-            "main".to_owned(),
-            provider.clone(),
-            dispatch_rules(),
-            SenderRate::new(1_000, 0.0),
-            pools.dispatch.clone(),
-            clock.clone(),
-            nudge.clone(),
-            Flag::default(),
-        );
-        let mut dispatcher = dispatcher.expect("a dispatcher");
-        dispatcher.prices = prices();
+        let known = vec![known(sender, "main", dialect), known(sms_sender, "sms", Dialect::Twilio)];
         let receipt_rules = receipts::Rules::new(RETRY, PACE);
         Stage {
-            cursor: Cursor::new(&clock),
-            dispatcher,
             receipts: Receipts::new(
                 pools.receipts.clone(),
                 receipt_rules,
-                vec![known],
+                known,
                 clock.clone(),
                 nudge.clone(),
                 nudge.clone(),
@@ -220,22 +243,25 @@ impl Stage {
             mail: Vec::new(),
             heard: HashSet::new(),
             dead: Vec::new(),
+            wrote: BTreeMap::new(),
             pools,
             clock,
             sim,
             dialect,
             name,
-            sender,
-            provider,
+            main,
+            sms,
             inbox,
         }
     }
 
-    /// Empties the house for another life: templates are approved, half of the people have agreed.
+    /// Empties the house for another life: templates are approved, most people have agreed, one of them is not on WhatsApp.
     pub async fn empty(&mut self) {
-        let empty = "truncate inbox, inbox_conflicts, rejected_events, notifications, attempts, receipts, timeline, lanes, contacts,
-             consent_entries, holds, webhooks, stray_receipts, inbound, outbox, template_states, cost_changes, daily_costs restart identity cascade";
-        sqlx::raw_sql(empty).execute(&self.pools.ops).await.expect("an empty house");
+        // These are a few rows; truncating so many tables takes longer than a life.
+        let tables = "receipts attempts timeline outbox notifications inbox inbox_conflicts rejected_events lanes consent_entries contacts holds
+             webhooks stray_receipts inbound template_states cost_changes daily_costs";
+        let empty: String = tables.split_whitespace().map(|table| format!("delete from {table};")).collect();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(empty)).execute(&self.pools.ops).await.expect("an empty house");
         sqlx::raw_sql("update senders set heard = '{}', throttled_until = null")
             .execute(&self.pools.ops)
             .await
@@ -245,16 +271,20 @@ impl Stage {
         let names: Vec<String> =
             self.inbox.reader.catalogue.templates().iter().map(|template| template.name().to_owned()).collect();
         let contents: Vec<String> = names.iter().map(|name| content_sid(name)).collect();
-        let approved = sqlx::query(approved).bind(self.sender).bind(names).bind(contents);
+        let approved = sqlx::query(approved).bind(self.main.id).bind(names).bind(contents);
         approved.execute(&self.pools.ops).await.expect("approvals");
         self.sim.world().reset();
         drop((self.sim.world().take_webhooks(), self.sim.world().take_posts()));
         self.sim.set_open(true);
         self.chance = Chance::new(1);
-        (self.laws, self.events, self.mail, self.heard, self.dead) = Default::default();
-        for person in 0..PEOPLE / 2 {
-            self.tell(person, Act::Imported).await;
+        (self.laws, self.events, self.mail, self.heard, self.dead, self.wrote) = Default::default();
+        for person in 0..AGREED {
+            self.tell(person, Act::Imported, Way::Whatsapp).await;
         }
+        self.tell(OFF_WHATSAPP, Act::Imported, Way::Sms).await;
+        self.sim.world().change_person(&phone(OFF_WHATSAPP), |ways| ways.on_whatsapp = false);
+        self.write(0).expect("somebody who wrote before all began");
+        self.hear(100, false, false).await.expect("what they wrote is heard");
         self.laws.seen = Seen::look(self).await;
     }
 
@@ -284,21 +314,24 @@ impl Stage {
                 }
             }
             Op::Advance { ms } => self.clock.advance(Duration::from_millis(*ms)),
-            Op::Dispatch { permits } => {
-                self.dispatcher.round(&mut self.cursor, *permits).await.map_err(|error| error.to_string())?;
+            Op::Dispatch { permits, way } => {
+                let branch = self.branch(*way);
+                branch.dispatcher.round(&mut branch.cursor, *permits).await.map_err(|error| error.to_string())?;
             }
             Op::Next(trouble) => world.fault(Script::next(1, fault(*trouble, self.dialect)))?,
             Op::Door { open } => self.sim.set_open(*open),
-            Op::CrashBefore => self.dead_claims(false).await?,
-            Op::CrashAfter => self.dead_claims(true).await?,
+            Op::CrashBefore(way) => self.dead_claims(*way, false).await?,
+            Op::CrashAfter(way) => self.dead_claims(*way, true).await?,
             Op::LateAnswer => self.late_answer().await?,
             Op::Hear { percent, twice, mixed } => self.hear(*percent, *twice, *mixed).await?,
-            Op::Ask { person } => {
+            Op::Ask { person, way } => {
                 let until = self.clock.now() + jiff::SignedDuration::from_mins(10);
-                self.tell(*person, Act::Asked { until }).await;
+                self.tell(*person, Act::Asked { until }, *way).await;
             }
-            Op::Grant { person } => self.tell(*person, Act::Imported).await,
-            Op::Revoke { person } => self.tell(*person, Act::Revoked).await,
+            Op::Grant { person, way } => self.tell(*person, Act::Imported, *way).await,
+            Op::Revoke { person, way } => self.tell(*person, Act::Revoked, *way).await,
+            Op::Write { person } => self.write(*person)?,
+            Op::Review { template, paused } => self.review(template, *paused).await,
             Op::Upkeep => {
                 if let Some(lookout) = &mut self.lookout {
                     lookout.step().await.map_err(|error| error.to_string())?;
@@ -316,12 +349,19 @@ impl Stage {
         world.clear_faults();
         self.sim.set_open(true);
         for pause in [1, 1, 7, 31, 31, 7, 7, 7, 61, 61, 601, 601, 7, 7, 7, 7_201, 601, 61, 43_201, 86_401, 61] {
-            self.perform(&Op::Release).await?;
+            self.release().await?;
+            if pause > 60 {
+                for template in ["parcel_left", "order_confirmed"] {
+                    self.review(template, false).await;
+                }
+            }
             self.perform(&Op::Advance { ms: pause * 1_000 }).await?;
             self.perform(&Op::Upkeep).await?;
             for _ in 0..6 {
                 let attempts = self.laws.attempts();
-                self.perform(&Op::Dispatch { permits: 50 }).await?;
+                for way in [Way::Whatsapp, Way::Sms] {
+                    self.perform(&Op::Dispatch { permits: 50, way }).await?;
+                }
                 if self.laws.attempts() == attempts {
                     break;
                 }
@@ -397,9 +437,11 @@ impl Stage {
     }
 
     /// A process claims one, perhaps sends it, and is gone.
-    async fn dead_claims(&mut self, send: bool) -> Result<(), String> {
+    async fn dead_claims(&mut self, way: Way, send: bool) -> Result<(), String> {
+        let branch = self.branch(way);
+        let (id, provider, content_ids) = (branch.id, Arc::clone(&branch.provider), branch.content_ids);
         let terms = Terms {
-            sender: self.sender,
+            sender: id,
             permits: 1,
             scan: 5,
             due_from: [Timestamp::UNIX_EPOCH; 2],
@@ -408,14 +450,14 @@ impl Stage {
             only_to: None,
             day_full: false,
             budget_spent: None,
-            content_ids: self.dialect == Dialect::Twilio,
+            content_ids,
         };
         let claimed = claim(&self.pools.dispatch, &terms).await.map_err(|error| error.to_string())?;
         for claim in claimed.go {
             let mut word = None;
             if send {
                 let outgoing = outgoing(&claim, self.clock.now()).map_err(|reason| reason.as_str().to_owned())?;
-                let request = self.provider.encode(&outgoing).expect("a request");
+                let request = provider.encode(&outgoing).expect("a request");
                 let request = reqwest::Request::try_from(request).expect("a request");
                 if let Ok(answer) = self.http.execute(request).await
                     && let Ok(body) = answer.text().await
@@ -469,7 +511,9 @@ impl Stage {
         }
         for webhook in &now {
             self.heard.extend(webhook.ids.iter().cloned());
-            webhooks::store(&self.pools.receipts, "main", &webhook.body).await.map_err(|error| error.to_string())?;
+            webhooks::store(&self.pools.receipts, webhook.sender, &webhook.body)
+                .await
+                .map_err(|error| error.to_string())?;
         }
         loop {
             if self.receipts.step().await.map_err(|error| error.to_string())? == recado::worker::Progress::Idle {
@@ -478,10 +522,36 @@ impl Stage {
         }
     }
 
-    async fn tell(&mut self, person: usize, act: Act) {
+    fn branch(&mut self, way: Way) -> &mut Branch {
+        match way {
+            Way::Whatsapp => &mut self.main,
+            Way::Sms => &mut self.sms,
+        }
+    }
+
+    fn write(&mut self, person: usize) -> Result<(), String> {
+        let address = match self.dialect {
+            Dialect::Meta => NUMBER,
+            Dialect::Twilio => "whatsapp:+34600000001",
+        };
+        self.sim.world().write_to(address, &phone(person), "Hola").map_err(|error| error.to_string())?;
+        self.wrote.insert(phone(person), self.clock.now());
+        Ok(())
+    }
+
+    async fn review(&self, template: &str, paused: bool) {
+        let key = Key { sender: self.main.id, template, language: "es" };
+        let status = if paused { Approval::Paused } else { Approval::Approved };
+        let news = News { status, category: None, quality: None, reason: None, at: None, lasts: None, by: "operator" };
+        templates::set(&self.pools.ops, key, &news).await.expect("a template's state");
+    }
+
+    async fn tell(&mut self, person: usize, act: Act, way: Way) {
         let who = Who::Phone(Phone::parse(&phone(person)).expect("a phone"));
         let evidence = json!({"source": "test"});
-        consents::record(&self.pools.ops, who, act, &["orders"], evidence, self.clock.now()).await.expect("an entry");
+        consents::record(&self.pools.ops, who, act, &[way.purpose()], evidence, self.clock.now())
+            .await
+            .expect("an entry");
     }
 
     async fn release(&self) -> Result<(), String> {
@@ -492,103 +562,29 @@ impl Stage {
         Ok(())
     }
 
+    /// How many SMS went, and how many messages in free words on WhatsApp.
+    pub fn went_otherwise(&self) -> (usize, usize) {
+        let accepted = self.sim.world().accepted();
+        let texts = accepted.iter().filter(|message| message.template.is_none());
+        let (sms, words): (Vec<_>, Vec<_>) = texts.partition(|message| message.phone_number_id.starts_with('+'));
+        (sms.len(), words.len())
+    }
+
+    pub fn sms_sender(&self) -> i16 {
+        self.sms.id
+    }
+
+    /// Whether this person wrote in the last 24 hours.
+    pub fn window_is_open(&self, phone: &str) -> bool {
+        let day = jiff::SignedDuration::from_hours(24);
+        self.wrote.get(phone).is_some_and(|at| self.clock.now().duration_since(*at) < day)
+    }
+
     pub fn has_heard_of(&self, wamid: &str) -> bool {
         self.heard.contains(wamid)
     }
 
     pub fn published(&self) -> usize {
         self.events.len()
-    }
-}
-
-fn provider(dialect: Dialect, url: &str) -> Arc<dyn Provider> {
-    match dialect {
-        Dialect::Meta => Arc::new(Meta::new(url, "v25.0", NUMBER, &"sim-token".to_owned().into()).expect("a provider")),
-        Dialect::Twilio => {
-            let account = Account {
-                base_url: url,
-                account_sid: "AC0123456789abcdef0123456789abcdef",
-                service_sid: None,
-                number: Some(&Phone::parse("+34600000001").expect("a phone")),
-                user: "AC0123456789abcdef0123456789abcdef",
-                password: &"sim-auth-token".to_owned().into(),
-                callback: "https://recado.example/webhooks/main",
-            };
-            Arc::new(Twilio::new(Channel::Whatsapp, account).expect("a provider"))
-        }
-    }
-}
-
-/// What Twilio says in place of Meta's code.
-fn at_twilio(code: u32) -> u32 {
-    match code {
-        130_429 => 20_429,
-        131_056 => 21_611,
-        131_021 => 21_211,
-        131_000 => 30_410,
-        132_015 => 21_655,
-        190 => 20_003,
-        131_049 => 14_107,
-        131_026 => 63_024,
-        131_053 => 63_019,
-        other => panic!("Twilio has no word for {other}"),
-    }
-}
-
-fn fault(trouble: Trouble, dialect: Dialect) -> Fault {
-    let trouble = match (trouble, dialect) {
-        (Trouble::Code(code), Dialect::Twilio) => Trouble::Code(at_twilio(code)),
-        // What is ambiguous in an answer is not in a report, but for this one, which a report leaves open too.
-        (Trouble::FailLater(131_000), Dialect::Twilio) => Trouble::FailLater(63_012),
-        (Trouble::FailLater(code), Dialect::Twilio) => Trouble::FailLater(at_twilio(code)),
-        (trouble, _) => trouble,
-    };
-    match trouble {
-        Trouble::LoseRequest => Fault::CutBefore { reset: false },
-        Trouble::LoseAnswer => Fault::CutAfter { reset: false },
-        Trouble::Gateway => Fault::Status { status: 502, code: None, process: true, retry_after: None },
-        Trouble::Gibberish => Fault::Garbage { body: Garbage::Html, process: true },
-        Trouble::Silent => Fault::Silent,
-        Trouble::Code(code) => Fault::Error { code, retry_after: None },
-        Trouble::FailLater(code) => Fault::FailLater { code },
-    }
-}
-
-fn dispatch_rules() -> Rules {
-    Rules {
-        slots: 50,
-        batch: 50,
-        lease: LEASE,
-        send_timeout: Duration::from_secs(10),
-        connect_timeout: Duration::from_secs(3),
-        poll: Duration::from_secs(1),
-        pace: PACE,
-        retry: RETRY,
-        backing: Backing {
-            pause: Duration::from_secs(2),
-            pause_cap: Duration::from_secs(120),
-            step: Duration::from_secs(5),
-        },
-        only_to: None,
-        settling: settling_rules(),
-    }
-}
-
-fn settling_rules() -> settling::Rules {
-    settling::Rules { batch: 100, linger: Duration::ZERO, pace: PACE }
-}
-
-fn upkeep_rules(listed: Vec<i16>) -> upkeep::Rules {
-    upkeep::Rules {
-        every: Duration::from_secs(1),
-        tidy_every: Duration::from_secs(600),
-        batch: 500,
-        patience: Patience { window: WINDOW, later_attempts: 3, max: Duration::from_secs(24 * 3_600) },
-        listed,
-        gone_after: Duration::from_secs(20),
-        retry: RETRY,
-        settling: settling_rules(),
-        keep: crate::house::KEEP,
-        prices: HashMap::new(),
     }
 }

@@ -49,9 +49,10 @@ impl Spec {
         let mut document = read(name);
         for gap in gaps.iter().filter(|gap| gap.file == name) {
             let (place, key) = gap.at.rsplit_once('/').expect("a pointer");
+            let key = &key.replace("~1", "/").replace("~0", "~");
             let place = document.pointer_mut(place).unwrap_or_else(|| panic!("{} is not in {name}", gap.at));
             let before = match place {
-                Value::Object(map) => map.insert(key.to_owned(), gap.is.clone()),
+                Value::Object(map) => map.insert(key.clone(), gap.is.clone()),
                 Value::Array(list) if key == "-" => {
                     list.push(gap.is.clone());
                     None

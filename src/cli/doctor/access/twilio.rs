@@ -16,6 +16,9 @@ use crate::{
     worker::wire::Wire,
 };
 
+/// More pages than any account has.
+const PAGES_MAX: usize = 500;
+
 /// What asks Twilio, if the settings are complete.
 fn inquiry_of(of: &Twilio) -> Option<Inquiry> {
     let (user, password) = of.user();
@@ -122,12 +125,23 @@ impl Visit<'_> {
 
     async fn contents(&self, steps: &mut Steps<'_>, inquiry: &Inquiry) {
         const WHAT: &str = "template";
-        match self.ask(inquiry.contents()).await.and_then(|answer| inquiry::approved(&answer)) {
-            Err(failure) => {
-                let cure = "Twilio's console shows the contents under Messaging > Content Template Builder";
-                steps.warn(WHAT, see::TEMPLATE, refusal("Twilio", &failure), cure);
+        let (mut approved, mut after) = (Vec::new(), None);
+        for _ in 0..PAGES_MAX {
+            let page = self.ask(inquiry.contents(after.as_deref())).await.and_then(|answer| inquiry::approved(&answer));
+            match page {
+                Err(failure) => {
+                    let cure = "Twilio's console shows the contents under Messaging > Content Template Builder";
+                    return steps.warn(WHAT, see::TEMPLATE, refusal("Twilio", &failure), cure);
+                }
+                Ok(page) => {
+                    approved.extend(page.contents);
+                    after = page.next;
+                }
             }
-            Ok(approved) => self.compare(steps, &approved),
+            if after.is_none() {
+                break;
+            }
         }
+        self.compare(steps, &approved);
     }
 }
