@@ -17,7 +17,7 @@ help:
 	@echo 'make demo ONCE=1    a fixed set of events through all of it, then an exit code and a line of JSON'
 	@echo 'make test           format, lints, queries, documentation, all tests'
 	@echo 'make soak           the long tests: crashes, fleet, simulation, the public doors under load'
-	@echo 'make clients        lets Twilio'"'"'s own helpers and pywa talk to the simulator; gets them from PyPI and npm'
+	@echo 'make clients        lets others'"'"' programs talk to the simulator and to Recado, the producers of the examples too; needs PyPI and npm'
 	@echo 'make alerts         checks and tries the alert rules with promtool'
 	@echo 'make prepare        describes the queries in .sqlx anew, after a query or a migration changed'
 	@echo 'make down           ends the services that any of these started'
@@ -48,6 +48,7 @@ soak: tools
 
 clients: tools
 	@scripts/clients
+	@scripts/services run clients scripts/producers
 
 alerts:
 	@command -v promtool >/dev/null || scripts/services install prometheus || { echo 'promtool is missing, which comes with Prometheus. On Debian: apt-get install prometheus'; exit 1; }

@@ -1,28 +1,35 @@
--- Who may use the console: accounts with their passwords' hashes, and the sessions of those who are in.
+-- The console's accounts, and who is logged in.
 
 create table users (
-  id bigint generated always as identity primary key,
-  name text not null,
-  role text not null,
+  id uuid primary key,
+  name text not null unique,
+  role text not null check (role in ('viewer', 'operator', 'admin')),
   -- Argon2id, as a PHC string.
   password text not null,
-  -- Of the pages; none as the browser wishes.
-  locale text,
+  -- The browser's, if none.
+  language text check (language in ('en', 'es', 'pt_BR')),
   created_at timestamptz not null default recado_now(),
+  password_set_at timestamptz not null default recado_now(),
+  -- To the minute.
   seen_at timestamptz,
   disabled_at timestamptz,
-  constraint user_role_is_known check (role in ('viewer', 'operator', 'admin')),
-  constraint user_name_is_short check (name <> '' and length(name) <= 60)
+  constraint users_name_is_plain check (name ~ '^[a-z0-9][a-z0-9._@-]{0,59}$'),
+  constraint users_password_is_hashed check (password like '$argon2id$%')
 );
-create unique index users_by_name on users (lower(name));
 
 create table sessions (
-  -- Of 32 random bytes, which only the browser has.
+  -- Of the token that the browser's cookie holds.
   hash bytea primary key,
-  user_id bigint not null references users on delete cascade,
+  account uuid not null references users (id) on delete cascade,
   began_at timestamptz not null default recado_now(),
   -- To the minute.
-  used_at timestamptz not null default recado_now()
+  used_at timestamptz not null default recado_now(),
+  ends_at timestamptz not null,
+  constraint sessions_hash_is_sha256 check (octet_length(hash) = 32)
 );
-create index sessions_by_user on sessions (user_id);
-create index sessions_by_age on sessions (used_at);
+create index sessions_by_account on sessions (account);
+create index sessions_by_end on sessions (ends_at);
+
+-- The audit page reads by who and by what, the latest first.
+create index audit_by_person on audit (by, id);
+create index audit_by_act on audit (what, id);

@@ -125,6 +125,12 @@ const RECEIPTS: &str = "recado_receipts_total";
 const WEBHOOK_LAG: &str = "recado_webhook_unapplied_age_seconds";
 const OUTBOX_LAG: &str = "recado_outbox_age_seconds";
 const PUBLISHED: &str = "recado_status_events_published_total";
+const CALLBACKS: &str = "recado_callback_events_total";
+const CALLBACK_AGE: &str = "recado_callback_age_seconds";
+const CALLBACK_UP: &str = "recado_callback_up";
+const CALLBACK_UNDELIVERED: &str = "recado_callback_undelivered_events";
+const RELAYED: &str = "recado_relayed_webhooks_total";
+const RELAY_AGE: &str = "recado_relay_age_seconds";
 const REJECTED: &str = "recado_rejected_events";
 const SPANS: &str = "recado_trace_spans_total";
 
@@ -274,6 +280,29 @@ pub fn tell_outbox_lag(age: Duration) {
     gauge!(OUTBOX_LAG).set(age.as_secs_f64());
 }
 
+/// Events were `delivered` to a callback, `refused` by it, or it `failed`, was `gone`; or they were `given_up`.
+pub fn count_callback(callback: &str, outcome: &'static str, events: u64) {
+    counter!(CALLBACKS, "callback" => callback.to_owned(), "outcome" => outcome).increment(events);
+}
+
+/// How a callback stands: whether it takes events (1 or 0), how old the oldest is that it has to get, and how many were given up and can
+/// be replayed.
+pub fn tell_callback(callback: &str, up: bool, age: Duration, undelivered: u32) {
+    gauge!(CALLBACK_UP, "callback" => callback.to_owned()).set(f64::from(u8::from(up)));
+    gauge!(CALLBACK_AGE, "callback" => callback.to_owned()).set(age.as_secs_f64());
+    gauge!(CALLBACK_UNDELIVERED, "callback" => callback.to_owned()).set(f64::from(undelivered));
+}
+
+/// Webhooks of a sender were `delivered` to its relay's target, or it `failed`; or they were `given_up`.
+pub fn count_relayed(sender: &str, outcome: &'static str, webhooks: u64) {
+    counter!(RELAYED, "sender" => sender.to_owned(), "outcome" => outcome).increment(webhooks);
+}
+
+/// How old the oldest webhook of a sender is that is to be handed on.
+pub fn tell_relay_age(sender: &str, age: Duration) {
+    gauge!(RELAY_AGE, "sender" => sender.to_owned()).set(age.as_secs_f64());
+}
+
 /// Rejected events that nobody has replayed, counted up to 10,000.
 pub fn tell_rejected(events: u32) {
     gauge!(REJECTED).set(f64::from(events));
@@ -311,6 +340,15 @@ fn describe() {
     describe_gauge!(WEBHOOK_LAG, "Age of the oldest stored webhook that is not applied.");
     describe_gauge!(OUTBOX_LAG, "Age of the oldest status event that is not published.");
     describe_counter!(PUBLISHED, "Status events that the broker has confirmed.");
+    describe_counter!(CALLBACKS, "Requests to callbacks by outcome, and events that were given up.");
+    describe_gauge!(CALLBACK_UP, "1 if the callback takes events.");
+    describe_gauge!(CALLBACK_AGE, "Age of the oldest event that a callback has to get.");
+    describe_gauge!(
+        CALLBACK_UNDELIVERED,
+        "Events that a callback was not given, and that can be replayed; counted up to 10000."
+    );
+    describe_counter!(RELAYED, "Webhooks handed on, by outcome.");
+    describe_gauge!(RELAY_AGE, "Age of the oldest webhook that is to be handed on.");
     describe_gauge!(REJECTED, "Rejected events that nobody has replayed; counted up to 10000.");
     describe_counter!(SPANS, "Spans of traces, by what became of them.");
 }

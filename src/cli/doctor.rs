@@ -5,6 +5,7 @@
 mod access;
 
 mod costs;
+mod outward;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -112,6 +113,7 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
         if let Some(pools) = pools {
             check_house(&mut found, &settings, &pools, templates.as_ref()).await;
             costs::check_budgets(&mut found, &settings, &pools).await;
+            outward::check(&mut found, &settings, &pools).await;
         }
     }
     let wrong = found.0.iter().filter(|finding| finding.verdict == Verdict::Wrong).count();
@@ -217,7 +219,12 @@ fn check_templates(found: &mut Findings, settings: &Settings) -> Option<Catalogu
 
 async fn check_broker(found: &mut Findings, settings: &Settings) {
     const WHAT: &str = "broker";
-    let Ok(address) = run::address(settings) else { return };
+    let Ok(address) = run::address(settings) else {
+        if !settings.callbacks.is_empty() {
+            found.ok(WHAT, "none is set; what becomes of notifications is told to callbacks only");
+        }
+        return;
+    };
     let connection = match broker::connect(&address, "doctor").await {
         Ok(connection) => connection,
         Err(error) => {

@@ -3,16 +3,20 @@
 //! Exit codes: 0 done, 1 could not or found something wrong, 2 not understood.
 
 pub mod broker;
+pub mod callbacks;
 pub mod check;
 pub mod consent;
 pub mod costs;
 pub mod decide;
 pub mod demo;
 pub mod doctor;
+pub mod drain;
 pub mod forms;
 pub mod healthcheck;
 pub mod hold;
 pub mod keys;
+pub mod openapi;
+pub mod outward;
 pub mod rates;
 pub mod rejected;
 pub mod run;
@@ -66,6 +70,8 @@ enum Command {
     Check(check::Args),
     /// Publishes an event to RabbitMQ.
     Publish(broker::PublishArgs),
+    /// Takes the events of a shop's outbox table into the inbox.
+    Drain(drain::Args),
     /// Shows the events that could not be used.
     Rejected(rejected::Args),
     /// Runs rejected events again, after the cause is mended.
@@ -84,10 +90,14 @@ enum Command {
     Costs(costs::Args),
     /// Shows how the senders stand at their providers: status, quality, limits, holds.
     Senders(senders::Args),
+    /// Shows how the callbacks stand, tries one, and tells events again.
+    Callbacks(callbacks::Args),
     /// Makes, lists and revokes the API's keys.
     Keys(keys::Args),
-    /// Makes, lists and changes the accounts of the console.
+    /// Makes, lists and changes the console's accounts.
     Users(users::Args),
+    /// Prints the description of the HTTP side.
+    Openapi(openapi::Args),
     /// Stops sending, with a reason.
     Hold(hold::HoldArgs),
     /// Ends holds.
@@ -144,6 +154,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate(args) => schema::run(&place, args).await,
         Command::Check(args) => check::run(&place, &args),
         Command::Publish(args) => broker::publish(&place, args).await,
+        Command::Drain(args) => drain::run(&place, args).await,
         Command::Rejected(args) => rejected::run(&place, args).await,
         Command::ReplayRejected(args) => broker::replay(&place, args).await,
         Command::Topology(args) => broker::topology(&place, args).await,
@@ -153,8 +164,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Templates(args) => templates::run(&place, args).await,
         Command::Costs(args) => costs::run(&place, args).await,
         Command::Senders(args) => senders::run(&place, args).await,
+        Command::Callbacks(args) => callbacks::run(&place, args).await,
         Command::Keys(args) => keys::run(&place, args).await,
         Command::Users(args) => users::run(&place, args).await,
+        Command::Openapi(args) => Ok(openapi::run(&args)),
         Command::Hold(args) => hold::hold(&place, args).await,
         Command::Release(args) => hold::release(&place, args).await,
         Command::Holds(args) => hold::list(&place, args).await,

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use arriving::events;
-pub use arriving::{inbox, intake_rules, topology};
+pub use arriving::{drain, inbox, intake_rules, topology};
 
 use super::{database, settings};
 use crate::{
@@ -36,7 +36,7 @@ use crate::{
         fleet::{self, Budget, Fleet, Portfolio},
         health::{self, Watch, Watched},
         intake::{Intake, Queue},
-        outbox::{self, Publisher},
+        outbox::Publisher,
         purse::Purse,
         rate::{Backing, SenderRate},
         receipts::{self, Receipts},
@@ -114,7 +114,7 @@ pub async fn start(
     reader.versions = Versions::of(&pools.ops, &reader.catalogue).await?;
     let reader = Arc::new(reader);
     let topology = topology(settings, &reader);
-    let address = address(settings)?;
+    let broker = settings.broker.url.is_given().then(|| address(settings)).transpose()?;
     let forms = super::forms::load(settings)?;
     let prices = super::rates::prices(settings, super::rates::load(settings)?);
 
@@ -174,21 +174,16 @@ pub async fn start(
         life.role("replies", replies.run(life.clone()));
     }
     if roles.contains(&Role::Outbox) {
-        let rules = outbox::Rules {
-            address: address.clone(),
-            topology: topology.clone(),
-            batch: i64::try_from(settings.outbox.batch)?,
-            poll: settings.outbox.poll,
-            lease: settings.outbox.lease,
-            reconnect_after: settings.broker.reconnect_after,
-            reconnect_cap: settings.broker.reconnect_cap,
-        };
-        let connected = Flag::default();
-        known.connected.push(connected.clone());
-        let publisher = Publisher { worker, pool: pools.ops.clone(), rules, connected };
-        life.role("outbox", publisher.run(life.clone()));
+        super::outward::start(settings, pools, &clock, life, worker).await?;
+        if let Some(address) = &broker {
+            let connected = Flag::default();
+            known.connected.push(connected.clone());
+            let rules = super::outward::publisher(settings, address.clone(), topology.clone());
+            let publisher = Publisher { worker, pool: pools.ops.clone(), rules, connected };
+            life.role("outbox", publisher.run(life.clone()));
+        }
     }
-    if roles.contains(&Role::Intake) {
+    if let Some(address) = broker.filter(|_| roles.contains(&Role::Intake)) {
         for queue in [Queue::Events, Queue::Dead] {
             let connected = Flag::default();
             if queue == Queue::Events {
@@ -203,6 +198,9 @@ pub async fn start(
                 connected,
             };
             life.role("intake", intake.run(life.clone()));
+        }
+        if let Some(drain) = drain(settings, &inbox, &nudge)? {
+            life.role("drain", drain.run(life.clone()));
         }
     }
     let turned_away = Flag::default();
@@ -265,8 +263,9 @@ fn doors(
         pools: pools.clone(),
         clock: clock.clone(),
         senders: settings.senders.iter().map(|(name, sender)| (name.clone(), http::Secrets::of(sender))).collect(),
-        limits: http::Limits::of(&settings.http, settings.console),
+        limits: http::Limits::of(&settings.http),
         public: http::optin::Public::closed(settings.forms.clone()),
+        console: settings.console.clone(),
         events,
         stored: Arc::new(move || stored.wake()),
         turned_away: Arc::new(move || turned_away.set(true)),

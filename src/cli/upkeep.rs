@@ -160,6 +160,7 @@ pub fn keep(settings: &Settings) -> Keep {
         rejected: of.keep_rejected,
         webhooks: of.keep_webhooks,
         inbound: of.keep_inbound,
+        callbacks: of.keep_callbacks,
         audit: of.keep_audit,
     }
 }

@@ -1,28 +1,29 @@
-//! `recado users`: who may use the console.
+//! `recado users`: the console's accounts. A password is typed or comes in at standard input, never as an argument, where the list of
+//! processes and the shell's history would show it.
 
 use std::{
-    io::{IsTerminal, Read},
+    io::{BufRead, IsTerminal},
     process::ExitCode,
 };
 
 use anyhow::{Context, bail};
-use secrecy::{ExposeSecret, SecretString};
+use uuid::{Builder, Uuid};
 
 use super::{complain, database, hold::somebody, say, settings};
 use crate::{
     config::{Needs, Place},
     db::{
-        keys::Role,
         pools::Pools,
-        users::{self, Change},
+        users::{self, Change, Changed},
     },
-    http::password,
+    domain::role::Role,
+    http::console::passwords,
 };
 
-/// Makes, lists and changes the accounts of the console.
+/// Makes, lists and changes the console's accounts.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  recado users create ana --role admin          # asks for the password\n  openssl rand -base64 18 | tee /dev/tty | recado users create bot --role viewer\n  recado users disable ana"
+    after_help = "Examples:\n  recado users create ana --role admin\n  pass show recado/ana | recado users password ana"
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -31,25 +32,26 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Makes an account; the password is asked for, or read from standard input.
+    /// Makes an account. Asks for its password; if standard input is no terminal, its first line is the password.
     Create {
+        /// Lower-case letters, digits, and . _ - @ after the first.
         name: String,
-        /// viewer (sees no phone numbers), operator (sees them, acts) or admin (accounts and keys as well).
+        /// viewer (sees no phone numbers), operator or admin.
         #[arg(long, default_value = "viewer")]
         role: Role,
     },
-    /// All accounts, with when they came in last.
+    /// All accounts, with when they were last seen.
     List {
         #[arg(long)]
         json: bool,
     },
-    /// Gives an account another role. Whoever is in under it is out.
+    /// Gives an account another role. Holds for its next request.
     Role { name: String, role: Role },
-    /// Gives an account another password; asked for, or read from standard input. Whoever is in under it is out.
+    /// Gives an account another password and ends its sessions.
     Password { name: String },
-    /// Lets nobody in under this account any more, and puts out whoever is.
+    /// Ends an account's sessions and lets it in no more. Its name stays in the audit trail.
     Disable { name: String },
-    /// Lets the account be used again.
+    /// Lets a disabled account in again.
     Enable { name: String },
 }
 
@@ -58,28 +60,29 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
     let pools = database(&settings(place, Needs::DATABASE)?).await?;
     match args.what {
         What::Create { name, role } => {
-            create(&pools, &name, role, &ask()?).await?;
-            say(&format!("{} may come in as {}.", name.trim(), role.as_str()));
+            check_name(&name)?;
+            create(&pools, &name, role, &ask_password()?).await?;
+            say(&format!("Made: {name}, {}.", role.as_str()));
         }
         What::List { json: true } => say(&serde_json::to_string_pretty(&users::list(&pools.ops).await?)?),
         What::List { json: false } => {
-            let users = users::list(&pools.ops).await?;
-            if users.is_empty() {
-                complain("There are no accounts yet: recado users create NAME --role admin makes the first.");
+            let all = users::list(&pools.ops).await?;
+            if all.is_empty() {
+                say("There is no account. Make the first: recado users create NAME --role admin");
             }
-            for user in users {
-                let seen = user.seen_at.map_or("never came in".to_owned(), |at| format!("came in {at}"));
+            for user in all {
+                let seen = user.seen_at.map_or("never seen".to_owned(), |at| format!("last seen {at}"));
                 let ended = user.disabled_at.map(|at| format!(", disabled {at}")).unwrap_or_default();
                 say(&format!("{:<24} {:<8} made {}, {seen}{ended}", user.name, user.role.as_str(), user.created_at));
             }
         }
-        What::Role { name, role } => change(&pools, &name, &Change::Role(role)).await?,
+        What::Role { name, role } => change(&pools, &name, Change::Role(role)).await?,
         What::Password { name } => {
-            let hash = hashed(&ask()?)?;
-            change(&pools, &name, &Change::Password(hash)).await?;
+            let hash = hash(&ask_password()?).await?;
+            change(&pools, &name, Change::Password { hash, keep: None }).await?;
         }
-        What::Disable { name } => change(&pools, &name, &Change::Disable).await?,
-        What::Enable { name } => change(&pools, &name, &Change::Enable).await?,
+        What::Disable { name } => change(&pools, &name, Change::Disable).await?,
+        What::Enable { name } => change(&pools, &name, Change::Enable).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -87,57 +90,55 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
 /// Makes an account.
 ///
 /// # Errors
-/// If the name is none or taken, the password unfit, or the database does not take it.
-pub async fn create(pools: &Pools, name: &str, role: Role, password: &SecretString) -> anyhow::Result<()> {
-    let name = name.trim();
-    if name.is_empty() || name.chars().count() > 60 || name.chars().any(char::is_control) {
-        bail!("an account's name has 1 to 60 characters");
-    }
-    if !users::create(&pools.ops, name, role, &hashed(password)?, &somebody()).await? {
-        bail!("there is an account named {name} already; recado users list shows them");
+/// If name or password are none, the name is taken, or the database does not take it.
+pub async fn create(pools: &Pools, name: &str, role: Role, password: &str) -> anyhow::Result<()> {
+    check_name(name)?;
+    let hash = hash(password).await?;
+    let mut id = [0; 16];
+    getrandom::fill(&mut id)?;
+    let id: Uuid = Builder::from_random_bytes(id).into_uuid();
+    if !users::create(&pools.ops, id, name, role, &hash, &somebody()).await? {
+        bail!("there is an account {name} already; recado users list shows them");
     }
     Ok(())
 }
 
-async fn change(pools: &Pools, name: &str, change: &Change) -> anyhow::Result<()> {
-    if !users::change(&pools.ops, name.trim(), change, &somebody()).await? {
-        bail!("there is no account of this name; recado users list shows them");
+async fn change(pools: &Pools, name: &str, change: Change) -> anyhow::Result<()> {
+    match users::change(&pools.ops, name, change, &somebody()).await? {
+        Changed::Done => say("Done."),
+        Changed::Same => say("It was so already."),
+        Changed::Unknown => bail!("there is no account {name}; recado users list shows them"),
+        Changed::LastAdmin => bail!("{name} is the last admin: make another one first"),
     }
-    say("Changed. Whoever was in under it is out.");
     Ok(())
 }
 
-fn hashed(password: &SecretString) -> anyhow::Result<String> {
-    let mut salt = [0; 16];
-    getrandom::fill(&mut salt)?;
-    Ok(password::hash(password.expose_secret(), &salt)?)
+fn check_name(name: &str) -> anyhow::Result<()> {
+    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._@-".contains(&byte);
+    if !first || name.len() > 60 || !name.bytes().all(plain) {
+        bail!("an account's name has 1 to 60 lower-case letters, digits, and . _ - @ after the first");
+    }
+    Ok(())
 }
 
-/// The password, from the terminal without being shown, or from whatever stands in for it.
-fn ask() -> anyhow::Result<SecretString> {
+fn ask_password() -> anyhow::Result<String> {
     if !std::io::stdin().is_terminal() {
-        let mut text = String::new();
-        std::io::stdin().take(1_024).read_to_string(&mut text).context("standard input has no password")?;
-        return Ok(text.trim_end_matches(['\r', '\n']).to_owned().into());
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line).context("no password came in at standard input")?;
+        return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
     }
-    complain(&format!("Password ({} characters or more; it is not shown):", password::LEAST));
-    let first = unseen()?;
-    complain("Once more:");
-    if first.expose_secret() != unseen()?.expose_secret() {
-        bail!("the two are not the same");
+    let password = rpassword::prompt_password("Password: ")?;
+    if rpassword::prompt_password("Again: ")? != password {
+        complain("These were two different passwords.");
+        bail!("nothing was changed");
     }
-    Ok(first)
+    Ok(password)
 }
 
-/// One line of the terminal, which does not show it meanwhile.
-fn unseen() -> anyhow::Result<SecretString> {
-    let echo = |mode| std::process::Command::new("stty").arg(mode).status().is_ok_and(|status| status.success());
-    if !echo("-echo") {
-        bail!("the terminal cannot be told to hide the password: give it by standard input");
+async fn hash(password: &str) -> anyhow::Result<String> {
+    if !passwords::is_good(password) {
+        bail!("a password has {} to {} characters", passwords::LENGTH.start(), passwords::LENGTH.end());
     }
-    let mut line = String::new();
-    let read = std::io::stdin().read_line(&mut line);
-    echo("echo");
-    read?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned().into())
+    passwords::hash(password.to_owned()).await.context("the system gives no randomness")
 }

@@ -5,7 +5,9 @@
 //! sources on top of each other and remembers where each value stood, [`reader`] reads one value after the other and collects
 //! what is wrong, [`sections`] says for each key what it may be. No setting is read anywhere else.
 
+mod console;
 mod layers;
+mod outward;
 mod problem;
 mod reader;
 mod routing;
@@ -24,6 +26,8 @@ use std::{
     time::Duration,
 };
 
+pub use console::Console;
+pub use outward::{Callback, Outward, Relay, is_public};
 pub use problem::{Problem, Problems};
 pub use secret::{NotGiven, Secret};
 
@@ -107,10 +111,14 @@ pub struct Settings {
     /// What whole messages of people mean.
     pub words: Words,
     pub forms: Forms,
+    pub console: Console,
     pub sources: Sources,
     pub rates: Rates,
+    pub drain: Drain,
     pub outbox: Outbox,
-    pub console: Console,
+    pub outward: Outward,
+    /// Who is told of events over HTTP, by name.
+    pub callbacks: BTreeMap<String, Callback>,
     pub upkeep: Upkeep,
     pub traces: Traces,
     pub log: Log,
@@ -253,6 +261,8 @@ pub struct Sender {
     pub rate_per_second: u32,
     pub daily: Option<Daily>,
     pub budget: Budget,
+    /// To whom its webhooks are handed on.
+    pub relay: Option<Relay>,
     pub provider: Provider,
 }
 
@@ -480,13 +490,13 @@ pub struct Forms {
     pub texts_per_day: u32,
 }
 
-/// How long somebody stays in the console.
-#[derive(Debug, Clone, Copy)]
-pub struct Console {
-    /// Without a request.
-    pub idle: Duration,
-    /// At most.
-    pub lasts: Duration,
+/// A shop's outbox table.
+#[derive(Debug, Clone)]
+pub struct Drain {
+    /// The shop's database; not given if there is no such table.
+    pub url: Secret,
+    pub batch: usize,
+    pub poll: Duration,
 }
 
 #[derive(Debug, Clone)]
@@ -506,6 +516,7 @@ pub struct Upkeep {
     pub keep_rejected: Duration,
     pub keep_webhooks: Duration,
     pub keep_inbound: Duration,
+    pub keep_callbacks: Duration,
     pub keep_payloads: Duration,
     pub keep_parameters: Duration,
     pub keep_audit: Duration,

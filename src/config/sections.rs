@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{
-    Broker, Consent, Console, Database, Dispatch, Doubt, Forms, Http, Intake, Log, LogFormat, Needs, Network, Outbox,
-    Pace, Problems, Rates, Retry, Sender, Settings, Shutdown, Sources, Templates, Traces, Upkeep,
+    Broker, Consent, Database, Dispatch, Doubt, Drain, Forms, Http, Intake, Log, LogFormat, Needs, Network, Outbox,
+    Outward, Pace, Problems, Rates, Retry, Sender, Settings, Shutdown, Sources, Templates, Traces, Upkeep, console,
+    outward,
     problem::did_you_mean,
     reader::{Reader, Scheme, SecretFrom, Span, check_url},
     routing, senders,
@@ -24,6 +25,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub(super) fn read(mut r: Reader, needs: Needs) -> Result<Settings, Problems> {
     let r_ = &mut r;
     let database = database(r_, needs);
+    // Who calls others over HTTP can do without.
+    let needs = Needs { broker: needs.broker && r_.names("callbacks").is_empty(), ..needs };
     let broker = broker(r_, needs);
     let intake = intake(r_, &broker);
     let dispatch = dispatch(r_);
@@ -31,18 +34,21 @@ pub(super) fn read(mut r: Reader, needs: Needs) -> Result<Settings, Problems> {
     let doubt = doubt(r_, &dispatch);
     let pace = pace(r_);
     let consent = consent(r_);
-    let senders = senders::senders(r_, needs);
+    let outward = outward::outward(r_);
+    let senders = senders::senders(r_, needs, &outward);
     let health_every = health_every(r_);
     let http = http(r_);
     let templates = templates(r_, needs, &senders);
     let routing = routing::rules(r_, needs, &senders);
     let words = words(r_);
     let forms = forms(r_);
+    let console = console::console(r_);
     let sources = sources(r_);
     let rates = Rates { dir: r_.folder("rates.dir", &["/usr/share/recado/rates"]) };
+    let drain = drain(r_);
     let outbox = outbox(r_);
-    let console = console(r_);
-    let upkeep = upkeep(r_, &intake);
+    let callbacks = outward::callbacks(r_, &outward, needs);
+    let upkeep = upkeep(r_, &intake, &outward);
     let traces = traces(r_);
     let log = log(r_);
     let shutdown = Shutdown { grace: r_.duration("shutdown.grace", SECOND..=HOUR) };
@@ -63,10 +69,13 @@ pub(super) fn read(mut r: Reader, needs: Needs) -> Result<Settings, Problems> {
         routing,
         words,
         forms,
+        console,
         sources,
         rates,
+        drain,
         outbox,
-        console,
+        outward,
+        callbacks,
         upkeep,
         traces,
         log,
@@ -96,18 +105,7 @@ fn database(r: &mut Reader, needs: Needs) -> Database {
         conventional: Some("DATABASE_URL"),
         like: " to something like postgres://recado:password@localhost:5432/recado",
         in_file: is_without_password,
-        check: |text| {
-            const SCHEME: Scheme = Scheme {
-                schemes: &["postgres", "postgresql"],
-                plain_only_here: false,
-                like: "postgres://recado:password@localhost:5432/recado",
-            };
-            let url = check_url(text, &SCHEME)?;
-            match url.path().trim_matches('/') {
-                "" => Err(format!("names no database; write it like {}", SCHEME.like)),
-                _ => Ok(()),
-            }
-        },
+        check: is_database,
     };
     Database {
         url: r.secret("database.url", &SecretFrom { needed: needs.database, ..FROM }),
@@ -118,6 +116,35 @@ fn database(r: &mut Reader, needs: Needs) -> Database {
         acquire_timeout: r.duration("database.acquire_timeout", 100 * MS..=MINUTE),
         statement_timeout: r.duration("database.statement_timeout", 100 * MS..=10 * MINUTE),
         admin_statement_timeout: r.duration("database.admin_statement_timeout", SECOND..=DAY),
+    }
+}
+
+/// Whether `text` names a Postgres database.
+fn is_database(text: &str) -> Result<(), String> {
+    const SCHEME: Scheme = Scheme {
+        schemes: &["postgres", "postgresql"],
+        plain_only_here: false,
+        like: "postgres://recado:password@localhost:5432/recado",
+    };
+    let url = check_url(text, &SCHEME)?;
+    match url.path().trim_matches('/') {
+        "" => Err(format!("names no database; write it like {}", SCHEME.like)),
+        _ => Ok(()),
+    }
+}
+
+fn drain(r: &mut Reader) -> Drain {
+    const FROM: SecretFrom = SecretFrom {
+        needed: false,
+        conventional: None,
+        like: " to something like postgres://recado_drain:password@shop-db:5432/shop",
+        in_file: is_without_password,
+        check: is_database,
+    };
+    Drain {
+        url: r.secret("drain.url", &FROM),
+        batch: r.integer("drain.batch", 1..=2_000),
+        poll: r.duration("drain.poll", 10 * MS..=MINUTE),
     }
 }
 
@@ -419,17 +446,6 @@ fn templates(r: &mut Reader, needs: Needs, senders: &BTreeMap<String, Sender>) -
     }
 }
 
-fn console(r: &mut Reader) -> Console {
-    let console = Console {
-        idle: r.duration("console.idle", MINUTE..=DAY),
-        lasts: r.duration("console.lasts", MINUTE..=30 * DAY),
-    };
-    if console.lasts < console.idle {
-        r.blame("console.lasts", "is shorter than console.idle");
-    }
-    console
-}
-
 fn outbox(r: &mut Reader) -> Outbox {
     Outbox {
         batch: r.integer("outbox.batch", 1..=2_000),
@@ -438,7 +454,7 @@ fn outbox(r: &mut Reader) -> Outbox {
     }
 }
 
-fn upkeep(r: &mut Reader, intake: &Intake) -> Upkeep {
+fn upkeep(r: &mut Reader, intake: &Intake, outward: &Outward) -> Upkeep {
     let upkeep = Upkeep {
         every: r.duration("upkeep.every", 10 * MS..=MINUTE),
         batch: r.integer("upkeep.batch", 1..=10_000),
@@ -448,11 +464,26 @@ fn upkeep(r: &mut Reader, intake: &Intake) -> Upkeep {
         keep_rejected: r.duration("upkeep.keep_rejected", DAY..=3_650 * DAY),
         keep_webhooks: r.duration("upkeep.keep_webhooks", DAY..=3_650 * DAY),
         keep_inbound: r.duration("upkeep.keep_inbound", DAY..=3_650 * DAY),
+        keep_callbacks: r.duration("upkeep.keep_callbacks", DAY..=3_650 * DAY),
         keep_payloads: r.duration("upkeep.keep_payloads", DAY..=3_650 * DAY),
         keep_parameters: r.duration("upkeep.keep_parameters", DAY..=3_650 * DAY),
         keep_audit: r.duration("upkeep.keep_audit", 30 * DAY..=3_650 * DAY),
     };
     identities_outlive(r, &upkeep, intake);
+    let (short, long) = (outward.give_up_after, upkeep.keep_callbacks);
+    if short > long && !long.is_zero() {
+        r.blame(
+            "upkeep.keep_callbacks",
+            "must not be less than outward.give_up_after, or events would go before they are given up",
+        );
+    }
+    let (short, long) = (outward.relay_give_up_after, upkeep.keep_webhooks);
+    if short > long && !long.is_zero() {
+        r.blame(
+            "upkeep.keep_webhooks",
+            "must not be less than outward.relay_give_up_after, or webhooks would go before they are given up",
+        );
+    }
     let (short, long) = (upkeep.keep_webhooks, upkeep.keep_inbound);
     if short > long && !long.is_zero() {
         r.blame(

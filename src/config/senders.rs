@@ -3,14 +3,14 @@
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use super::{
-    ApiKey, Budget, Daily, Meta, Needs, Provider, Secret, Sender, Twilio,
+    ApiKey, Budget, Daily, Meta, Needs, Outward, Provider, Secret, Sender, Twilio, outward,
     reader::{Reader, Scheme, SecretFrom},
     sections::is_printable,
 };
 use crate::domain::{money::Money, phone::Phone};
 
 /// All senders, by name.
-pub(super) fn senders(r: &mut Reader, needs: Needs) -> BTreeMap<String, Sender> {
+pub(super) fn senders(r: &mut Reader, needs: Needs, outward: &Outward) -> BTreeMap<String, Sender> {
     // Read even if no sender takes them from here, so that they are checked and shown.
     let shared = meta_shared(r);
     let mut senders = BTreeMap::new();
@@ -20,7 +20,7 @@ pub(super) fn senders(r: &mut Reader, needs: Needs) -> BTreeMap<String, Sender> 
         if !is_sender_name(&name) {
             r.accuse(&at, "a sender's name has 1 to 40 letters a to z, digits and single _, and begins with a letter");
         }
-        let sender = sender(r, &name, &shared, needs);
+        let sender = sender(r, &name, &shared, (needs, outward));
         if let Provider::Meta(meta) = &sender.provider
             && !meta.phone_number_id.is_empty()
             && let Some(other) = numbers.insert(meta.phone_number_id.clone(), name.clone())
@@ -85,7 +85,7 @@ enum Kind {
     TwilioSms,
 }
 
-fn sender(r: &mut Reader, name: &str, shared: &MetaShared, needs: Needs) -> Sender {
+fn sender(r: &mut Reader, name: &str, shared: &MetaShared, (needs, outward): (Needs, &Outward)) -> Sender {
     let key = |last: &str| format!("senders.{name}.{last}");
     let kinds = [("meta", Kind::Meta), ("twilio", Kind::Twilio), ("twilio_sms", Kind::TwilioSms)];
     let kind = if r.has(&key("kind")) {
@@ -101,18 +101,19 @@ fn sender(r: &mut Reader, name: &str, shared: &MetaShared, needs: Needs) -> Send
     let rate = |r: &mut Reader, usual: u32| {
         if r.has(&key("rate_per_second")) { r.integer(&key("rate_per_second"), RATES) } else { usual }
     };
+    let relay = outward::relay(r, name, outward);
     match kind.unwrap_or(Kind::Meta) {
         Kind::Meta => {
             let rate_per_second = rate(r, shared.rate_per_second);
             let provider = Provider::Meta(meta(r, name, shared, needs));
             let (daily, budget) = (daily(r, name), budget(r, name));
-            Sender { name: name.to_owned(), number, rate_per_second, daily, budget, provider }
+            Sender { name: name.to_owned(), number, rate_per_second, daily, budget, relay, provider }
         }
         Kind::Twilio => {
             let rate_per_second = rate(r, 80);
             let provider = Provider::Twilio(twilio(r, name, number.as_ref(), needs));
             let (daily, budget) = (daily(r, name), budget(r, name));
-            Sender { name: name.to_owned(), number, rate_per_second, daily, budget, provider }
+            Sender { name: name.to_owned(), number, rate_per_second, daily, budget, relay, provider }
         }
         Kind::TwilioSms => {
             // What Twilio lets out of an ordinary number.
@@ -123,7 +124,7 @@ fn sender(r: &mut Reader, name: &str, shared: &MetaShared, needs: Needs) -> Send
                 if r.has(&key("daily_limit")) { r.integer(&key("daily_limit"), 1..=100_000_000) } else { SMS_A_DAY };
             let daily = Some(Daily { portfolio: name.to_owned(), limit: Some(limit), share: 1.0 });
             let budget = budget(r, name);
-            Sender { name: name.to_owned(), number, rate_per_second, daily, budget, provider }
+            Sender { name: name.to_owned(), number, rate_per_second, daily, budget, relay, provider }
         }
     }
 }

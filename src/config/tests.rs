@@ -628,3 +628,48 @@ fn settings_show_where_they_came_from_and_no_secret() {
         }
     }
 }
+
+#[test]
+fn callbacks_and_relays_say_where_they_lead_and_how_they_sign() {
+    let desk = Desk::new();
+    let callback = "[callbacks.shop]\nurl = \"https://shop.example/recado\"\nevents = [\"notification.*\"]\n";
+    let relay = "[senders.main.relay]\nurl = \"http://chatwoot:3000/webhooks\"\n";
+    desk.write("recado.toml", &format!("{SENDER}\n{relay}\n{callback}\n[outward]\nprivate_addresses = \"allow\"\n"));
+    let secret = ("RECADO_CALLBACKS__SHOP__SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    // Whoever calls others can do without a broker.
+    let variables = [&URLS[..1], &SECRETS[..], &[secret]].concat();
+    let settings = desk.load(Needs::ALL, &variables).unwrap();
+    let shop = &settings.callbacks["shop"];
+    assert_eq!(
+        (shop.url.as_str(), shop.events.as_slice()),
+        ("https://shop.example/recado", &["notification.*".to_owned()][..])
+    );
+    assert!(shop.secret.is_given() && !shop.previous_secret.is_given());
+    assert_eq!(settings.senders["main"].relay.as_ref().unwrap().url, "http://chatwoot:3000/webhooks");
+    assert!(!settings.to_string().contains("MfKQ"));
+    assert!(
+        desk.load(Needs::ALL, &variables[..variables.len() - 1])
+            .unwrap_err()
+            .to_string()
+            .contains("callbacks.shop.secret")
+    );
+}
+
+#[test]
+fn a_callback_that_cannot_be_is_refused_with_its_cure() {
+    let said = mistakes(
+        "[callbacks.shop]\nurl = \"http://127.0.0.1:3000/\"\nevents = [\"Notification\"]\nevent = 1\n\n[callbacks.Other]\n",
+        &[("RECADO_CALLBACKS__SHOP__SECRET", "not-one")],
+    );
+    for part in [
+        "callbacks.shop.url = \"http://127.0.0.1:3000/\": is not a public address; if that is meant, set outward.private_addresses",
+        "is no type of an event",
+        "callbacks.shop.secret: must be whsec_",
+        "callbacks.shop.event: is no key of ours; did you mean `events`?",
+        "callbacks.Other: a callback's name has",
+        "callbacks.Other.url: is missing",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains("not-one"), "{said}");
+}

@@ -62,7 +62,9 @@ pub async fn checkup(pool: &PgPool) -> Result<Checkup, Error> {
           (select count(*) from webhooks where problems <> '{}' and received_at > recado_now() - interval '1 day') as "unusable!",
           (select count(*) from rejected_events where replayed_at is null) as "rejected!",
           (select count(*) from workers where dispatches and seen_at > clock_timestamp() - interval '1 min') as "dispatching!",
-          (select at from outbox order by id limit 1) as "unpublished_since: Time"
+          least((select at from outbox order by id limit 1),
+            (select e.kept_at from callbacks c join callback_events e on e.position > c.position where c.name = '@broker'
+              order by e.position limit 1)) as "unpublished_since: Time"
         "#
     )
     .fetch_one(pool)

@@ -196,6 +196,29 @@ async fn erase_messages(
     .execute(&mut *tx)
     .await?
     .rows_affected();
+    erased.untold += sqlx::query!(
+        r#"
+        -- erasure: callback events
+        delete from callback_events e using unnest($1::text[]) as n(name)
+        where e.type = 'message.received'
+          and (e.body::json #>> '{data,from,wa_id}' = n.name or e.body::json #>> '{data,from,user_id}' = n.name)
+        "#,
+        names
+    )
+    .execute(&mut *tx)
+    .await?
+    .rows_affected();
+    // Message ids contain the number.
+    sqlx::query!(
+        r#"
+        -- erasure: message ids in callback events
+        update callback_events e set body = jsonb_set(e.body::jsonb, '{data,message_id}', 'null')::text
+        from notifications n where n.contact_id = any ($1) and e.key = n.id::text
+        "#,
+        ids
+    )
+    .execute(&mut *tx)
+    .await?;
     erased.messages =
         sqlx::query!("delete from inbound where contact_id = any ($1)", ids).execute(&mut *tx).await?.rows_affected();
     erased.strays = sqlx::query!(

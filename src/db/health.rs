@@ -9,7 +9,8 @@ use super::{Error, Time, dispatch::millis};
 use crate::domain::health::Health;
 
 /// A sender, and what is known of it.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = KnownSender)]
 pub struct Known {
     #[serde(skip)]
     pub id: i16,

@@ -34,7 +34,8 @@ pub struct Hold {
 }
 
 /// A hold in force.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = Hold)]
 pub struct InForce {
     pub id: i64,
     pub scope: String,

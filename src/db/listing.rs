@@ -50,7 +50,8 @@ pub struct Page {
 }
 
 /// A notification in a list.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = NotificationItem)]
 pub struct Item {
     pub id: Uuid,
     #[serde(flatten)]

@@ -178,7 +178,7 @@ pub async fn marked(pool: &PgPool, name: &str) -> Result<i64, Error> {
     Ok(sqlx::query_scalar!("select upto from leases where name = $1", name).fetch_optional(pool).await?.unwrap_or(0))
 }
 
-/// How old the oldest untold row is, in seconds.
+/// How old the oldest event is that the broker has not been told, in seconds.
 ///
 /// # Errors
 /// If the database cannot be asked.
@@ -186,8 +186,10 @@ pub async fn lag(pool: &PgPool) -> Result<f64, Error> {
     Ok(sqlx::query_scalar!(
         r#"
         -- outbox: lag
-        select coalesce((select extract(epoch from recado_now() - at) from outbox
-          where id > coalesce((select upto from leases where name = 'outbox'), 0) order by id limit 1), 0)::float8 as "s!"
+        select coalesce(extract(epoch from recado_now() - least(
+          (select at from outbox where id > coalesce((select upto from leases where name = 'outbox'), 0) order by id limit 1),
+          (select e.kept_at from callbacks c join callback_events e on e.position > c.position where c.name = '@broker'
+            order by e.position limit 1))), 0)::float8 as "s!"
         "#
     )
     .fetch_one(pool)

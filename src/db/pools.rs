@@ -87,7 +87,7 @@ pub fn connect(url: &str, sizes: Sizes, clock: &Clock) -> Result<Pools, Error> {
 
 /// On this machine itself TLS protects nothing, and its small records wait for one another: 40 ms for each larger statement,
 /// seen on loopback. A URL that asks for TLS gets it.
-fn without_tls_at_home(options: PgConnectOptions) -> PgConnectOptions {
+pub(super) fn without_tls_at_home(options: PgConnectOptions) -> PgConnectOptions {
     let host = options.get_host();
     let at_home = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     let undecided = matches!(options.get_ssl_mode(), PgSslMode::Prefer);

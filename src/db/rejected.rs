@@ -17,7 +17,8 @@ pub struct Filter {
 }
 
 /// A rejected event, without its bytes.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = RejectedEvent)]
 pub struct Listed {
     pub id: Uuid,
     pub received_at: Timestamp,

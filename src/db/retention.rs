@@ -29,6 +29,8 @@ pub struct Keep {
     pub webhooks: Duration,
     /// What people wrote to us; not shorter than `webhooks`. What they were answered is kept like notifications.
     pub inbound: Duration,
+    /// Events for callbacks, as long as the broker has them too.
+    pub callbacks: Duration,
     /// Who did what, and who looked at whom.
     pub audit: Duration,
 }
@@ -51,6 +53,8 @@ pub struct Removed {
     pub inbound: u64,
     /// Answers to people, and SMS of opt-ins.
     pub replies: u64,
+    /// Events for callbacks.
+    pub callbacks: u64,
     /// Events of which the body went, and notifications of which what they say went.
     pub payloads: u64,
     pub parameters: u64,
@@ -63,7 +67,7 @@ pub struct Removed {
 impl Removed {
     /// How many rows of each kind, apart from whole months.
     #[must_use]
-    pub fn rows(&self) -> [(&'static str, u64); 12] {
+    pub fn rows(&self) -> [(&'static str, u64); 13] {
         [
             ("notifications of no month", self.strangers),
             ("identities of events", self.identities),
@@ -73,6 +77,7 @@ impl Removed {
             ("receipts that matched nothing", self.strays),
             ("messages from people", self.inbound),
             ("answers to people", self.replies),
+            ("events for callbacks", self.callbacks),
             (look::PAYLOADS, self.payloads),
             (look::PARAMETERS, self.parameters),
             ("audit trail", self.audit),
@@ -110,6 +115,7 @@ pub async fn remove(pool: &PgPool, keep: &Keep, batch: i64) -> Result<Removed, E
     removed.strays = remove_strays(pool, keep, batch).await?;
     removed.inbound = remove_inbound(pool, keep, batch).await?;
     removed.replies = remove_replies(pool, keep, batch).await?;
+    removed.callbacks = remove_callbacks(pool, keep, batch).await?;
     removed.audit = remove_audit(pool, keep, batch).await?;
     removed.traces = remove_traces(pool, keep, batch).await?;
     let payloads = contents::remove_payloads(pool, keep.payloads, batch).await?;
@@ -274,6 +280,29 @@ async fn remove_replies(pool: &PgPool, keep: &Keep, batch: i64) -> Result<u64, E
     .execute(pool)
     .await?;
     Ok(done.rows_affected())
+}
+
+/// What was given up goes with its event.
+async fn remove_callbacks(pool: &PgPool, keep: &Keep, batch: i64) -> Result<u64, Error> {
+    let done = sqlx::query_scalar!(
+        r#"
+        -- retention: callback events
+        with gone as (
+          delete from callback_events where position in (select position from callback_events order by position limit $2)
+            and kept_at < recado_now() - $1 * interval '1 ms'
+            and position <= coalesce((select position from callbacks where name = '@broker'), 9223372036854775807)
+          returning position
+        ), late as (
+          delete from callbacks_late where position <= (select max(position) from gone)
+        )
+        select count(*) as "n!" from gone
+        "#,
+        millis(keep.callbacks) as _,
+        batch
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(done.unsigned_abs())
 }
 
 /// The trail refuses to lose anything, but for whoever says in the same transaction that its time is over.

@@ -23,6 +23,34 @@ pub async fn store(pool: &PgPool, sender: &str, body: &[u8]) -> Result<i64, Erro
         .await?)
 }
 
+/// What is needed to hand a webhook on as it came.
+#[derive(Debug, Clone)]
+pub struct Original<'a> {
+    /// Headers, query and address.
+    pub with: &'a serde_json::Value,
+    /// The body, if what is kept of it is not the same.
+    pub body: Option<&'a [u8]>,
+}
+
+/// Keeps a body that is to be handed on as well.
+///
+/// # Errors
+/// As [`store`].
+pub async fn store_to_relay(pool: &PgPool, sender: &str, body: &[u8], original: &Original<'_>) -> Result<i64, Error> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        -- webhooks: store to relay
+        insert into webhooks (sender, body, came_with, came_as, relay) values ($1, $2, $3, $4, 'due') returning id
+        "#,
+        sender,
+        body,
+        original.with,
+        original.body,
+    )
+    .fetch_one(pool)
+    .await?)
+}
+
 /// Takes the oldest bodies that nobody has applied or has in hand, at most `limit` and not much more than 4 MiB. They are ours
 /// for 30 seconds.
 ///

@@ -149,7 +149,7 @@ pub fn foretell(case: &Case, patience: &Patience, now: Timestamp) -> Outlook {
         later(case.since, window).max(later(heard, as_long_again)).max(now)
     });
     let at = silent_at.unwrap_or(end).min(end);
-    Outlook { missing, then: judge(&Case { unread: false, ..case.clone() }, patience, at), at }
+    Outlook { missing, then: judge(case, patience, at), at }
 }
 
 fn later(at: Timestamp, by: jiff::SignedDuration) -> Timestamp {

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 /// A sender as its provider last told.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Health {
     /// `CONNECTED`, or why not.
     pub status: Option<String>,

@@ -3,6 +3,7 @@
 //! Pure: no `async`, no clock, no socket, no randomness. Time and chance are arguments. Knows nobody.
 
 pub mod backlog;
+pub mod callback;
 pub mod consent;
 pub mod cost;
 pub mod doubt;
@@ -23,6 +24,7 @@ pub mod plan;
 pub mod problem;
 pub mod quiet;
 pub mod rates;
+pub mod role;
 pub mod route;
 pub mod sms;
 pub mod source;

@@ -47,7 +47,7 @@ impl FromStr for AttemptId {
 }
 
 /// Where a notification is in its life.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum State {
     /// Not on its way. With `waiting_on`, `due_at` is when it is looked at again although nothing has woken it.
@@ -89,7 +89,7 @@ impl State {
 }
 
 /// What a pending notification waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Wait {
     /// Its turn with this person.
@@ -134,7 +134,7 @@ impl Wait {
 }
 
 /// The best that a provider reported of a message. Later ones are better: order and repetition of reports do not matter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Best {
     Sent,

@@ -16,7 +16,7 @@ use super::{
 pub type Explain<'a> = &'a dyn Fn(&str) -> Option<&'static str>;
 
 /// All that is known of one notification.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Story {
     pub id: Uuid,
     #[serde(flatten)]
@@ -64,11 +64,13 @@ pub struct Story {
     /// The message that it followed as an SMS.
     pub fallback_of: Option<Uuid>,
     /// The SMS that followed it.
+    #[schema(no_recursion)]
     pub fallback: Option<Box<Story>>,
 }
 
 /// An event as the inbox has it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[schema(as = StoryEvent)]
 pub struct Event {
     pub source: String,
     pub id: String,
@@ -100,7 +102,7 @@ pub struct Rejected {
 }
 
 /// An entry of the consent ledger, without its payload.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct ConsentEntry {
     pub number: i32,
     /// None if the entry is not there to be read.
@@ -109,14 +111,14 @@ pub struct ConsentEntry {
 }
 
 /// What a person's consent for a purpose is at present; nobody has asked if `state` is none.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, utoipa::ToSchema)]
 pub struct ConsentNow {
     pub state: Option<String>,
     pub entry: Option<i32>,
 }
 
 /// One request to the provider, with what was reported of it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Attempt {
     /// As the provider echoes it.
     pub id: String,
@@ -140,7 +142,7 @@ pub struct Attempt {
 }
 
 /// What a message costs.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Cost {
     pub category: Option<String>,
     pub country: Option<String>,
@@ -151,7 +153,7 @@ pub struct Cost {
 }
 
 /// What the provider reported of an attempt.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Receipt {
     pub kind: String,
     /// By the provider's clock.
@@ -163,7 +165,7 @@ pub struct Receipt {
 }
 
 /// What happened apart from attempts and receipts: waits, resends, decisions of operators.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Note {
     pub at: Timestamp,
     pub what: String,
@@ -172,7 +174,8 @@ pub struct Note {
 }
 
 /// A hold in force that concerns it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[schema(as = HoldInTheWay)]
 pub struct Hold {
     pub id: i64,
     pub on: String,
@@ -184,7 +187,8 @@ pub struct Hold {
 }
 
 /// One thing that happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = TimelineLine)]
 pub struct Line {
     pub at: Timestamp,
     pub what: String,

@@ -25,7 +25,7 @@ const DAYS_MAX: i32 = 400;
 pub const GROUPS: [&str; 5] = ["day", "sender", "template", "country", "category"];
 
 /// Sums of some days, as they are shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Costs {
     pub from: Date,
     /// The last day that is counted.
@@ -36,7 +36,8 @@ pub struct Costs {
 }
 
 /// One sum. Amounts are decimal numbers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = CostLine)]
 pub struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub day: Option<Date>,
@@ -141,14 +142,23 @@ pub fn range(from: Option<&str>, to: Option<&str>, today: Date) -> Result<(Date,
     Ok((from, to))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
+    /// The first day (of UTC); the first of the month if nothing is said.
+    #[param(format = Date, example = "2026-11-01")]
     from: Option<String>,
+    /// The last day; today if nothing is said.
+    #[param(format = Date, example = "2026-11-30")]
     to: Option<String>,
+    /// What sums are told apart by: one or more of day, sender, template, country and category, with commas between them.
+    #[param(example = "day,template")]
     by: Option<String>,
 }
 
+#[utoipa::path(get, path = "/v1/costs", tag = "Costs", operation_id = "listCosts", summary = "What messages cost", params(Asked),
+    responses((status = 200, description = "Sums of these days.", body = Costs)))]
 pub(super) async fn list(
     State(desk): State<Arc<Desk>>,
     _: Caller,

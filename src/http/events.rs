@@ -19,7 +19,11 @@ use sha2::Sha256;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::{Desk, Problem, auth::Bringer};
+use super::{
+    Desk, Problem,
+    auth::Bringer,
+    openapi::{Event, NotFound, Unusable, example},
+};
 use crate::{
     domain::source::Door,
     inbox::{Arrived, Became, Inbox, Origin, TOO_LARGE, Taken},
@@ -56,13 +60,15 @@ impl Default for Places {
 }
 
 /// What became of the events of a request, in their order.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = EventsReport)]
 pub(super) struct Report {
     events: Vec<Entry>,
 }
 
 /// What became of one event.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, utoipa::ToSchema)]
+#[schema(as = EventVerdict)]
 pub(super) struct Entry {
     verdict: &'static str,
     /// The event's source and id, if it could be read.
@@ -100,6 +106,16 @@ impl From<Taken> for Entry {
     }
 }
 
+#[utoipa::path(post, path = "/v1/events", tag = "Events", operation_id = "publishEvents", summary = "Publishes events",
+    description = "The same inbox and the same rules as for the queue: `(source, id)` counts once. One event as CloudEvents 1.0 in JSON, a batch of at most 1000, or one whose attributes stand in `ce-…` headers and whose data is the body. Whatever is answered 202 is stored. One event that is none is refused and kept among the rejected events; in a batch it has its verdict.",
+    params(("ce-specversion" = Option<String>, Header, description = "`1.0`, if the attributes stand in headers: `ce-id`, `ce-source`, `ce-type`, and if you like `ce-subject`, `ce-time` …", example = "1.0"),
+        ("traceparent" = Option<String>, Header, description = "The trace that these events belong to, for those that carry none themselves.")),
+    request_body(content(
+        (Event = "application/cloudevents+json", example = json!(example())),
+        (Vec<Event> = "application/cloudevents-batch+json", example = json!([example()])),
+        (Event = "application/json", example = json!(example())))),
+    responses((status = 202, description = "Stored; what became of each, in order.", body = Report),
+        (status = 422, response = Unusable), (status = 413, response = Unusable)))]
 pub(super) async fn bring(
     State(desk): State<Arc<Desk>>,
     _: Bringer,
@@ -140,6 +156,13 @@ pub(super) async fn bring(
 }
 
 /// A source's own webhook. Whoever sends it cannot mend it, and gives up on an address that refuses: what could be kept is answered 202.
+#[utoipa::path(post, path = "/v1/events/{source}", tag = "Events", operation_id = "publishOwn",
+    summary = "A shop system's own webhook", security((), ("key" = [])),
+    description = "For sources whose file in `sources.dir` has `[http]`: Shopify and WooCommerce are shipped. Signed with `sources.http.NAME.secret`, or sent with an API key. What could be stored is answered 202, also if it is no event: it is among the rejected then.",
+    params(("source" = String, Path, description = "The source's name.", example = "shopify"),
+        ("x-shopify-topic" = Option<String>, Header, description = "What it is about: the header that the source's file names as `topic`.", example = "orders/create")),
+    request_body(content = Object, content_type = "application/json"),
+    responses((status = 202, description = "Stored; what became of it.", body = Report), (status = 404, response = NotFound)))]
 pub(super) async fn bring_own(
     State(desk): State<Arc<Desk>>,
     Path(source): Path<String>,

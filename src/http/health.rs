@@ -14,7 +14,7 @@ use axum::{
 use serde::Serialize;
 use tokio::sync::Mutex;
 
-use super::Desk;
+use super::{Desk, openapi::Described};
 use crate::db::{
     holds::{self, InForce},
     pools::{Schema, schema},
@@ -47,14 +47,16 @@ struct Database {
     holds: Vec<Held>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[schema(as = HeldNow)]
 struct Held {
     on: String,
     reason: String,
     until: Option<jiff::Timestamp>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Readiness)]
 struct Report {
     ready: bool,
     /// One word each: `ok`, or what is wrong.
@@ -65,12 +67,18 @@ struct Report {
     holds: Vec<Held>,
 }
 
+#[utoipa::path(get, path = "/healthz", tag = "Health", operation_id = "alive", summary = "Whether the process lives", security(()),
+    responses((status = 200, description = "It does.", body = String, content_type = "text/plain; charset=utf-8")))]
 pub(super) async fn alive() -> &'static str {
     "alive\n"
 }
 
 /// Ready is who can be given requests and keeps what it is told: the database answers and fits. A broker that is away is named,
 /// but makes nobody unready: webhooks must be taken in all the same.
+#[utoipa::path(get, path = "/readyz", tag = "Health", operation_id = "ready", summary = "Whether it can do its work", security(()),
+    responses((status = 200, description = "It can.", body = Report),
+        (status = 503, description = "It cannot, and says why; or the question took too long.",
+            content((Report = "application/json"), (Described = "application/problem+json")))))]
 pub(super) async fn ready(State(desk): State<Arc<Desk>>) -> Response {
     let standing = (desk.doors.standing)();
     let found = desk.ask().await;

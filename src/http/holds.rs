@@ -10,7 +10,7 @@ use axum::{
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use super::{Desk, Problem, auth::Caller};
+use super::{Desk, Problem, auth::Caller, openapi::NotFound};
 use crate::db::{
     holds::{self, Hold, InForce, Scope},
     keys::Role,
@@ -21,26 +21,34 @@ use crate::db::{
 pub const BY_HAND: &str = "operator";
 
 /// The longest text that a hold carries, in characters.
-const DETAIL_MAX: usize = 300;
+pub const DETAIL_MAX: usize = 300;
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct Holds {
     holds: Vec<InForce>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(tag = "scope", rename_all = "snake_case", deny_unknown_fields)]
+#[schema(as = HoldWanted)]
 pub(super) enum Wanted {
     Everything { reason: String, r#for: Option<String> },
     Sender { sender: String, reason: String, r#for: Option<String> },
     Template { sender: String, template: String, language: Option<String>, reason: String, r#for: Option<String> },
 }
 
+#[utoipa::path(get, path = "/v1/holds", tag = "Holds", operation_id = "listHolds", summary = "The holds in force",
+    responses((status = 200, description = "All of them.", body = Holds)))]
 pub(super) async fn list(State(desk): State<Arc<Desk>>, _: Caller) -> Result<Json<Holds>, Problem> {
     Ok(Json(Holds { holds: holds::in_force(&desk.doors.pools.ops).await? }))
 }
 
 /// The same hold asked for again is the same hold: a repeated request does no harm, and prolongs it at most.
+#[utoipa::path(post, path = "/v1/holds", tag = "Holds", operation_id = "placeHold", summary = "Stops sending, with a reason",
+    request_body(content = Wanted, example = json!({"scope": "sender", "sender": "main", "reason": "wrong prices", "for": "2h"})),
+    responses((status = 200, description = "It was in force already, and lasts for the longer of both times.", body = Holds),
+        (status = 201, description = "It is in force. All that are, are shown.", body = Holds),
+        (status = 404, response = NotFound)))]
 pub(super) async fn place(
     State(desk): State<Arc<Desk>>,
     caller: Caller,
@@ -82,6 +90,9 @@ pub(super) async fn place(
     Ok((status, Json(Holds { holds: holds::in_force(pool).await? })))
 }
 
+#[utoipa::path(delete, path = "/v1/holds/{id}", tag = "Holds", operation_id = "releaseHold", summary = "Ends a hold",
+    params(("id" = i64, Path, description = "The hold's number.", example = 7)),
+    responses((status = 204, description = "It is released."), (status = 404, response = NotFound)))]
 pub(super) async fn release(
     State(desk): State<Arc<Desk>>,
     caller: Caller,

@@ -12,8 +12,8 @@ mod health;
 pub mod holds;
 mod idempotency;
 pub mod notifications;
+pub mod openapi;
 pub mod optin;
-pub mod password;
 mod problem;
 mod rejected;
 pub mod senders;
@@ -51,6 +51,8 @@ pub struct Doors {
     pub limits: Limits,
     /// The doors through which people say yes and no.
     pub public: optin::Public,
+    /// What the operators' pages go by.
+    pub console: config::Console,
     /// Where events go that are brought here.
     pub events: Events,
     /// Called when a webhook was stored: whoever applies them is to look.
@@ -69,6 +71,8 @@ pub struct Secrets {
     pub app: Vec<SecretString>,
     /// What the provider presents when the address is set up; without it nobody can.
     pub verify: Option<SecretString>,
+    /// What comes is handed on as well.
+    pub relayed: bool,
 }
 
 impl Secrets {
@@ -76,14 +80,17 @@ impl Secrets {
     #[must_use]
     pub fn of(sender: &config::Sender) -> Secrets {
         let given = |secret: &config::Secret| secret.reveal().ok().map(SecretString::from);
+        let relayed = sender.relay.is_some();
         match &sender.provider {
             config::Provider::Meta(meta) => Secrets {
                 dialect: Dialect::Meta,
                 app: [&meta.app_secret, &meta.previous_app_secret].into_iter().filter_map(given).collect(),
                 verify: given(&meta.verify_token),
+                relayed,
             },
             config::Provider::Twilio(twilio) | config::Provider::TwilioSms(twilio) => {
-                Secrets { dialect: Dialect::Twilio, app: given(&twilio.auth_token).into_iter().collect(), verify: None }
+                let app = given(&twilio.auth_token).into_iter().collect();
+                Secrets { dialect: Dialect::Twilio, app, verify: None, relayed }
             }
         }
     }
@@ -95,14 +102,12 @@ pub struct Limits {
     pub webhook_body: usize,
     pub api_body: usize,
     pub request_timeout: Duration,
-    pub console: config::Console,
 }
 
 impl Limits {
     #[must_use]
-    pub fn of(http: &config::Http, console: config::Console) -> Limits {
+    pub fn of(http: &config::Http) -> Limits {
         Limits {
-            console,
             webhook_body: http.webhook_body_limit,
             api_body: http.api_body_limit,
             request_timeout: http.request_timeout,
@@ -117,8 +122,8 @@ struct Desk {
     large: webhooks::Large,
     questions: Semaphore,
     reception: optin::Reception,
-    places: events::Places,
     console: console::Console,
+    places: events::Places,
 }
 
 /// So many questions of the API are asked of the database at once; it has other work to do with the same connections.
@@ -129,8 +134,9 @@ impl Desk {
         let large = webhooks::Large::new(doors.limits.webhook_body);
         let (health, questions) = (health::Memory::default(), Semaphore::new(QUESTIONS_AT_ONCE));
         let reception = optin::Reception::new(doors.public.clone());
-        let (places, console) = (events::Places::default(), console::Console::new(&doors.public.base_url));
-        Arc::new(Desk { doors, health, large, questions, reception, places, console })
+        let console = console::Console::new(&doors.console, &doors.public.base_url, &doors.public.trusted_proxies);
+        let places = events::Places::default();
+        Arc::new(Desk { doors, health, large, questions, reception, console, places })
     }
 }
 
@@ -161,6 +167,7 @@ pub fn router(doors: Doors) -> Router {
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/v1/openapi.json", get(openapi::serve))
         .merge(webhooks)
         .merge(api)
         .merge(events)

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Desk, Problem, auth::Caller};
+use super::{Desk, Problem, auth::Caller, openapi::NotFound};
 use crate::{
     db::{
         listing::{self, Filter, Item},
@@ -30,7 +30,8 @@ const PAGE_MAX: i64 = 200;
 const PAGE: i64 = 50;
 
 /// A story as it is shown: the API's answer, and `recado why --json`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = NotificationStory)]
 pub struct Shown {
     phone: Option<String>,
     #[serde(flatten)]
@@ -65,36 +66,63 @@ fn show(phone: &Phone, persons: bool) -> String {
     if persons { phone.reveal().to_owned() } else { phone.to_string() }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
+    /// pending, sending, in_doubt, accepted, failed or suppressed.
+    #[param(pattern = "^(pending|sending|in_doubt|accepted|failed|suppressed)$", example = "failed")]
     state: Option<String>,
+    /// Why it ended without delivery.
+    #[param(example = "not_on_whatsapp")]
     reason: Option<String>,
+    /// An event's id or subject, or the key of its journey.
+    #[param(example = "order:1001")]
     order: Option<String>,
+    /// Of whom it is for, with its country code; needs an operator.
+    #[param(example = "+34600111222")]
     phone: Option<String>,
+    #[param(example = "order_confirmed")]
     template: Option<String>,
+    /// The sender's name in the configuration.
+    #[param(example = "main")]
     sender: Option<String>,
+    /// What a pending one waits for.
+    #[param(example = "consent")]
     waiting_on: Option<String>,
+    /// Planned at that time or later.
+    #[param(format = DateTime, example = "2026-11-22T20:00:00Z")]
     since: Option<String>,
+    /// Planned before that time.
+    #[param(format = DateTime, example = "2026-11-23T20:00:00Z")]
     until: Option<String>,
+    /// So many at most; 50 if nothing is said.
+    #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
+    /// What the page before gave as `next`.
+    #[param(example = "0193f2c48d1e7a309b1d2f0c5a1e7b44")]
     cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = NotificationsPage)]
 pub(super) struct Page {
     notifications: Vec<Listed>,
     /// Gives the next page as `cursor`; none on the last one. A page may be shorter than asked for, or empty, and not the last.
     next: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = NotificationListed)]
 struct Listed {
     phone: Option<String>,
     #[serde(flatten)]
     item: Item,
 }
 
+#[utoipa::path(get, path = "/v1/notifications", tag = "Notifications", operation_id = "listNotifications",
+    summary = "Notifications, the latest first", params(Asked),
+    responses((status = 200, description = "A page of them.", body = Page)))]
 pub(super) async fn list(
     State(desk): State<Arc<Desk>>,
     caller: Caller,
@@ -160,6 +188,10 @@ fn filter(asked: Asked) -> Result<Filter, Problem> {
     })
 }
 
+#[utoipa::path(get, path = "/v1/notifications/{id}", tag = "Notifications", operation_id = "getNotification",
+    summary = "The whole story of one notification",
+    params(("id" = String, Path, description = "The notification's id.", example = "0193f2c4-8d1e-7a30-9b1d-2f0c5a1e7b44")),
+    responses((status = 200, description = "All that is known of it.", body = Shown), (status = 404, response = NotFound)))]
 pub(super) async fn one(
     State(desk): State<Arc<Desk>>,
     caller: Caller,

@@ -4,10 +4,10 @@
 //! Nobody learns here whether a number is known: an ask does the same and looks the same for all. What is said becomes a consent in
 //! `db::opt_ins` and the ledger; messages go out elsewhere.
 
-mod api;
+pub(super) mod api;
 mod asking;
 mod confirming;
-pub(super) mod guard;
+mod guard;
 mod pages;
 mod preferences;
 
@@ -33,7 +33,7 @@ use crate::{
     },
 };
 
-pub(super) use guard::Peer;
+pub(super) use guard::{Peer, behind, harden};
 pub(super) use pages::wishes;
 
 /// What these doors need. Without forms they are there and say that there is nothing.

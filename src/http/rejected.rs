@@ -16,22 +16,33 @@ use crate::db::rejected::{self, Filter, Listed};
 const PAGE_MAX: i64 = 200;
 const PAGE: i64 = 50;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
+    #[param(example = "unfillable_template")]
     reason: Option<String>,
+    /// Also those that were run again.
     replayed: Option<bool>,
+    /// So many at most; 50 if nothing is said.
+    #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
+    /// What the page before gave as `next`.
+    #[param(example = "0193f2c48d1e7a309b1d2f0c5a1e7b44")]
     cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = RejectedEventsPage)]
 pub(super) struct Page {
     rejected_events: Vec<Listed>,
     /// Gives the next page as `cursor`; none on the last one.
     next: Option<String>,
 }
 
+#[utoipa::path(get, path = "/v1/rejected-events", tag = "Events", operation_id = "listRejectedEvents",
+    summary = "Events that could not be used, the latest first", params(Asked),
+    responses((status = 200, description = "A page of them, without their bytes.", body = Page)))]
 pub(super) async fn list(
     State(desk): State<Arc<Desk>>,
     _: Caller,

@@ -12,7 +12,8 @@ use crate::{
 };
 
 /// A sender as it is shown: the API's answer, and `recado senders --json`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Sender)]
 pub struct Shown {
     #[serde(flatten)]
     pub known: Known,
@@ -44,11 +45,14 @@ impl Shown {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct Senders {
     senders: Vec<Shown>,
 }
 
+#[utoipa::path(get, path = "/v1/senders", tag = "Senders", operation_id = "listSenders",
+    summary = "How the senders stand at their providers",
+    responses((status = 200, description = "All senders.", body = Senders)))]
 pub(super) async fn list(State(desk): State<Arc<Desk>>, _: Caller) -> Result<Json<Senders>, Problem> {
     let known = health::all(&desk.doors.pools.ops).await?;
     let ours = known.into_iter().filter(|known| desk.doors.senders.contains_key(&known.sender));

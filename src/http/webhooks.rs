@@ -11,11 +11,19 @@ use axum::{
 use http::HeaderMap;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 use subtle::ConstantTimeEq;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Desk, Problem};
-use crate::{db, provider::Post, telemetry};
+use super::{
+    Desk, Problem,
+    openapi::{Described, NotFound},
+};
+use crate::{
+    db::{self, webhooks::Original},
+    provider::{Dialect, Post},
+    telemetry,
+};
 
 /// Room for large bodies, so that nobody fills the memory before showing a signature. Small ones need none.
 pub(super) struct Large {
@@ -56,6 +64,14 @@ pub(super) struct Handshake {
 }
 
 /// The provider makes sure that the address is ours: it gets its challenge back if it knows the token.
+#[utoipa::path(get, path = "/webhooks/{sender}", tag = "Webhooks", operation_id = "verifyWebhook",
+    summary = "Meta makes sure that the address is ours", security(()),
+    params(("sender" = String, Path, description = "The sender's name in the configuration.", example = "main"),
+        ("hub.mode" = Option<String>, Query, example = "subscribe"), ("hub.challenge" = Option<String>, Query, example = "1158201444"),
+        ("hub.verify_token" = Option<String>, Query, description = "The sender's `verify_token`.")),
+    responses((status = 200, description = "The challenge.", body = String, content_type = "text/plain; charset=utf-8"),
+        (status = 403, description = "The token is not this sender's.", body = Described, content_type = "application/problem+json"),
+        (status = 404, response = NotFound)))]
 pub(super) async fn verify(
     State(desk): State<Arc<Desk>>,
     Path(sender): Path<String>,
@@ -77,6 +93,15 @@ pub(super) async fn verify(
 }
 
 /// 200 says that the webhook is stored, and nothing else: whatever cannot be stored is sent again by the provider.
+#[utoipa::path(post, path = "/webhooks/{sender}", tag = "Webhooks", operation_id = "receiveWebhook",
+    summary = "A provider reports", security(()),
+    params(("sender" = String, Path, description = "The sender's name in the configuration.", example = "main")),
+    request_body(content((Object = "application/json"), (Object = "application/x-www-form-urlencoded")),
+        description = "As Meta or Twilio send and sign it: `X-Hub-Signature-256`, `X-Twilio-Signature`."),
+    responses((status = 200, description = "It is stored."),
+        (status = 401, description = "The signature is missing or not this sender's.", body = Described, content_type = "application/problem+json"),
+        (status = 404, response = NotFound),
+        (status = 413, description = "It is larger than `http.webhook_body_limit`.", body = Described, content_type = "application/problem+json")))]
 pub(super) async fn receive(
     State(desk): State<Arc<Desk>>,
     Path(sender): Path<String>,
@@ -112,9 +137,18 @@ pub(super) async fn receive(
             "The signature is missing or not this sender's.",
         ));
     }
-    let body = secrets.dialect.kept(query.as_deref(), body);
+    let came = secrets.relayed.then(|| with(secrets.dialect, &headers, query.as_deref(), &url));
+    let (raw, body) = (body.clone(), secrets.dialect.kept(query.as_deref(), body));
     let mut genuine = Genuine { kept: false, turned_away: &*desk.doors.turned_away };
-    if let Err(error) = db::webhooks::store(&desk.doors.pools.receipts, &sender, &body).await {
+    let pool = &desk.doors.pools.receipts;
+    let stored = match &came {
+        Some(with) => {
+            let original = Original { with, body: (raw != body).then_some(&*raw) };
+            db::webhooks::store_to_relay(pool, &sender, &body, &original).await
+        }
+        None => db::webhooks::store(pool, &sender, &body).await,
+    };
+    if let Err(error) = stored {
         telemetry::count_webhook(&sender, "failed");
         return Err(Problem::from(error));
     }
@@ -123,6 +157,18 @@ pub(super) async fn receive(
     telemetry::count_webhook(&sender, "stored");
     (desk.doors.stored)();
     Ok(StatusCode::OK)
+}
+
+/// What proves a webhook to whom it is handed on, and says how to read it.
+const HANDED_ON: [&str; 5] =
+    ["content-type", "x-hub-signature-256", "x-hub-signature", "x-twilio-signature", "i-twilio-idempotency-token"];
+
+fn with(dialect: Dialect, headers: &HeaderMap, query: Option<&str>, url: &str) -> Value {
+    let text = |name: &str| Some((name.to_owned(), Value::from(headers.get(name)?.to_str().ok()?)));
+    let headers: Map<String, Value> = HANDED_ON.into_iter().filter_map(text).collect();
+    // Twilio signs the address with the body.
+    let signed = (dialect == Dialect::Twilio).then_some(url);
+    json!({ "headers": headers, "query": query, "url": signed })
 }
 
 /// A webhook of the provider's; says so if it was not kept, also if its time was over meanwhile.

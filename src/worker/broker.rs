@@ -249,7 +249,8 @@ impl Consuming {
     /// A broker that deletes a queue does not always tell whoever began to consume it at that moment.
     async fn ask(&self) -> Result<(), Error> {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let queue = self.channel.queue_declare(self.queue.as_str().into(), passive, FieldTable::default()).await?;
+        let asked = self.channel.queue_declare(self.queue.as_str().into(), passive, FieldTable::default());
+        let queue = tokio::time::timeout(self.silence, asked).await.map_err(|_| Error::Timeout)??;
         if queue.consumer_count() == 0 { Err(Error::Cancelled) } else { Ok(()) }
     }
 

@@ -4,9 +4,11 @@
 
 pub mod bills;
 pub mod broker;
+pub mod callbacks;
 pub mod dispatch;
 pub mod door;
 pub mod doubt;
+pub mod drain;
 pub mod exporter;
 pub mod fleet;
 pub mod health;
@@ -15,6 +17,7 @@ pub mod outbox;
 pub mod purse;
 pub mod rate;
 pub mod receipts;
+pub mod relay;
 pub mod replies;
 pub mod settling;
 mod stops;

@@ -4,6 +4,7 @@
 
 use std::{
     future::Future,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -14,18 +15,40 @@ use http::{HeaderValue, Request, Response, Uri, header::USER_AGENT};
 use http_body_util::{BodyExt, Full};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::{
+        Client,
+        connect::{
+            HttpConnector,
+            dns::{GaiResolver, Name},
+        },
+    },
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use crate::{lifecycle::crash, provider::Silence};
+use crate::{config::is_public, lifecycle::crash, provider::Silence};
 
 /// What no answer of a provider to one message needs more than.
 const ANSWER_LIMIT: usize = 64 * 1024;
 /// Shorter than what servers and the boxes between usually allow: a connection that they closed costs an attempt.
 const IDLE: Duration = Duration::from_secs(12);
+
+/// Which addresses may be connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    Anywhere,
+    /// What a name leads to is looked at as well, each time.
+    Public,
+}
+
+impl Reach {
+    /// Whether this address may be connected to.
+    #[must_use]
+    pub fn allows(self, address: IpAddr) -> bool {
+        self == Reach::Anywhere || is_public(address)
+    }
+}
 
 /// Connections to providers, kept open between requests. Clones share them.
 #[derive(Clone)]
@@ -42,7 +65,20 @@ impl Wire {
     /// # Errors
     /// If this system's certificates cannot be used.
     pub fn new(send_timeout: Duration, connect_timeout: Duration, idle: usize) -> Result<Wire, rustls::Error> {
-        let mut tcp = HttpConnector::new();
+        Wire::within(Reach::Anywhere, send_timeout, connect_timeout, idle)
+    }
+
+    /// The same for addresses within this reach only; any other counts as not connected.
+    ///
+    /// # Errors
+    /// If this system's certificates cannot be used.
+    pub fn within(
+        reach: Reach,
+        send_timeout: Duration,
+        connect_timeout: Duration,
+        idle: usize,
+    ) -> Result<Wire, rustls::Error> {
+        let mut tcp = HttpConnector::new_with_resolver(Resolver { reach, names: GaiResolver::new() });
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         let tls = HttpsConnectorBuilder::new()
@@ -54,7 +90,7 @@ impl Wire {
             .pool_idle_timeout(IDLE)
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(idle)
-            .build(Patient { tls, most: connect_timeout });
+            .build(Patient { tls, reach, most: connect_timeout });
         Ok(Wire { client, send_timeout, answer_limit: ANSWER_LIMIT })
     }
 
@@ -108,7 +144,8 @@ impl Wire {
 /// Connects with TLS, but does not wait for ever.
 #[derive(Clone)]
 struct Patient {
-    tls: HttpsConnector<HttpConnector>,
+    tls: HttpsConnector<HttpConnector<Resolver>>,
+    reach: Reach,
     most: Duration,
 }
 
@@ -122,7 +159,41 @@ impl Service<Uri> for Patient {
     }
 
     fn call(&mut self, to: Uri) -> Self::Future {
+        // An address in place of a name asks no resolver.
+        let address = to.host().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
+        if address.is_some_and(|address| !self.reach.allows(address)) {
+            return Box::pin(async { Err(out_of_reach().into()) });
+        }
         let connected = tokio::time::timeout(self.most, self.tls.call(to));
         Box::pin(async move { connected.await? })
     }
+}
+
+/// Finds a name's addresses, as far as they may be connected to.
+#[derive(Clone)]
+struct Resolver {
+    reach: Reach,
+    names: GaiResolver,
+}
+
+impl Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = std::io::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.names.poll_ready(context)
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let (reach, found) = (self.reach, self.names.call(name));
+        Box::pin(async move {
+            let allowed: Vec<SocketAddr> = found.await?.filter(|address| reach.allows(address.ip())).collect();
+            if allowed.is_empty() { Err(out_of_reach()) } else { Ok(allowed.into_iter()) }
+        })
+    }
+}
+
+fn out_of_reach() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::PermissionDenied, "this address is not a public one")
 }

@@ -60,6 +60,7 @@ pub const KEEP: Keep = Keep {
     rejected: Duration::from_secs(30 * DAY),
     webhooks: Duration::from_secs(8 * DAY),
     inbound: Duration::from_secs(30 * DAY),
+    callbacks: Duration::from_secs(8 * DAY),
     audit: Duration::from_secs(1_100 * DAY),
 };
 

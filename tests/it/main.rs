@@ -2,9 +2,13 @@
 
 // Test code for the lints, helpers included: here an unwrap is an assertion.
 #[cfg(test)]
+mod asyncapi;
+#[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod broker;
+#[cfg(test)]
+mod callbacks;
 #[cfg(test)]
 mod check;
 #[cfg(test)]
@@ -31,6 +35,8 @@ mod doctor;
 mod doors;
 #[cfg(test)]
 mod doubt;
+#[cfg(test)]
+mod drain;
 #[cfg(test)]
 mod events;
 #[cfg(test)]
@@ -62,11 +68,15 @@ mod receipts;
 #[cfg(test)]
 mod rejected;
 #[cfg(test)]
+mod relay;
+#[cfg(test)]
 mod restored;
 #[cfg(test)]
 mod retention;
 #[cfg(test)]
 mod routing;
+#[cfg(test)]
+mod schemas;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]
@@ -76,9 +86,13 @@ mod simulation;
 #[cfg(test)]
 mod specs;
 #[cfg(test)]
+mod target;
+#[cfg(test)]
 mod templates;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod told;
 #[cfg(test)]
 mod traces;
 #[cfg(test)]

@@ -14,15 +14,21 @@ pub struct Ran {
 
 /// Runs the program against this hall's database.
 pub fn recado(hall: &Hall, arguments: &[&str]) -> Ran {
+    recado_with(hall, arguments, &[])
+}
+
+/// The same with these variables. A program that was killed ends with -1.
+pub fn recado_with(hall: &Hall, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
     let output = Command::new(env!("CARGO_BIN_EXE_recado"))
         .args(arguments)
         .env_clear()
         .env("DATABASE_URL", &hall.url)
+        .envs(variables.iter().copied().filter(|(_, value)| !value.is_empty()))
         .current_dir(std::env::temp_dir())
         .output()
         .unwrap();
     Ran {
-        code: output.status.code().unwrap(),
+        code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     }

@@ -7,13 +7,14 @@ use secrecy::SecretString;
 use crate::{
     clock::Clock,
     config::{self, Settings},
-    db::Pools,
+    db::{Pools, shop},
     http::Events,
     inbox::{Inbox, reading::Reader},
     telemetry::traces::Tracer,
     worker::{
         Nudge,
         broker::{Address, Topology},
+        drain::Drain,
         intake,
     },
 };
@@ -61,4 +62,18 @@ pub(super) fn events(settings: &Settings, inbox: Inbox, nudge: Nudge) -> anyhow:
     let secret = |(name, secret): (&String, &config::Secret)| Ok((name.clone(), SecretString::from(secret.reveal()?)));
     let secrets = given.map(secret).collect::<anyhow::Result<_>>()?;
     Ok(Events { inbox, secrets, recorded: Arc::new(move || nudge.wake()) })
+}
+
+/// Who empties a shop's outbox table, if there is one.
+///
+/// # Errors
+/// If its address is none.
+pub fn drain(settings: &Settings, inbox: &Inbox, nudge: &Nudge) -> anyhow::Result<Option<Drain>> {
+    let of = &settings.drain;
+    if !of.url.is_given() {
+        return Ok(None);
+    }
+    let shop = shop::connect(of.url.reveal()?).map_err(|_| anyhow::anyhow!("drain.url is no postgres:// address"))?;
+    let batch = i64::try_from(of.batch)?;
+    Ok(Some(Drain { shop, inbox: inbox.clone(), batch, poll: of.poll, nudge: nudge.clone() }))
 }

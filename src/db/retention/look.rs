@@ -60,7 +60,7 @@ async fn rows(pool: &PgPool, keep: &Keep) -> Result<Vec<Old>, Error> {
           select recado_now() - $1 * interval '1 ms' as identities, recado_now() - $2 * interval '1 ms' as rejected,
             recado_now() - $3 * interval '1 ms' as webhooks, recado_now() - $4 * interval '1 ms' as notifications,
             recado_now() - $5 * interval '1 ms' as inbound, recado_now() - $6 * interval '1 ms' as payloads,
-            recado_now() - $7 * interval '1 ms' as audit
+            recado_now() - $7 * interval '1 ms' as audit, recado_now() - $8 * interval '1 ms' as callbacks
         ), size as materialized (
           -- A row's share of its table, indexes and all, as the statistics know it.
           select relname::text as of, pg_total_relation_size(oid)::float8 / greatest(reltuples, 1) as each from pg_class
@@ -102,6 +102,10 @@ async fn rows(pool: &PgPool, keep: &Keep) -> Result<Vec<Old>, Error> {
             from audit, k where at < k.audit
           union all select 10, 'traces of notifications', 'traces', count(*), null, null
             from traces, k where notification_id < uuid_v7_floor(k.webhooks)
+          union all select 11, 'events for callbacks', 'callback_events', count(*), min(kept_at),
+            (select min(kept_at) from callback_events, k where kept_at >= k.callbacks)
+            from callback_events, k where kept_at < k.callbacks
+            and position <= coalesce((select position from callbacks where name = '@broker'), 9223372036854775807)
         ) w join size s on s.of = w.of order by w.place
         "#,
         millis(keep.identities) as _,
@@ -111,6 +115,7 @@ async fn rows(pool: &PgPool, keep: &Keep) -> Result<Vec<Old>, Error> {
         millis(keep.inbound) as _,
         millis(keep.payloads) as _,
         millis(keep.audit) as _,
+        millis(keep.callbacks) as _,
     )
     .fetch_all(pool)
     .await?;
@@ -132,7 +137,7 @@ async fn rows(pool: &PgPool, keep: &Keep) -> Result<Vec<Old>, Error> {
     old.collect()
 }
 
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "notifications_rest",
     "inbox",
     "inbox_conflicts",
@@ -143,6 +148,7 @@ const TABLES: [&str; 10] = [
     "replies",
     "audit",
     "traces",
+    "callback_events",
 ];
 
 async fn of_month(pool: &PgPool, month: &str, unfinished: bool) -> Result<Old, Error> {

@@ -1,153 +1,191 @@
-//! In and out: name and password against a session. Few tries for an address and for a name, and the same answer whatever was wrong.
+//! Coming in and leaving. Whoever tries learns the same, as slowly, of a wrong password and of an account that is none.
 
-use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    num::NonZeroU32,
+    sync::Arc,
+};
 
 use axum::{
+    Router,
     body::Bytes,
-    extract::{Query, State},
+    extract::{Extension, Query, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
+    routing::get,
 };
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use minijinja::context;
-use secrecy::SecretString;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
+use serde_json::json;
+use subtle::ConstantTimeEq;
 
-use super::{HOME, Posted, visitor};
+use super::{
+    Part, passwords, shell, template, texts,
+    trouble::Trouble,
+    visitor::{Visitor, csrf, field},
+};
 use crate::{
-    db::users,
-    domain::opt_in::Token,
-    http::{
-        Desk, Problem,
-        optin::{Peer, wishes},
-        password,
+    config::{self, Network},
+    db::{
+        audit::{Act, note},
+        sessions, users,
     },
+    http::{Desk, auth, optin::Peer, optin::behind},
 };
 
-/// Tries at once, of an address and of a name; then one a minute.
-const TRIES: NonZeroU32 = NonZeroU32::new(10).unwrap();
-/// Above so many the old ones are forgotten.
-const REMEMBERED: usize = 10_000;
+pub(super) const PART: Part = Part { name: "login", templates: &[template!("login.html")], texts: texts!("login") };
 
-/// Who tried how often.
-pub(super) struct Attempts {
+pub(super) fn routes(_: &Arc<Desk>) -> Router<Arc<Desk>> {
+    Router::new().route("/console/login", get(show).post(enter))
+}
+
+/// How often somebody may try.
+pub(super) struct Guard {
     addresses: DefaultKeyedRateLimiter<IpAddr>,
-    names: DefaultKeyedRateLimiter<[u8; 32]>,
+    accounts: DefaultKeyedRateLimiter<[u8; 32]>,
+    trusted: Vec<Network>,
 }
 
-impl Default for Attempts {
-    fn default() -> Attempts {
-        let quota = || Quota::per_minute(NonZeroU32::MIN).allow_burst(TRIES);
-        Attempts { addresses: RateLimiter::keyed(quota()), names: RateLimiter::keyed(quota()) }
-    }
-}
+/// Above so many the old ones are forgotten.
+const KEPT_MAX: usize = 20_000;
 
-impl Attempts {
-    fn admit(&self, address: Option<IpAddr>, name: &str) -> bool {
-        if self.addresses.len() + self.names.len() > REMEMBERED {
-            self.addresses.retain_recent();
-            self.names.retain_recent();
+impl Guard {
+    pub(super) fn new(rules: &config::Console, trusted: &[Network]) -> Guard {
+        let hourly = |tries| Quota::per_hour(NonZeroU32::new(tries).unwrap_or(NonZeroU32::MIN));
+        Guard {
+            addresses: RateLimiter::keyed(hourly(rules.logins_per_address)),
+            accounts: RateLimiter::keyed(hourly(rules.logins_per_account)),
+            trusted: trusted.to_vec(),
         }
-        let name: [u8; 32] = Sha256::digest(name.trim().to_lowercase()).into();
-        let address = address.is_none_or(|address| self.addresses.check_key(&address).is_ok());
-        address && self.names.check_key(&name).is_ok()
+    }
+
+    pub(super) fn admits(&self, address: Option<IpAddr>, name: &str) -> bool {
+        let house = address.map(|address| match address {
+            IpAddr::V4(_) => address,
+            IpAddr::V6(six) => {
+                let [a, b, c, d, ..] = six.segments();
+                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+            }
+        });
+        if self.addresses.len() > KEPT_MAX {
+            self.addresses.retain_recent();
+        }
+        if self.accounts.len() > KEPT_MAX {
+            self.accounts.retain_recent();
+        }
+        // Who has no turn left for their address spoils none of the account's.
+        house.is_none_or(|house| self.addresses.check_key(&house).is_ok())
+            && self.accounts.check_key(&auth::hash(name)).is_ok()
     }
 }
 
 #[derive(Deserialize)]
-pub(super) struct Way {
+pub(super) struct Next {
     #[serde(default)]
     next: String,
+    #[serde(default)]
+    said: String,
 }
 
-struct Given {
-    name: String,
-    password: SecretString,
-    next: String,
+/// A page of the console, or its beginning.
+fn safe(next: &str) -> &str {
+    let ours = next == "/console" || next.starts_with("/console/") || next.starts_with("/console?");
+    if ours && next.len() < 2_000 && next.bytes().all(|byte| byte.is_ascii_graphic()) { next } else { "/console" }
 }
 
-impl Given {
-    fn read(body: &[u8]) -> Given {
-        let mut given = Given { name: String::new(), password: SecretString::default(), next: String::new() };
-        for (key, value) in form_urlencoded::parse(body) {
-            match key.as_ref() {
-                "name" => given.name = value.trim().to_owned(),
-                "password" => given.password = value.into_owned().into(),
-                "next" => given.next = value.into_owned(),
-                _ => {}
-            }
+async fn show(State(desk): State<Arc<Desk>>, headers: HeaderMap, Query(query): Query<Next>) -> Response {
+    let key = if query.said == "left" { "left" } else { "" };
+    form(&desk, &headers, StatusCode::OK, key, "", &query.next).await
+}
+
+/// The form, with a token that no session has if the browser holds none.
+async fn form(desk: &Desk, headers: &HeaderMap, status: StatusCode, key: &str, name: &str, next: &str) -> Response {
+    let language = shell::spoken(headers);
+    let held = desk.console.cookies.held(headers);
+    let (token, new) = match held {
+        Some(token) => (token, false),
+        None => {
+            let Some(token) = new_token() else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+            (token, true)
         }
-        given
+    };
+    let any = users::any(&desk.doors.pools.ops).await.unwrap_or(true);
+    let values = context! { csrf => csrf(&token), key, name, next => safe(next), any };
+    let mut response = desk.console.shell.render(status, language, "login", "login.html", values);
+    if new {
+        response.headers_mut().insert(header::SET_COOKIE, desk.console.cookies.give(&token));
     }
+    response
 }
 
-pub(super) async fn show(State(desk): State<Arc<Desk>>, Query(way): Query<Way>, headers: HeaderMap) -> Response {
-    page(&desk, &headers, StatusCode::OK, &way.next, None)
+fn new_token() -> Option<String> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).ok()?;
+    Some(auth::spell(&secret))
 }
 
-fn page(desk: &Desk, headers: &HeaderMap, status: StatusCode, next: &str, wrong: Option<&str>) -> Response {
-    let pages = &desk.console.pages;
-    pages.render(status, "login.html", pages.spoken(&wishes(headers)), context! { next, wrong })
-}
-
-pub(super) async fn enter(
+async fn enter(
     State(desk): State<Arc<Desk>>,
-    peer: Option<axum::Extension<Peer>>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Response, Problem> {
-    let given = Given::read(&body);
-    let refuse = |status, wrong| Ok(page(&desk, &headers, status, &given.next, Some(wrong)));
-    if !visitor::is_ours(&desk.console, &headers) {
-        return refuse(StatusCode::FORBIDDEN, "elsewhere");
+) -> Response {
+    let text = |name| field(&body, name).unwrap_or_default();
+    let (name, next) = (text("name").trim().to_ascii_lowercase(), text("next"));
+    let held = desk.console.cookies.held(&headers).unwrap_or_default();
+    let own: bool = text("csrf").as_bytes().ct_eq(csrf(&held).as_bytes()).into();
+    if !own || !desk.console.cookies.is_ours(&headers) {
+        return form(&desk, &headers, StatusCode::FORBIDDEN, "stranger", &name, &next).await;
     }
-    let address = desk.reception.gate.address(&headers, peer.map(|peer| peer.0));
-    if !desk.console.attempts.admit(address, &given.name) {
-        return refuse(StatusCode::TOO_MANY_REQUESTS, "too_often");
+    let address = behind(&desk.console.guard.trusted, &headers, peer.map(|Extension(peer)| peer));
+    if !desk.console.guard.admits(address, &name) {
+        tracing::warn!("console.login: too many tries");
+        return form(&desk, &headers, StatusCode::TOO_MANY_REQUESTS, "often", &name, &next).await;
     }
+    match log_in(&desk, &name, text("password"), address).await {
+        Ok(Some(token)) => {
+            let _ = sessions::end(&desk.doors.pools.ops, &auth::hash(&held)).await;
+            let mut response = Redirect::to(safe(&next)).into_response();
+            response.headers_mut().insert(header::SET_COOKIE, desk.console.cookies.give(&token));
+            response
+        }
+        Ok(None) => form(&desk, &headers, StatusCode::UNPROCESSABLE_ENTITY, "wrong", &name, &next).await,
+        Err(trouble) => {
+            let (status, _) = trouble.says();
+            form(&desk, &headers, status, "busy", &name, &next).await
+        }
+    }
+}
+
+/// A new session's token, if the password is the account's.
+async fn log_in(desk: &Desk, name: &str, password: String, address: Option<IpAddr>) -> Result<Option<String>, Trouble> {
     let pool = &desk.doors.pools.ops;
-    let known = users::find(pool, &given.name).await?.filter(|known| !known.disabled);
-    let fits = password::fits(given.password.clone(), known.as_ref().map(|known| known.password.clone())).await;
-    let Some(known) = known.filter(|_| fits) else {
-        // Only names that exist are repeated in the record.
-        let name = users::find(pool, &given.name).await?.map(|known| known.name);
-        users::refused(pool, name.as_deref()).await?;
-        return refuse(StatusCode::UNAUTHORIZED, "wrong");
-    };
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret)
-        .map_err(|_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The system gives no randomness; ask again."))?;
-    let token = Token::of(&secret);
-    users::begin(pool, known.id, &token.hash()).await?;
-    let lasts = desk.doors.limits.console.lasts;
-    let to = if is_here(&given.next) { given.next.as_str() } else { HOME };
-    Ok(([(header::SET_COOKIE, cookie(&desk, token.reveal(), lasts))], Redirect::to(to)).into_response())
+    let from = address.map(|address| address.to_string());
+    let stored = users::find(pool, name).await?;
+    let right = password.len() <= 4 * passwords::LENGTH.end()
+        && passwords::is(password, stored.as_ref().map(|stored| stored.password.clone())).await;
+    if let (true, Some(stored)) = (right, &stored) {
+        let token = new_token().ok_or(Trouble::Busy)?;
+        let lasts = desk.console.rules.session_timeout;
+        sessions::begin(pool, stored.id, &stored.name, auth::hash(&token), lasts, from).await?;
+        tracing::info!("console.login");
+        return Ok(Some(token));
+    }
+    // What was typed as a name may be a password.
+    let on = stored.as_ref().map(|stored| stored.name.as_str());
+    let by = on.map_or("user ?".to_owned(), |name| format!("user {name}"));
+    note(pool, &Act { by: &by, what: "login.refused", on, reason: None, detail: json!({"from": from}) }).await?;
+    tracing::warn!("console.login: refused");
+    Ok(None)
 }
 
-pub(super) async fn leave(State(desk): State<Arc<Desk>>, posted: Posted) -> Result<Response, Problem> {
-    users::end(&desk.doors.pools.ops, &posted.visitor.session, desk.doors.limits.console.lasts).await?;
-    let gone = cookie(&desk, "", Duration::ZERO);
-    Ok(([(header::SET_COOKIE, gone)], Redirect::to("/console/login")).into_response())
-}
-
-pub(super) async fn speak(State(desk): State<Arc<Desk>>, posted: Posted) -> Result<Response, Problem> {
-    let locale = desk.console.pages.known(posted.field("language"));
-    users::speak(&desk.doors.pools.ops, &posted.visitor.name, locale).await?;
-    let back = posted.field("next");
-    Ok(Redirect::to(if is_here(back) { back } else { HOME }).into_response())
-}
-
-fn cookie(desk: &Desk, secret: &str, lasts: Duration) -> String {
-    let secure = if desk.console.secure() { "; Secure" } else { "" };
-    let name = visitor::cookie_name(&desk.console);
-    format!("{name}={secret}; Path=/; HttpOnly; SameSite=Lax; Max-Age={}{secure}", lasts.as_secs())
-}
-
-/// An address of the console, and of no other host.
-fn is_here(path: &str) -> bool {
-    let of_console = path == "/console" || path.starts_with("/console/") || path.starts_with("/console?");
-    of_console && !path.contains(['\\', '\r', '\n']) && !path.starts_with("/console/login")
+/// Ends the session.
+pub(super) async fn leave(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Result<Response, Trouble> {
+    sessions::end(&desk.doors.pools.ops, &visitor.session).await?;
+    let mut response = Redirect::to("/console/login?said=left").into_response();
+    response.headers_mut().insert(header::SET_COOKIE, desk.console.cookies.give(""));
+    Ok(response)
 }
 
 #[cfg(test)]
@@ -155,21 +193,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_comes_back_to_the_console_and_nowhere_else() {
-        assert!(is_here("/console/notifications?state=failed"));
-        for path in
-            ["", "//evil.example", "https://evil.example/console", "/console.evil", "/console/\\evil", "/console/login"]
-        {
-            assert!(!is_here(path), "{path}");
+    fn a_login_leads_to_a_page_of_ours_and_nowhere_else() {
+        for (next, leads) in [
+            ("/console/audit?who=x", "/console/audit?who=x"),
+            ("/console", "/console"),
+            ("//evil.example", "/console"),
+            ("https://evil.example/console/", "/console"),
+            ("/consolevil", "/console"),
+            ("/console/\r\nx: y", "/console"),
+        ] {
+            assert_eq!(safe(next), leads);
         }
     }
 
     #[test]
-    fn the_eleventh_try_of_a_name_is_refused_from_wherever_it_comes() {
-        let attempts = Attempts::default();
-        let from = |n: u8| Some(IpAddr::from([10, 0, 0, n]));
-        assert!((0..10).all(|n| attempts.admit(from(n), "Ana")));
-        assert!(!attempts.admit(from(11), " ana"));
-        assert!(attempts.admit(from(12), "eva"));
+    fn one_address_and_one_account_have_so_many_tries() {
+        let rules = config::Console { logins_per_address: 2, logins_per_account: 1, ..config::Console::default() };
+        let guard = Guard::new(&rules, &[]);
+        let address = |text: &str| Some(text.parse().unwrap());
+        assert!(guard.admits(address("198.51.100.1"), "ana"));
+        assert!(!guard.admits(address("198.51.100.2"), "ana"), "an account has its own limit");
+        assert!(guard.admits(address("198.51.100.1"), "bea"));
+        assert!(!guard.admits(address("198.51.100.1"), "eva"), "an address too");
+        assert!(guard.admits(address("198.51.100.3"), "eva"), "who was stopped at the address spoilt nothing");
     }
 }

@@ -1,9 +1,10 @@
-//! The page *Senders*: how each stands at its provider, and the holds in force; an operator places and releases them.
+//! How each sender stands at its provider, and the holds in force; an operator places and releases them here.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     Router,
+    body::Bytes,
     extract::{Path, State},
     http::StatusCode,
     response::{IntoResponse, Redirect, Response},
@@ -11,16 +12,19 @@ use axum::{
 };
 use minijinja::{context, value::Serde};
 
-use super::{Posted, Refused, Visitor};
+use super::{Part, template, texts, trouble::Trouble, visitor::Visitor, visitor::field};
 use crate::{
     db::{
         health,
         holds::{self, Hold, Scope},
-        keys::Role,
         senders, templates,
     },
+    domain::role::Role,
     http::{Desk, holds as api, senders::Shown},
 };
+
+pub(super) const PART: Part =
+    Part { name: "senders", templates: &[template!("senders.html")], texts: texts!("senders") };
 
 pub(super) fn routes() -> Router<Arc<Desk>> {
     Router::new()
@@ -29,64 +33,67 @@ pub(super) fn routes() -> Router<Arc<Desk>> {
         .route("/console/holds/{id}/release", post(release))
 }
 
-async fn show(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Result<Response, Refused> {
+async fn show(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Result<Response, Trouble> {
+    page(&desk, &visitor, StatusCode::OK, "").await
+}
+
+async fn page(desk: &Desk, visitor: &Visitor, status: StatusCode, wrong: &str) -> Result<Response, Trouble> {
     let pool = &desk.doors.pools.ops;
     let ours = |known: &health::Known| desk.doors.senders.contains_key(&known.sender);
     let senders: Vec<Shown> = health::all(pool).await?.into_iter().filter(ours).map(Shown::of).collect();
     let known = templates::list(pool).await?;
     let templates: BTreeSet<_> = known.into_iter().map(|standing| standing.template).collect();
     let values = context! {
+        wrong,
         senders => Serde(&senders),
         templates => Serde(&templates),
         holds => Serde(holds::in_force(pool).await?),
     };
-    Ok(visitor.page(&desk, StatusCode::OK, "senders.html", values))
+    Ok(visitor.page_with(status, desk, "senders", "senders.html", values))
 }
 
-async fn place(State(desk): State<Arc<Desk>>, posted: Posted) -> Result<Response, Refused> {
-    posted.visitor.needs(&desk, Role::Operator)?;
+async fn place(State(desk): State<Arc<Desk>>, visitor: Visitor, body: Bytes) -> Result<Response, Trouble> {
+    visitor.needs(Role::Operator)?;
     let pool = &desk.doors.pools.ops;
-    let sender = match posted.field("sender") {
-        "" => None,
-        name => senders::find(pool, name).await?,
+    let sender = match field(&body, "sender") {
+        Some(name) => senders::find(pool, &name).await?,
+        None => None,
     };
-    let hold = match read(&posted, sender) {
-        Ok(hold) => hold,
-        Err(key) => {
-            let why = desk.console.pages.text(posted.visitor.language, "senders", key);
-            return Err(posted.visitor.wrong(&desk, &why).into());
+    match read(&body, sender, &visitor.caller.name) {
+        Ok(hold) => {
+            holds::place(pool, &hold).await?;
+            Ok(Redirect::to("/console/senders?said=placed").into_response())
         }
-    };
-    holds::place(pool, &hold).await?;
-    Ok(Redirect::to("/console/senders#holds").into_response())
+        Err(wrong) => page(&desk, &visitor, StatusCode::UNPROCESSABLE_ENTITY, wrong).await,
+    }
 }
 
 /// The hold that a form means; the key of what is wrong with it otherwise.
-fn read(posted: &Posted, sender: Option<i16>) -> Result<Hold, &'static str> {
-    let scope = match (posted.field("scope"), sender, posted.field("template")) {
+fn read(body: &Bytes, sender: Option<i16>, by: &str) -> Result<Hold, &'static str> {
+    let text = |name| field(body, name).map(|text| text.trim().to_owned()).unwrap_or_default();
+    let scope = match (text("scope").as_str(), sender, text("template")) {
         ("everything", ..) => Scope::Everything,
         ("sender", Some(sender), _) => Scope::Sender(sender),
         ("template", Some(sender), template) if !template.is_empty() => {
-            Scope::Template { sender, template: template.to_owned(), language: None }
+            Scope::Template { sender, template, language: None }
         }
         _ => return Err("no_scope"),
     };
-    let reason = posted.field("reason");
-    if reason.is_empty() || reason.chars().count() > 300 {
+    let reason = text("reason");
+    if reason.is_empty() || reason.chars().count() > api::DETAIL_MAX {
         return Err("no_reason");
     }
-    let lasts = match posted.field("for") {
+    let lasts = match text("for").as_str() {
         "" => None,
         text => Some(api::period(text).ok_or("no_period")?),
     };
-    let by = posted.visitor.by();
-    Ok(Hold { scope, reason: api::BY_HAND.to_owned(), detail: Some(reason.to_owned()), lasts, by })
+    Ok(Hold { scope, reason: api::BY_HAND.to_owned(), detail: Some(reason), lasts, by: by.to_owned() })
 }
 
-async fn release(State(desk): State<Arc<Desk>>, Path(id): Path<i64>, posted: Posted) -> Result<Response, Refused> {
-    posted.visitor.needs(&desk, Role::Operator)?;
-    if !holds::release_one(&desk.doors.pools.ops, id, &posted.visitor.by()).await? {
-        return Err(posted.visitor.nothing(&desk).into());
+async fn release(State(desk): State<Arc<Desk>>, Path(id): Path<i64>, visitor: Visitor) -> Result<Redirect, Trouble> {
+    visitor.needs(Role::Operator)?;
+    if !holds::release_one(&desk.doors.pools.ops, id, &visitor.caller.name).await? {
+        return Err(Trouble::Unknown);
     }
-    Ok(Redirect::to("/console/senders#holds").into_response())
+    Ok(Redirect::to("/console/senders?said=done"))
 }

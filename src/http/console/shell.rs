@@ -1,207 +1,267 @@
-//! How the console's pages are made: templates with their values, escaped, in the operator's language; and the files that belong to
-//! them. What they look like is in `templates/console`.
+//! What all pages have in common: templates, texts, the navigation, and how a time or a number is written.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
-    extract::Path,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use jiff::Timestamp;
-use minijinja::{Environment, Value, context, value::ValueKind};
-use sha2::{Digest, Sha256};
+use jiff::{Timestamp, tz::TimeZone};
+use minijinja::{Environment, State, UndefinedBehavior, Value, context, value::Serde};
 
-macro_rules! file {
-    ($name:literal) => {
-        ($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/templates/console/", $name)))
-    };
-}
-macro_rules! texts {
-    ($name:literal) => {
-        ($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/templates/console/texts/", $name, ".toml")))
-    };
-}
+use super::{PARTS, Part, assets::Assets, template, texts, visitor::Visitor};
+use crate::{domain::role::Role, http::optin::wishes};
 
-const PAGES: &[(&str, &str)] =
-    &[file!("shell.html"), file!("login.html"), file!("message.html"), file!("senders.html")];
+pub(super) const PART: Part = Part {
+    name: "shell",
+    templates: &[
+        template!("layout.html"),
+        template!("bare.html"),
+        template!("kit.html"),
+        template!("head.html"),
+        template!("trouble.html"),
+        template!("trouble_page.html"),
+    ],
+    texts: texts!("shell"),
+};
 
-/// A file for each page; `texts.FILE.KEY` in a template is `t.FILE.KEY`.
-const TEXTS: &[(&str, &str)] = &[texts!("shell"), texts!("senders")];
-
-const ASSETS: &[(&str, &str, &str)] = &[
-    ("console.css", "text/css; charset=utf-8", file!("console.css").1),
-    ("htmx.js", "text/javascript; charset=utf-8", file!("vendor/htmx.min.js").1),
-    ("htmx-sse.js", "text/javascript; charset=utf-8", file!("vendor/htmx-sse.min.js").1),
+/// The navigation, in its order, with who sees it. A section without a page is not shown.
+pub(super) const SECTIONS: [(&str, Role); 11] = [
+    ("now", Role::Viewer),
+    ("notifications", Role::Viewer),
+    ("rejected", Role::Viewer),
+    ("doubt", Role::Viewer),
+    ("plans", Role::Viewer),
+    ("templates", Role::Viewer),
+    ("senders", Role::Viewer),
+    ("consents", Role::Viewer),
+    ("audit", Role::Admin),
+    ("users", Role::Admin),
+    ("keys", Role::Admin),
 ];
 
-const LANGUAGES: [&str; 3] = ["en", "es", "pt_BR"];
+/// The languages that the pages speak; the first if the browser wants none of them.
+pub(super) const LANGUAGES: [&str; 3] = ["en", "es", "pt_BR"];
 
-/// By language, file and key.
-type Texts = BTreeMap<String, BTreeMap<String, BTreeMap<String, String>>>;
+type Texts = BTreeMap<String, BTreeMap<String, String>>;
 
-/// All pages and what they say.
-pub(in crate::http) struct Pages {
+/// All templates and texts.
+pub(super) struct Shell {
     templates: Environment<'static>,
-    texts: Texts,
+    /// By language; then by section and key.
+    texts: BTreeMap<&'static str, Value>,
 }
 
-impl Pages {
-    pub(super) fn new() -> Pages {
+impl Shell {
+    pub(super) fn new(zone: TimeZone, assets: Arc<Assets>) -> Shell {
         let mut templates = Environment::new();
-        for (name, text) in PAGES {
+        templates.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+        for (name, text) in PARTS.iter().flat_map(|part| part.templates) {
             if let Err(error) = templates.add_template(name, text) {
                 tracing::error!(%error, name, "console: a template cannot be read");
             }
         }
-        templates.add_filter("when", when);
-        templates.add_filter("fill", fill);
-        let version: String =
-            ASSETS.iter().fold(Sha256::new(), |hash, (_, _, text)| hash.chain_update(text)).finalize()[..6]
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
-        templates.add_global("version", version);
-        Pages { templates, texts: read_texts() }
+        templates.add_function("asset", move |name: String| assets.address(&name));
+        templates.add_filter("moment", move |at: Value| moment(&at, &zone));
+        templates.add_filter("ago", ago);
+        templates.add_filter("thousands", thousands);
+        let all = read_texts();
+        let texts = LANGUAGES.map(|language| (language, Value::from(Serde(all.get(language)))));
+        Shell { templates, texts: BTreeMap::from(texts) }
     }
 
-    /// The language of ours that a name of one means.
-    pub(super) fn known(&self, name: &str) -> Option<&'static str> {
-        let short = name.get(..2)?.to_ascii_lowercase();
-        LANGUAGES.into_iter().find(|language| language.starts_with(&short))
+    /// The first page.
+    #[expect(clippy::unused_self, reason = "it may come to depend on what is set up")]
+    pub(super) fn home(&self) -> &'static str {
+        if has("now") { "/console/now" } else { "/console/account" }
     }
 
-    /// The first of the wishes that pages can speak; English if none is.
-    pub(super) fn spoken(&self, wishes: &[String]) -> &'static str {
-        wishes.iter().find_map(|wish| self.known(wish)).unwrap_or("en")
-    }
-
-    /// One text; empty if there is none.
-    pub(in crate::http) fn text(&self, language: &str, file: &str, key: &str) -> String {
-        let texts = self.texts.get(language).and_then(|files| files.get(file));
-        texts.and_then(|texts| texts.get(key)).cloned().unwrap_or_default()
-    }
-
-    /// A page or a part of one.
-    pub(in crate::http) fn render(&self, status: StatusCode, name: &str, language: &str, values: Value) -> Response {
-        let all = context! {
-            t => self.texts.get(language),
-            lang => language.replace('_', "-"),
-            language,
-            languages => LANGUAGES,
+    /// A page for somebody who is logged in.
+    pub(super) fn page(
+        &self,
+        status: StatusCode,
+        visitor: &Visitor,
+        section: &str,
+        template: &str,
+        values: Value,
+    ) -> Response {
+        let role = visitor.caller.role;
+        let nav: Vec<&str> =
+            SECTIONS.into_iter().filter(|(name, least)| role >= *least && has(name)).map(|(name, _)| name).collect();
+        let said = visitor.said.as_deref().and_then(|key| self.text(visitor.language, section, key));
+        let values = context! {
+            user => context! { name => visitor.name(), role => role.as_str() },
+            may => context! { operate => role >= Role::Operator, admin => role >= Role::Admin },
+            csrf => visitor.csrf.as_str(),
+            now => visitor.now.to_string(),
+            nav,
+            said,
             ..values
         };
-        match self.templates.get_template(name).and_then(|page| page.render(all)) {
+        self.render(status, visitor.language, section, template, values)
+    }
+
+    /// A page for anybody. `values` say what else it has.
+    pub(super) fn render(
+        &self,
+        status: StatusCode,
+        language: &str,
+        section: &str,
+        template: &str,
+        values: Value,
+    ) -> Response {
+        let t = self.texts.get(language).cloned().unwrap_or_default();
+        let all = context! { t, lang => language.replace('_', "-"), language, section, ..values };
+        match self.templates.get_template(template).and_then(|page| page.render(all)) {
             Ok(html) => {
                 let kind = HeaderValue::from_static("text/html; charset=utf-8");
                 (status, [(header::CONTENT_TYPE, kind)], html).into_response()
             }
             Err(error) => {
-                tracing::error!(%error, name, "console: a page cannot be made");
+                // What an error says of a value stays with us: it names the template's place.
+                tracing::error!(template, line = error.line(), kind = ?error.kind(), "console: a page cannot be made");
                 (StatusCode::INTERNAL_SERVER_ERROR, "This page met a mistake of ours.\n").into_response()
             }
         }
     }
+
+    /// One text.
+    pub(super) fn text(&self, language: &str, section: &str, key: &str) -> Option<Value> {
+        let text = self.texts.get(language)?.get_attr(section).ok()?.get_attr(key).ok()?;
+        (!text.is_undefined()).then_some(text)
+    }
 }
 
-fn read_texts() -> Texts {
-    let mut all = Texts::new();
-    for (file, text) in TEXTS {
-        match toml::from_str::<BTreeMap<String, BTreeMap<String, String>>>(text) {
+fn has(section: &str) -> bool {
+    PARTS.iter().any(|part| part.name == section)
+}
+
+fn read_texts() -> BTreeMap<String, Texts> {
+    let mut all: BTreeMap<String, Texts> = BTreeMap::new();
+    for part in PARTS {
+        match toml::from_str::<Texts>(part.texts) {
             Ok(languages) => {
                 for (language, texts) in languages {
-                    all.entry(language).or_default().insert((*file).to_owned(), texts);
+                    all.entry(language).or_default().insert(part.name.to_owned(), texts);
                 }
             }
-            Err(_) => tracing::error!(file, "console: texts cannot be read"),
+            Err(error) => tracing::error!(%error, part = part.name, "console: texts cannot be read"),
         }
     }
     all
 }
 
-/// A moment, to be read by people and machines; nothing for none.
-fn when(value: &Value) -> Value {
-    if matches!(value.kind(), ValueKind::None | ValueKind::Undefined) {
-        return Value::from("");
-    }
-    let text = value.to_string();
-    match text.parse::<Timestamp>() {
-        Ok(at) => {
-            let shown = at.strftime("%Y-%m-%d %H:%M:%S");
-            Value::from_safe_string(format!("<time datetime=\"{at}\">{shown}</time>"))
-        }
-        Err(_) => Value::from(""),
-    }
-}
-
-/// Puts values in the places `{name}` of a text.
-#[expect(clippy::needless_pass_by_value, reason = "a filter of minijinja takes its arguments so")]
-fn fill(text: String, values: minijinja::value::Kwargs) -> Result<String, minijinja::Error> {
-    let mut filled = text;
-    for name in values.args() {
-        filled = filled.replace(&format!("{{{name}}}"), &values.get::<Value>(name)?.to_string());
-    }
-    values.assert_all_used()?;
-    Ok(filled)
-}
-
-/// A file that belongs to the pages; its address changes with it, so that it is kept for good.
-pub(super) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
-    let Some((_, kind, text)) = ASSETS.iter().find(|(known, ..)| *known == name) else {
-        return StatusCode::NOT_FOUND.into_response();
+/// The best of the browser's wishes that the pages speak.
+pub(super) fn spoken(headers: &HeaderMap) -> &'static str {
+    let speaks = |wish: String| {
+        let wish = wish.to_ascii_lowercase();
+        let first = wish.split(['-', '_']).next()?;
+        LANGUAGES.into_iter().find(|language| language.split('_').next() == Some(first))
     };
-    let tag: String = Sha256::digest(text)[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    let tag = format!("\"{tag}\"");
-    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|given| given.as_bytes() == tag.as_bytes());
-    let kept = [
-        (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable")),
-        (header::ETAG, HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\""))),
-    ];
-    if known {
-        return (StatusCode::NOT_MODIFIED, kept).into_response();
+    wishes(headers).into_iter().find_map(speaks).unwrap_or(LANGUAGES[0])
+}
+
+/// A moment as people read it: in the console's time zone, to the second.
+fn moment(at: &Value, zone: &TimeZone) -> String {
+    let at: Option<Timestamp> = at.as_str().and_then(|text| text.parse().ok());
+    at.map(|at| at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()).unwrap_or_default()
+}
+
+/// How far from now a moment is, in short: `40 s`, `12 min`, `3 h`, `2 d`.
+fn ago(state: &State<'_, '_>, at: &Value) -> String {
+    let parse = |value: &Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    let now = state.lookup("now").as_ref().and_then(parse);
+    let (Some(at), Some(now)) = (parse(at), now) else { return String::new() };
+    let seconds = now.duration_since(at).abs().as_secs();
+    match seconds {
+        0..90 => format!("{seconds} s"),
+        90..5_400 => format!("{} min", seconds / 60),
+        5_400..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
     }
-    (kept, [(header::CONTENT_TYPE, HeaderValue::from_static(kind))], *text).into_response()
+}
+
+/// A whole number with its thousands set apart as the page's language does.
+fn thousands(state: &State<'_, '_>, number: i64) -> String {
+    let english = state.lookup("language").is_some_and(|language| language.as_str() == Some("en"));
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(if english { ',' } else { '.' });
+        }
+        text.push(digit);
+    }
+    if number < 0 { format!("−{text}") } else { text }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn shell() -> Shell {
+        Shell::new(TimeZone::UTC, Arc::new(Assets::new()))
+    }
+
     #[test]
-    fn every_language_says_everything_and_every_page_can_be_read() {
-        let pages = Pages::new();
-        assert_eq!(pages.texts.keys().collect::<Vec<_>>(), LANGUAGES);
-        let keys = |language: &str| {
-            let files = &pages.texts[language];
-            files.iter().map(|(file, texts)| (file, texts.keys().collect::<Vec<_>>())).collect::<Vec<_>>()
+    fn every_language_says_everything() {
+        for part in PARTS {
+            let languages: Texts = toml::from_str(part.texts).unwrap_or_else(|error| panic!("{}: {error}", part.name));
+            assert!(languages.keys().map(String::as_str).eq(LANGUAGES), "{}", part.name);
+            for (language, texts) in &languages {
+                assert!(texts.keys().eq(languages["en"].keys()), "{} says something else in {language}", part.name);
+                assert!(texts.values().all(|text| !text.trim().is_empty()), "{} in {language}", part.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_text_that_a_template_names_is_there() {
+        let all = read_texts();
+        let named = regex::Regex::new(r"\bt\.([a-z_]+)\.([a-z0-9_]+)").unwrap();
+        for (file, text) in PARTS.iter().flat_map(|part| part.templates) {
+            for found in named.captures_iter(text) {
+                let (section, key) = (&found[1], &found[2]);
+                let known = all["en"].get(section).is_some_and(|texts| texts.contains_key(key));
+                assert!(known, "{file} says t.{section}.{key}, which no text is");
+            }
+        }
+    }
+
+    #[test]
+    fn every_template_can_be_read_and_none_runs_inline() {
+        let shell = shell();
+        for (file, text) in PARTS.iter().flat_map(|part| part.templates) {
+            assert!(shell.templates.get_template(file).is_ok(), "{file}");
+            for word in [" style=\"", "<style", "javascript:", " onclick=", " onsubmit=", " hx-on"] {
+                assert!(!text.contains(word), "{file} has {word}");
+            }
+            for script in text.split("<script").skip(1) {
+                assert!(script.trim_start().starts_with("src="), "{file} has a script in the page");
+            }
+        }
+    }
+
+    #[test]
+    fn the_browser_is_spoken_to_in_the_best_language_that_there_is() {
+        for (wanted, spoken_in) in
+            [("fr, pt-BR;q=0.8, en;q=0.5", "pt_BR"), ("es-AR,es;q=0.9", "es"), ("fr, de;q=0.9", "en"), ("", "en")]
+        {
+            let headers = HeaderMap::from_iter([(header::ACCEPT_LANGUAGE, HeaderValue::from_static(wanted))]);
+            assert_eq!(spoken(&headers), spoken_in, "{wanted}");
+        }
+    }
+
+    #[test]
+    fn times_and_numbers_are_written_as_people_read_them() {
+        let shell = shell();
+        let said = |language: &str, text: &'static str| {
+            let now = "2026-11-25T12:00:00Z";
+            shell.templates.render_str(text, context! { language, now }).unwrap()
         };
-        for language in LANGUAGES {
-            assert_eq!(keys(language), keys("en"), "{language}");
-        }
-        assert_eq!(keys("en").len(), TEXTS.len());
-        for (name, _) in PAGES {
-            assert!(pages.templates.get_template(name).is_ok(), "{name}");
-        }
-    }
-
-    #[test]
-    fn the_language_is_the_browsers_if_we_speak_it() {
-        let pages = Pages::new();
-        let wishes = |text: &[&str]| text.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        assert_eq!(pages.spoken(&wishes(&["fr", "pt-PT", "en"])), "pt_BR");
-        assert_eq!(pages.spoken(&wishes(&["es-MX"])), "es");
-        assert_eq!(pages.spoken(&wishes(&["fr", "x"])), "en");
-    }
-
-    #[test]
-    fn moments_and_places_are_filled() {
-        assert_eq!(
-            when(&Value::from("2026-11-25T10:46:03.5Z")).to_string(),
-            "<time datetime=\"2026-11-25T10:46:03.5Z\">2026-11-25 10:46:03</time>"
-        );
-        assert_eq!(when(&Value::from(())).to_string(), "");
-        let template = Environment::new().render_str("{{ 'a {n} b'|fill(n=3) }}", ());
-        assert!(template.is_err(), "only the console knows the filter");
-        assert_eq!(Pages::new().templates.render_str("{{ 'a {n} b'|fill(n=3) }}", ()).unwrap(), "a 3 b");
+        assert_eq!(said("en", "{{ 1234567|thousands }} {{ 999|thousands }}"), "1,234,567 999");
+        assert_eq!(said("es", "{{ 1234|thousands }}"), "1.234");
+        assert_eq!(said("en", "{{ '2026-11-25T11:48:00Z'|ago }} {{ '2026-11-22T12:00:00Z'|ago }}"), "12 min 3 d");
+        assert_eq!(said("en", "{{ '2026-11-25T11:48:07.5Z'|moment }}"), "2026-11-25 11:48:07");
     }
 }

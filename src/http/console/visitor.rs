@@ -1,211 +1,263 @@
-//! Who is in the console: known by a cookie whose hash is in the database, and proven to post from our own pages.
+//! Who looks at a page: a session by its cookie. And the gate before all pages: nobody passes without a session, and nothing changes
+//! that was not posted from a page of that very session.
+//!
+//! The cookie holds 32 random bytes, the database their hash. A page's forms hold what only the cookie's holder could compute.
 
 use std::sync::Arc;
 
 use axum::{
-    body::Bytes,
-    extract::{FromRequest, FromRequestParts, Request},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
+    body::{Body, Bytes},
+    extract::{FromRequestParts, Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
+    middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
+use jiff::Timestamp;
 use minijinja::{Value, context};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Console, NAV};
+use super::{shell, trouble::Trouble};
 use crate::{
-    db::{self, keys::Role, users},
-    domain::opt_in::Token,
-    http::{Desk, Problem, optin::wishes},
+    db::sessions,
+    domain::role::Role,
+    http::{Desk, auth, auth::Caller},
 };
 
-/// Somebody who logged in.
+/// The largest form, as `routes` has it.
+const FORM_MAX: usize = 64 * 1024;
+
+/// Somebody who is logged in.
 #[derive(Debug, Clone)]
 pub(in crate::http) struct Visitor {
-    pub name: String,
-    pub role: Role,
-    /// Of the pages: `en`, `es`, `pt_BR`.
+    /// What goes into records: `user NAME` and the role.
+    pub caller: Caller,
+    /// One of [`shell::LANGUAGES`].
     pub language: &'static str,
-    /// What a form of ours sends along.
+    /// What a form must hold.
     pub csrf: String,
-    /// The address that was asked for, to mark it in the navigation.
-    path: String,
-    pub(super) session: [u8; 32],
-}
-
-/// Why a handler does not do what was asked: a page that says so, or a problem of the database.
-pub(in crate::http) struct Refused(Box<Response>);
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        *self.0
-    }
-}
-
-impl From<Response> for Refused {
-    fn from(page: Response) -> Refused {
-        Refused(Box::new(page))
-    }
-}
-
-impl From<Problem> for Refused {
-    fn from(problem: Problem) -> Refused {
-        problem.into_response().into()
-    }
-}
-
-impl From<db::Error> for Refused {
-    fn from(error: db::Error) -> Refused {
-        Problem::from(error).into()
-    }
-}
-
-/// What was posted by a page of ours, by somebody who is logged in.
-pub(in crate::http) struct Posted {
-    pub visitor: Visitor,
-    fields: Vec<(String, String)>,
+    /// When the request came.
+    pub now: Timestamp,
+    /// The session's hash.
+    pub session: [u8; 32],
+    /// A part of a page was asked for, not the whole.
+    pub partly: bool,
+    /// What the last page's action came to, by its text's key.
+    pub said: Option<String>,
 }
 
 impl Visitor {
-    /// For the record of what they did.
-    pub(in crate::http) fn by(&self) -> String {
-        format!("user {}", self.name)
+    /// The account's name.
+    pub fn name(&self) -> &str {
+        self.caller.name.strip_prefix("user ").unwrap_or(&self.caller.name)
     }
 
-    /// Refuses whose role is below `least`, with a page that says so.
-    pub(in crate::http) fn needs(&self, desk: &Desk, least: Role) -> Result<(), Refused> {
-        if self.role >= least {
-            return Ok(());
-        }
-        let needed = desk.console.pages.text(self.language, "shell", least.as_str());
-        let values = context! { heading_key => "refused_title", message_key => "refused", needed };
-        Err(self.page(desk, StatusCode::FORBIDDEN, "message.html", values).into())
+    /// Refuses whose role is below `least`.
+    pub fn needs(&self, least: Role) -> Result<(), Trouble> {
+        if self.caller.role >= least { Ok(()) } else { Err(Trouble::Refused(least)) }
     }
 
-    /// A page with the shell around it. `values` are its own; every page has `t` (texts by file and key), `lang`, `visitor`, `role`,
-    /// `csrf`, `operator`, `admin` and `nav`.
-    pub(in crate::http) fn page(&self, desk: &Desk, status: StatusCode, name: &str, values: Value) -> Response {
-        let nav: Vec<_> = NAV
-            .iter()
-            .filter(|(.., least)| self.role >= *least)
-            .map(|(key, path, _)| {
-                let here = self.path == *path || self.path.starts_with(&format!("{path}/"));
-                context! { key => *key, path => *path, here }
-            })
-            .collect();
-        let all = context! {
-            visitor => self.name.as_str(),
-            role => self.role.as_str(),
-            operator => self.role >= Role::Operator,
-            admin => self.role >= Role::Admin,
-            csrf => self.csrf.as_str(),
-            nav,
-            ..values
-        };
-        desk.console.pages.render(status, name, self.language, all)
+    /// A page, or what htmx puts into one.
+    pub fn page(&self, desk: &Desk, section: &str, template: &str, values: Value) -> Response {
+        self.page_with(StatusCode::OK, desk, section, template, values)
     }
 
-    /// A page that says that there is nothing at this address.
-    pub(in crate::http) fn nothing(&self, desk: &Desk) -> Response {
-        let values = context! { heading_key => "nothing_title", message_key => "nothing" };
-        self.page(desk, StatusCode::NOT_FOUND, "message.html", values)
+    /// A page with a status of its own: 422 for a form that has to be mended.
+    pub fn page_with(&self, status: StatusCode, desk: &Desk, section: &str, template: &str, values: Value) -> Response {
+        desk.console.shell.page(status, self, section, template, values)
     }
-
-    /// A page that says that something was not as it has to be; `why` is a sentence.
-    pub(in crate::http) fn wrong(&self, desk: &Desk, why: &str) -> Response {
-        let values = context! { heading_key => "wrong_title", why };
-        self.page(desk, StatusCode::UNPROCESSABLE_ENTITY, "message.html", values)
-    }
-}
-
-impl Posted {
-    /// A field's text without blanks around it; empty if it is not there.
-    pub(in crate::http) fn field(&self, name: &str) -> &str {
-        self.fields.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.trim())
-    }
-}
-
-/// The name of the session's cookie. One that only https may set cannot be planted by a neighbour.
-pub(super) fn cookie_name(console: &Console) -> &'static str {
-    if console.secure() { "__Host-recado-console" } else { "recado-console" }
-}
-
-/// The session that a browser holds.
-pub(super) fn held(console: &Console, headers: &HeaderMap) -> Option<Token> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let (_, secret) = pairs.find(|(name, _)| *name == cookie_name(console))?;
-    Token::read(secret)
-}
-
-/// Whether a request that changes something was made by a page of ours, as far as the browser says where it was made.
-pub(super) fn is_ours(console: &Console, headers: &HeaderMap) -> bool {
-    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    match (text(header::ORIGIN), text(header::HOST)) {
-        (Some(origin), host) => {
-            let named =
-                host.is_some_and(|host| origin == format!("http://{host}") || origin == format!("https://{host}"));
-            named || console.origin.as_deref() == Some(origin)
-        }
-        (None, _) => headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin"),
-    }
-}
-
-fn csrf(session: &Token) -> String {
-    let mut hash = Sha256::new();
-    hash.update(b"recado console form ");
-    hash.update(session.reveal());
-    Token::of(&hash.finalize().into()).reveal().to_owned()
-}
-
-/// To the login page, and back afterwards.
-fn away(method: &Method, uri: &Uri, headers: &HeaderMap) -> Response {
-    let path =
-        if method == Method::GET { uri.path_and_query().map_or("/console", |path| path.as_str()) } else { "/console" };
-    let back: String = form_urlencoded::byte_serialize(path.as_bytes()).collect();
-    let to = format!("/console/login?next={back}");
-    if headers.contains_key("hx-request") {
-        let to = HeaderValue::from_str(&to).unwrap_or(HeaderValue::from_static("/console/login"));
-        return (StatusCode::UNAUTHORIZED, [("hx-redirect", to)]).into_response();
-    }
-    Redirect::to(&to).into_response()
 }
 
 impl FromRequestParts<Arc<Desk>> for Visitor {
-    type Rejection = Response;
+    type Rejection = Trouble;
 
-    async fn from_request_parts(parts: &mut Parts, desk: &Arc<Desk>) -> Result<Visitor, Response> {
-        let out = |parts: &Parts| away(&parts.method, &parts.uri, &parts.headers);
-        let Some(token) = held(&desk.console, &parts.headers) else { return Err(out(parts)) };
-        let session = token.hash();
-        let rules = desk.doors.limits.console;
-        let present = users::recognise(&desk.doors.pools.ops, &session, rules.idle, rules.lasts).await;
-        let Some(present) = present.map_err(|error| Problem::from(error).into_response())? else {
-            return Err(out(parts));
-        };
-        let pages = &desk.console.pages;
-        let language = present.locale.as_deref().and_then(|locale| pages.known(locale));
-        let language = language.unwrap_or_else(|| pages.spoken(&wishes(&parts.headers)));
-        let path = parts.uri.path().to_owned();
-        Ok(Visitor { name: present.name, role: present.role, language, csrf: csrf(&token), path, session })
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Desk>) -> Result<Visitor, Trouble> {
+        // A route that `admit` does not stand before is a mistake of ours.
+        parts.extensions.get::<Visitor>().cloned().ok_or(Trouble::Ours)
     }
 }
 
-impl FromRequest<Arc<Desk>> for Posted {
-    type Rejection = Response;
+/// How the session's cookie is written and read, and which origin is ours.
+pub(super) struct Cookies {
+    origin: String,
+    secure: bool,
+}
 
-    async fn from_request(request: Request, desk: &Arc<Desk>) -> Result<Posted, Response> {
-        let (mut parts, body) = request.into_parts();
-        let visitor = Visitor::from_request_parts(&mut parts, desk).await?;
-        let ours = is_ours(&desk.console, &parts.headers);
-        let body =
-            Bytes::from_request(Request::from_parts(parts, body), desk).await.map_err(IntoResponse::into_response)?;
-        let fields: Vec<(String, String)> = form_urlencoded::parse(&body).into_owned().collect();
-        let given = fields.iter().find(|(key, _)| key == "csrf").map_or("", |(_, value)| value.as_str());
-        if !ours || !bool::from(given.as_bytes().ct_eq(visitor.csrf.as_bytes())) {
-            let values = context! { heading_key => "stale_title", message_key => "stale" };
-            return Err(visitor.page(desk, StatusCode::FORBIDDEN, "message.html", values));
+impl Cookies {
+    pub(super) fn new(base_url: &str) -> Cookies {
+        let origin = reqwest::Url::parse(base_url).map(|url| url.origin().ascii_serialization());
+        Cookies { origin: origin.unwrap_or_default(), secure: base_url.starts_with("https://") }
+    }
+
+    fn name(&self) -> &'static str {
+        if self.secure { "__Host-recado_console" } else { "recado_console" }
+    }
+
+    /// Hands out a token; an empty one takes it back.
+    pub(super) fn give(&self, token: &str) -> HeaderValue {
+        let secure = if self.secure { "; Secure" } else { "" };
+        let ends = if token.is_empty() { "; Max-Age=0" } else { "" };
+        let text = format!("{}={token}; Path=/; HttpOnly; SameSite=Lax{ends}{secure}", self.name());
+        HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
+    }
+
+    /// The token that the browser holds.
+    pub(super) fn held(&self, headers: &HeaderMap) -> Option<String> {
+        let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let (_, token) = pairs.find(|(name, _)| *name == self.name())?;
+        let plain = token.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+        (token.len() == 46 && plain).then(|| token.to_owned())
+    }
+
+    /// Whether a post comes from a page of ours, as far as the browser says.
+    pub(super) fn is_ours(&self, headers: &HeaderMap) -> bool {
+        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        match (text(header::ORIGIN), text(header::HOST)) {
+            (Some(origin), _) if origin == self.origin => true,
+            (Some(origin), Some(host)) => origin.split_once("://").is_some_and(|(_, named)| named == host),
+            (Some(_), None) => false,
+            (None, _) => headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none"),
         }
-        Ok(Posted { visitor, fields })
+    }
+}
+
+/// What a page's forms hold: only who has the cookie's token can tell it.
+pub(super) fn csrf(token: &str) -> String {
+    auth::spell(&Sha256::digest(format!("recado form {token}")).into())
+}
+
+/// Lets in who is logged in, lets change what comes from their own page, and makes pages of what went wrong.
+pub(super) async fn admit(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let headers = &parts.headers;
+    let partly = headers.contains_key("hx-request") && !headers.contains_key("hx-boosted");
+    let language = shell::spoken(headers);
+    let token = desk.console.cookies.held(headers);
+    let holder = match &token {
+        Some(token) => {
+            sessions::recognise(&desk.doors.pools.ops, &auth::hash(token), desk.console.rules.idle_timeout).await
+        }
+        None => Ok(None),
+    };
+    let (token, holder) = match (token, holder) {
+        (Some(token), Ok(Some(holder))) => (token, holder),
+        (_, Ok(_)) => return to_login(&parts, partly),
+        (_, Err(error)) => {
+            let (status, key) = Trouble::from(error).says();
+            return desk.console.shell.render(status, language, "shell", "bare.html", context! { key });
+        }
+    };
+    let chosen = holder.language.and_then(|wanted| shell::LANGUAGES.into_iter().find(|known| *known == wanted));
+    let visitor = Visitor {
+        caller: Caller { name: format!("user {}", holder.name), role: holder.role },
+        language: chosen.unwrap_or(language),
+        csrf: csrf(&token),
+        now: desk.doors.clock.now(),
+        session: auth::hash(&token),
+        partly,
+        said: said(parts.uri.query()),
+    };
+    let mut response = match changes_rightly(&desk, &visitor, parts, body).await {
+        Ok(mut request) => {
+            request.extensions_mut().insert(visitor.clone());
+            next.run(request).await
+        }
+        Err(trouble) => trouble.into_response(),
+    };
+    let Some(trouble) = response.extensions_mut().remove::<Trouble>() else { return response };
+    let (status, key) = trouble.says();
+    let needed = match trouble {
+        Trouble::Refused(role) => Some(role.as_str()),
+        Trouble::Stranger | Trouble::Unknown | Trouble::Unreadable | Trouble::Busy | Trouble::Ours => None,
+    };
+    visitor.page_with(status, &desk, "shell", "trouble.html", context! { key, needed, partly })
+}
+
+/// The request, if it changes nothing or was posted from a page of this session.
+async fn changes_rightly(desk: &Desk, visitor: &Visitor, parts: Parts, body: Body) -> Result<Request, Trouble> {
+    if parts.method == Method::GET || parts.method == Method::HEAD {
+        return Ok(Request::from_parts(parts, body));
+    }
+    if !desk.console.cookies.is_ours(&parts.headers) {
+        return Err(Trouble::Stranger);
+    }
+    let bytes = axum::body::to_bytes(body, FORM_MAX).await.map_err(|_| Trouble::Unreadable)?;
+    let header = parts.headers.get("x-csrf-token").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let given = header.or_else(|| field(&bytes, "csrf")).unwrap_or_default();
+    if !bool::from(given.as_bytes().ct_eq(visitor.csrf.as_bytes())) {
+        return Err(Trouble::Stranger);
+    }
+    Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
+/// A form's first field of this name.
+pub(super) fn field(bytes: &Bytes, name: &str) -> Option<String> {
+    form_urlencoded::parse(bytes).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+fn said(query: Option<&str>) -> Option<String> {
+    let (_, key) = form_urlencoded::parse(query?.as_bytes()).find(|(key, _)| key == "said")?;
+    let plain = key.len() <= 40 && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    plain.then(|| key.into_owned())
+}
+
+fn to_login(parts: &Parts, partly: bool) -> Response {
+    // Back to the page, not to a part of it or to what was posted.
+    let back =
+        (parts.method == Method::GET && !partly).then(|| parts.uri.path_and_query().map_or("", |path| path.as_str()));
+    let next: String = form_urlencoded::byte_serialize(back.unwrap_or_default().as_bytes()).collect();
+    let login = if next.is_empty() { "/console/login".to_owned() } else { format!("/console/login?next={next}") };
+    if !partly {
+        return Redirect::to(&login).into_response();
+    }
+    let mut response = StatusCode::UNAUTHORIZED.into_response();
+    response.headers_mut().insert("hx-redirect", HeaderValue::from_static("/console/login"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn a_post_is_ours_from_our_address_or_from_the_one_that_was_asked() {
+        let cookies = Cookies::new("https://recado.example.com");
+        for (given, ours) in [
+            (&[("origin", "https://recado.example.com"), ("host", "10.0.0.5:8080")][..], true),
+            (&[("origin", "http://127.0.0.1:8080"), ("host", "127.0.0.1:8080")], true),
+            (&[("origin", "https://evil.example"), ("host", "recado.example.com")], false),
+            (&[("origin", "null"), ("host", "recado.example.com")], false),
+            (&[("sec-fetch-site", "cross-site")], false),
+            (&[("sec-fetch-site", "same-origin")], true),
+            (&[], true),
+        ] {
+            assert_eq!(cookies.is_ours(&headers(given)), ours, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn the_cookie_is_for_us_alone_and_only_a_token_is_read() {
+        let (far, near) = (Cookies::new("https://recado.example.com"), Cookies::new("http://127.0.0.1:8080"));
+        let given = far.give("rk_x").to_str().unwrap().to_owned();
+        assert_eq!(given, "__Host-recado_console=rk_x; Path=/; HttpOnly; SameSite=Lax; Secure");
+        assert!(!near.give("rk_x").to_str().unwrap().contains("Secure"));
+        let token = auth::spell(&[7; 32]);
+        let mut held = HeaderMap::new();
+        held.insert(header::COOKIE, HeaderValue::from_str(&format!("a=b; recado_console={token}")).unwrap());
+        assert_eq!(near.held(&held), Some(token));
+        assert_eq!(far.held(&held), None);
+        assert_eq!(near.held(&headers(&[("cookie", "recado_console=short")])), None);
+    }
+
+    #[test]
+    fn only_a_plain_key_is_said() {
+        assert_eq!(said(Some("x=1&said=done")), Some("done".to_owned()));
+        assert_eq!(said(Some("said=%3Cb%3E")), None);
+        assert_eq!(said(None), None);
     }
 }

@@ -7,7 +7,8 @@ use axum::{
     extract::{Path, State, rejection::JsonRejection},
     http::StatusCode,
 };
-use serde::Deserialize;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -24,11 +25,12 @@ use crate::{
         opt_in::Verdict,
         phone::Phone,
     },
-    http::{Desk, Problem, auth::Caller},
+    http::{Desk, Problem, auth::Caller, openapi::NotFound},
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = OptInWanted)]
 pub(super) struct Asked {
     form: String,
     phone: String,
@@ -41,6 +43,46 @@ pub(super) struct Asked {
     evidence: Value,
 }
 
+/// Somebody is asked.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = OptInOpened)]
+pub(super) struct Opened {
+    id: Uuid,
+    #[schema(pattern = "^pending$")]
+    state: &'static str,
+    /// whatsapp or sms.
+    way: &'static str,
+    /// A page that shows the person how to confirm, and that it worked.
+    wait_url: String,
+    /// A `wa.me` link that sends `whatsapp_message` with one tap.
+    whatsapp_url: Option<String>,
+    whatsapp_message: Option<String>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct OptIn {
+    id: Uuid,
+    /// pending, confirmed, refused or expired.
+    state: &'static str,
+    form: String,
+    locale: String,
+    purposes: Vec<String>,
+    asked_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Revoked {
+    /// The ledger's entries that say so, by their numbers.
+    entries: Vec<i32>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = PreferencesLink)]
+pub(super) struct Link {
+    url: String,
+}
+
 fn json_of<T>(given: Result<Json<T>, JsonRejection>, what: &'static str) -> Result<T, Problem> {
     given.map(|Json(given)| given).map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "This is too large."),
@@ -51,11 +93,14 @@ fn json_of<T>(given: Result<Json<T>, JsonRejection>, what: &'static str) -> Resu
     })
 }
 
+#[utoipa::path(post, path = "/v1/opt-ins", tag = "Opt-ins", operation_id = "askOptIn", summary = "Asks somebody whether they want messages",
+    request_body(content = Asked, example = json!({"form": "pedidos", "phone": "+34600111222", "locale": "es", "evidence": {"order": "1001"}})),
+    responses((status = 201, description = "They are asked; this is how they confirm.", body = Opened), (status = 404, response = NotFound)))]
 pub(super) async fn ask(
     State(desk): State<Arc<Desk>>,
     caller: Caller,
     asked: Result<Json<Asked>, JsonRejection>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, Json<Opened>), Problem> {
     caller.needs(Role::Operator)?;
     let asked = json_of(
         asked,
@@ -85,22 +130,25 @@ pub(super) async fn ask(
     let opened = open(&desk, Wish { form, phone, language: &language, purposes, way, source: "api", from }).await?;
     let message = format!("{} {}", form.word, opened.token.message_code());
     let number = public.lines.get(&form.name).and_then(|lines| lines.whatsapp.as_ref());
-    let told = json!({
-        "id": opened.id,
-        "state": "pending",
-        "way": way.as_str(),
-        "wait_url": format!("{}/opt-in/{}/wait/{}", public.base_url, form.name, opened.token.reveal()),
-        "whatsapp_url": number.filter(|_| way == Way::Whatsapp).map(|number| whatsapp_url(number, &message)),
-        "whatsapp_message": (way == Way::Whatsapp).then_some(message),
-    });
+    let told = Opened {
+        id: opened.id,
+        state: "pending",
+        way: way.as_str(),
+        wait_url: format!("{}/opt-in/{}/wait/{}", public.base_url, form.name, opened.token.reveal()),
+        whatsapp_url: number.filter(|_| way == Way::Whatsapp).map(|number| whatsapp_url(number, &message)),
+        whatsapp_message: (way == Way::Whatsapp).then_some(message),
+    };
     Ok((StatusCode::CREATED, Json(told)))
 }
 
+#[utoipa::path(get, path = "/v1/opt-ins/{id}", tag = "Opt-ins", operation_id = "getOptIn", summary = "How an opt-in stands",
+    params(("id" = String, Path, description = "The opt-in's id.", example = "0193f2c4-8d1e-7a30-9b1d-2f0c5a1e7b44")),
+    responses((status = 200, description = "Its state.", body = OptIn), (status = 404, response = NotFound)))]
 pub(super) async fn one(
     State(desk): State<Arc<Desk>>,
     _: Caller,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<OptIn>, Problem> {
     let unknown = || {
         Problem::new(
             StatusCode::NOT_FOUND,
@@ -115,14 +163,20 @@ pub(super) async fn one(
         Verdict::Refused => "refused",
         Verdict::Expired => "expired",
     };
-    Ok(Json(json!({
-        "id": opt_in.id, "state": state, "form": opt_in.form, "locale": opt_in.locale, "purposes": opt_in.purposes,
-        "asked_at": opt_in.asked_at, "expires_at": opt_in.expires_at,
-    })))
+    Ok(Json(OptIn {
+        id: opt_in.id,
+        state,
+        form: opt_in.form,
+        locale: opt_in.locale,
+        purposes: opt_in.purposes,
+        asked_at: opt_in.asked_at,
+        expires_at: opt_in.expires_at,
+    }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Revocation)]
 pub(super) struct Refused {
     phone: String,
     /// Everything, if absent.
@@ -133,11 +187,14 @@ pub(super) struct Refused {
 /// The longest reason, in characters.
 const REASON_MAX: usize = 300;
 
+#[utoipa::path(post, path = "/v1/consents/revoke", tag = "Opt-ins", operation_id = "revokeConsent", summary = "Somebody wants no more messages",
+    request_body(content = Refused, example = json!({"phone": "+34600111222", "reason": "told the shop by telephone"})),
+    responses((status = 200, description = "It holds from the next message on.", body = Revoked)))]
 pub(super) async fn revoke(
     State(desk): State<Arc<Desk>>,
     caller: Caller,
     refused: Result<Json<Refused>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Revoked>, Problem> {
     caller.needs(Role::Operator)?;
     let refused =
         json_of(refused, "A revocation has phone, reason, and if you like purposes (a list; all if absent).")?;
@@ -155,26 +212,31 @@ pub(super) async fn revoke(
     let (pool, now) = (&desk.doors.pools.ops, desk.doors.clock.now());
     let recorded = consents::record(pool, Who::Phone(phone), Act::Revoked, &named, evidence, now).await?;
     tracing::info!(by = caller.name, entries = recorded.entries.len(), "consent.revoked");
-    Ok(Json(json!({"entries": recorded.entries})))
+    Ok(Json(Revoked { entries: recorded.entries }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = PreferencesLinkWanted)]
 pub(super) struct LinkWanted {
     phone: String,
 }
 
+#[utoipa::path(post, path = "/v1/preferences-links", tag = "Opt-ins", operation_id = "makePreferencesLink",
+    summary = "A link by which somebody sees and ends what they agreed to",
+    request_body(content = LinkWanted, example = json!({"phone": "+34600111222"})),
+    responses((status = 201, description = "The link, for this person alone.", body = Link), (status = 404, response = NotFound)))]
 pub(super) async fn preferences_link(
     State(desk): State<Arc<Desk>>,
     caller: Caller,
     wanted: Result<Json<LinkWanted>, JsonRejection>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, Json<Link>), Problem> {
     caller.needs(Role::Operator)?;
     let phone = international(&json_of(wanted, "This has phone.")?.phone)?;
     let unknown = || Problem::new(StatusCode::NOT_FOUND, "Nobody with this number is known.");
     let told = consents::of(&desk.doors.pools.ops, &phone).await?.ok_or_else(unknown)?;
     let url = preferences::link(&desk, told.contact).await?;
-    Ok((StatusCode::CREATED, Json(json!({"url": url}))))
+    Ok((StatusCode::CREATED, Json(Link { url })))
 }
 
 fn international(text: &str) -> Result<Phone, Problem> {

@@ -34,11 +34,6 @@ use tokio::{
 };
 use uuid::Uuid;
 
-/// How long somebody stays in the console.
-pub fn sessions() -> recado::config::Console {
-    recado::config::Console { idle: Duration::from_secs(3_600), lasts: Duration::from_secs(43_200) }
-}
-
 /// The server that holds the tests' databases.
 pub fn server() -> String {
     let given = std::env::vars().find(|(name, _)| name == "TEST_DATABASE_SERVER").map(|(_, url)| url);
@@ -114,6 +109,7 @@ impl Hall {
         let standing =
             Arc::new(Mutex::new(Standing { broker_connected: Some(true), results_taken: true, stopping: false }));
         let secrets = |app: &[&str], verify: Option<&str>| Secrets {
+            relayed: false,
             dialect: Dialect::Meta,
             app: app.iter().map(|secret| SecretString::from(*secret)).collect(),
             verify: verify.map(SecretString::from),
@@ -127,11 +123,11 @@ impl Hall {
                 ("bare".to_owned(), secrets(&[""], Some(""))),
             ]),
             public: http::optin::Public::closed(limits()),
+            console: recado::config::Console::default(),
             limits: Limits {
                 webhook_body: 3 * 1024 * 1024,
                 api_body: 64 * 1024,
                 request_timeout: Duration::from_secs(10),
-                console: sessions(),
             },
             events: events(&pools, &Clock::system()),
             stored: Arc::new({

@@ -189,6 +189,7 @@ fn upkeep(street: &Street, clock: &Clock) -> Upkeep {
             rejected: hour * 24 * 30,
             webhooks: hour * 24 * 8,
             inbound: hour * 24 * 30,
+            callbacks: hour * 24 * 8,
             payloads: hour * 24 * 90,
             parameters: hour * 24 * 90,
             audit: hour * 24 * 1_100,

@@ -134,12 +134,7 @@ impl Street {
                     },
                 ),
             ]),
-            limits: Limits {
-                webhook_body: 1 << 20,
-                api_body: 1 << 16,
-                request_timeout: Duration::from_secs(20),
-                console: crate::doors::hall::sessions(),
-            },
+            limits: Limits { webhook_body: 1 << 20, api_body: 1 << 16, request_timeout: Duration::from_secs(20) },
             public: optin::Public {
                 base_url: address.clone(),
                 forms: forms.clone(),
@@ -148,6 +143,7 @@ impl Street {
                 limits,
                 trusted_proxies: vec![Network::parse("127.0.0.0/8").unwrap()],
             },
+            console: config::Console::default(),
             events: crate::doors::hall::events(&house.pools, &house.clock),
             stored: Arc::new(|| {}),
             turned_away: Arc::new(|| {}),
