@@ -15,7 +15,7 @@ use crate::{
     db::inbox,
     worker::{
         Flag, Nudge, broker,
-        intake::{Arrived, Intake, Origin, Queue},
+        intake::{Arrived, Intake, Queue},
         versions::Versions,
     },
 };
@@ -149,7 +149,7 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
                 partial += 1;
             } else if !args.dry_run {
                 let id = one.id;
-                let tally = intake.handle(vec![arrived(one)]).await?;
+                let tally = intake.handle(vec![Arrived::again(one)]).await?;
                 if tally.rejected > 0 {
                     again += 1;
                 } else {
@@ -189,14 +189,6 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
         say(&format!("{recorded} taken.{again}{partly}"));
     }
     Ok(if again + partial > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn arrived(kept: inbox::Kept) -> Arrived {
-    let headers = kept.headers.as_object().into_iter().flatten();
-    let headers = headers.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect();
-    let origin =
-        Origin { exchange: kept.exchange, routing_key: kept.routing_key, content_type: kept.content_type, headers };
-    Arrived { origin, body: kept.body, dead: None }
 }
 
 /// Declares the exchanges and queues with their bindings.

@@ -188,7 +188,7 @@ async fn only(pools: &Pools) -> anyhow::Result<i16> {
 pub fn somebody() -> String {
     let user =
         std::env::var_os("SUDO_USER").or_else(|| std::env::var_os("USER")).and_then(|name| name.into_string().ok());
-    user.filter(|name| !name.is_empty()).map_or("command line".to_owned(), |name| format!("{name} (command line)"))
+    user.filter(|name| !name.is_empty()).map_or("cli".to_owned(), |name| format!("cli {name}"))
 }
 
 fn parse_period(text: &str) -> Result<Duration, &'static str> {

@@ -22,6 +22,7 @@ pub mod sim;
 pub mod templates;
 mod traces;
 pub mod upkeep;
+pub mod users;
 pub mod why;
 
 use std::{
@@ -84,6 +85,8 @@ enum Command {
     Senders(senders::Args),
     /// Makes, lists and revokes the API's keys.
     Keys(keys::Args),
+    /// Makes, lists and changes the console's accounts.
+    Users(users::Args),
     /// Stops sending, with a reason.
     Hold(hold::HoldArgs),
     /// Ends holds.
@@ -150,6 +153,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Costs(args) => costs::run(&place, args).await,
         Command::Senders(args) => senders::run(&place, args).await,
         Command::Keys(args) => keys::run(&place, args).await,
+        Command::Users(args) => users::run(&place, args).await,
         Command::Hold(args) => hold::hold(&place, args).await,
         Command::Release(args) => hold::release(&place, args).await,
         Command::Holds(args) => hold::list(&place, args).await,

@@ -35,6 +35,7 @@ use crate::{
         rate::{Backing, SenderRate},
         reading::Reader,
         receipts::{self, Receipts},
+        replays::Replays,
         replies::{self, Line, Replies},
         settling,
         templates::{self as worker_templates, Templates},
@@ -198,6 +199,18 @@ pub async fn start(
             };
             life.role("intake", intake.run(life.clone()));
         }
+        let intake = Intake {
+            queue: Queue::Events,
+            rules: intake_rules(settings, address.clone(), topology.clone()),
+            reader: Arc::clone(&reader),
+            pool: pools.intake.clone(),
+            clock: clock.clone(),
+            nudge: nudge.clone(),
+            connected: Flag::default(),
+            tracer: tracer.clone(),
+        };
+        let replays = Replays { pool: pools.ops.clone(), intake, every: settings.upkeep.every };
+        life.role("replays", replays.run(life.clone()));
     }
     let turned_away = Flag::default();
     let public = super::forms::public(settings, &ids, forms);
@@ -260,9 +273,26 @@ fn doors(
         senders: settings.senders.iter().map(|(name, sender)| (name.clone(), http::Secrets::of(sender))).collect(),
         limits: http::Limits::of(&settings.http),
         public: http::optin::Public::closed(settings.forms.clone()),
+        console: settings.console.clone(),
+        bounds: bounds(settings),
         stored: Arc::new(move || stored.wake()),
         turned_away: Arc::new(move || turned_away.set(true)),
         standing: Arc::new(known.standing(life.clone())),
+    }
+}
+
+/// What operators' pages know of the senders and of doubts.
+fn bounds(settings: &Settings) -> http::console::Bounds {
+    let bound = |sender: &config::Sender| http::console::Bound {
+        per_second: f64::from(sender.rate_per_second) * (1.0 - settings.dispatch.headroom),
+        daily: sender.budget.daily,
+        monthly: sender.budget.monthly,
+        listed: sender.meta().is_none(),
+    };
+    http::console::Bounds {
+        senders: settings.senders.iter().map(|(name, sender)| (name.clone(), bound(sender))).collect(),
+        patience: patience(settings),
+        gone_after: settings.dispatch.gone_after,
     }
 }
 
@@ -563,16 +593,20 @@ fn by_sender(ids: &HashMap<String, i16>, prices: &HashMap<String, Prices>) -> Ha
     ids.iter().filter_map(|(name, id)| Some((*id, prices.get(name)?.clone()))).collect()
 }
 
+fn patience(settings: &Settings) -> Patience {
+    Patience {
+        window: settings.doubt.window,
+        later_attempts: settings.doubt.later_attempts as usize,
+        max: settings.doubt.max,
+    }
+}
+
 fn upkeep_rules(settings: &Settings, listed: Vec<i16>, prices: HashMap<i16, Prices>) -> upkeep::Rules {
     upkeep::Rules {
         every: settings.upkeep.every,
         tidy_every: settings.upkeep.tidy_every,
         batch: i64::try_from(settings.upkeep.batch).unwrap_or(1_000),
-        patience: Patience {
-            window: settings.doubt.window,
-            later_attempts: settings.doubt.later_attempts as usize,
-            max: settings.doubt.max,
-        },
+        patience: patience(settings),
         listed,
         gone_after: settings.dispatch.gone_after,
         retry: retry(settings),

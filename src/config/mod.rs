@@ -5,6 +5,7 @@
 //! sources on top of each other and remembers where each value stood, [`reader`] reads one value after the other and collects
 //! what is wrong, [`sections`] says for each key what it may be. No setting is read anywhere else.
 
+mod console;
 mod layers;
 mod problem;
 mod reader;
@@ -24,6 +25,7 @@ use std::{
     time::Duration,
 };
 
+pub use console::Console;
 pub use problem::{Problem, Problems};
 pub use secret::{NotGiven, Secret};
 
@@ -107,6 +109,7 @@ pub struct Settings {
     /// What whole messages of people mean.
     pub words: Words,
     pub forms: Forms,
+    pub console: Console,
     pub sources: Sources,
     pub rates: Rates,
     pub outbox: Outbox,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{
     Broker, Consent, Database, Dispatch, Doubt, Forms, Http, Intake, Log, LogFormat, Needs, Network, Outbox, Pace,
-    Problems, Rates, Retry, Sender, Settings, Shutdown, Sources, Templates, Traces, Upkeep,
+    Problems, Rates, Retry, Sender, Settings, Shutdown, Sources, Templates, Traces, Upkeep, console,
     problem::did_you_mean,
     reader::{Reader, Scheme, SecretFrom, Span, check_url},
     routing, senders,
@@ -38,6 +38,7 @@ pub(super) fn read(mut r: Reader, needs: Needs) -> Result<Settings, Problems> {
     let routing = routing::rules(r_, needs, &senders);
     let words = words(r_);
     let forms = forms(r_);
+    let console = console::console(r_);
     let sources = Sources { dir: r_.folder("sources.dir", &["/usr/share/recado/sources"]) };
     let rates = Rates { dir: r_.folder("rates.dir", &["/usr/share/recado/rates"]) };
     let outbox = outbox(r_);
@@ -62,6 +63,7 @@ pub(super) fn read(mut r: Reader, needs: Needs) -> Result<Settings, Problems> {
         routing,
         words,
         forms,
+        console,
         sources,
         rates,
         outbox,

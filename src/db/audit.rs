@@ -1,9 +1,10 @@
 //! The audit trail: what operators did and whom they looked at. Appended to, never changed.
 
+use jiff::Timestamp;
 use serde_json::Value;
-use sqlx::PgExecutor;
+use sqlx::{PgExecutor, PgPool};
 
-use super::Error;
+use super::{Error, Time, time};
 
 /// One thing that somebody did.
 #[derive(Debug, Clone)]
@@ -35,4 +36,69 @@ pub async fn note(executor: impl PgExecutor<'_>, act: &Act<'_>) -> Result<(), Er
     .execute(executor)
     .await?;
     Ok(())
+}
+
+/// Something that was done, as it is listed.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Noted {
+    pub id: i64,
+    pub at: Timestamp,
+    pub by: String,
+    pub what: String,
+    pub on: Option<String>,
+    pub reason: Option<String>,
+    pub detail: Value,
+}
+
+/// Which acts are meant; all that it says must hold.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// `user ana`, or `ana` for whatever has this name.
+    pub by: Option<String>,
+    /// `hold.placed`, or `hold` for everything that was done to holds.
+    pub what: Option<String>,
+    pub on: Option<String>,
+    pub from: Option<Timestamp>,
+    /// Exclusive.
+    pub to: Option<Timestamp>,
+    /// Only what was noted before this one.
+    pub before: Option<i64>,
+}
+
+/// Acts, the latest first, at most `limit`.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn page(pool: &PgPool, filter: &Filter, limit: i64) -> Result<Vec<Noted>, Error> {
+    let rows = sqlx::query!(
+        r#"
+        -- audit: page
+        select id, at as "at: Time", by, what, "on", reason, detail from audit
+        where ($1::text is null or by in ($1, 'user ' || $1, 'key ' || $1, 'cli ' || $1))
+          and ($2::text is null or what = $2 or starts_with(what, $2 || '.'))
+          and ($3::text is null or "on" = $3)
+          and ($4::timestamptz is null or at >= $4) and ($5::timestamptz is null or at < $5)
+          and ($6::int8 is null or id < $6)
+        order by id desc limit $7
+        "#,
+        filter.by,
+        filter.what,
+        filter.on,
+        filter.from.map(time) as _,
+        filter.to.map(time) as _,
+        filter.before,
+        limit
+    )
+    .fetch_all(pool)
+    .await?;
+    let noted = rows.into_iter().map(|row| Noted {
+        id: row.id,
+        at: row.at.to_jiff(),
+        by: row.by,
+        what: row.what,
+        on: row.on,
+        reason: row.reason,
+        detail: row.detail,
+    });
+    Ok(noted.collect())
 }

@@ -36,12 +36,14 @@ pub mod rejected;
 pub mod replies;
 pub mod retention;
 pub mod senders;
+pub mod sessions;
 pub mod settle;
 pub mod story;
 pub mod tallies;
 pub mod templates;
 pub mod traces;
 pub mod upkeep;
+pub mod users;
 pub mod versions;
 pub mod webhooks;
 

@@ -23,6 +23,7 @@ pub mod plan;
 pub mod problem;
 pub mod quiet;
 pub mod rates;
+pub mod role;
 pub mod route;
 pub mod sms;
 pub mod source;

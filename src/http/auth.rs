@@ -1,4 +1,4 @@
-//! API keys: `Authorization: Bearer rk_…`, 32 random bytes of which only the hash is kept.
+//! Who asks. API keys: `Authorization: Bearer rk_…`, 32 random bytes of which only the hash is kept.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use axum::{
 use sha2::{Digest, Sha256};
 
 use super::{Desk, Problem};
-use crate::db::keys::{self, Role};
+use crate::{db::keys, domain::role::Role};
 
 const PREFIX: &str = "rk_";
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -35,10 +35,10 @@ pub fn hash(key: &str) -> [u8; 32] {
     Sha256::digest(key).into()
 }
 
-/// Who asks.
+/// Who asks: a key of the API, or somebody who is logged in to the console.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
-    /// The key's name, for the record of what it did.
+    /// `key NAME` or `user NAME`, for the record of what it did.
     pub name: String,
     pub role: Role,
 }
@@ -76,7 +76,7 @@ impl FromRequestParts<Arc<Desk>> for Caller {
         }
         let known = keys::recognise(&desk.doors.pools.ops, &hash(key)).await?;
         let (name, role) = known.ok_or_else(wrong_key)?;
-        Ok(Caller { name, role })
+        Ok(Caller { name: format!("key {name}"), role })
     }
 }
 

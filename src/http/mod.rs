@@ -5,6 +5,7 @@
 //! Postgres. A request is answered within its time, also if a handler panics, and is logged without its query and body.
 
 pub mod auth;
+pub mod console;
 pub mod costs;
 mod health;
 pub mod holds;
@@ -46,6 +47,10 @@ pub struct Doors {
     pub limits: Limits,
     /// The doors through which people say yes and no.
     pub public: optin::Public,
+    /// What the operators' pages go by.
+    pub console: config::Console,
+    /// What they know of the senders and of doubts, by the settings.
+    pub bounds: console::Bounds,
     /// Called when a webhook was stored: whoever applies them is to look.
     pub stored: Arc<dyn Fn() + Send + Sync>,
     /// Called when a genuine webhook was not stored: the provider sends it again, but nobody knows when.
@@ -108,6 +113,7 @@ struct Desk {
     large: webhooks::Large,
     questions: Semaphore,
     reception: optin::Reception,
+    console: console::Console,
 }
 
 /// So many questions of the API are asked of the database at once; it has other work to do with the same connections.
@@ -118,7 +124,8 @@ impl Desk {
         let large = webhooks::Large::new(doors.limits.webhook_body);
         let (health, questions) = (health::Memory::default(), Semaphore::new(QUESTIONS_AT_ONCE));
         let reception = optin::Reception::new(doors.public.clone());
-        Arc::new(Desk { doors, health, large, questions, reception })
+        let console = console::Console::new(&doors.console, &doors.public.base_url, &doors.public.trusted_proxies);
+        Arc::new(Desk { doors, health, large, questions, reception, console })
     }
 }
 
@@ -146,6 +153,7 @@ pub fn router(doors: Doors) -> Router {
         .merge(webhooks)
         .merge(api)
         .merge(optin::routes(&desk))
+        .merge(console::routes(&desk))
         .fallback(nowhere)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&desk), attend))

@@ -25,6 +25,8 @@ fn desk(request_timeout: Duration) -> Arc<Desk> {
         clock: Clock::system(),
         senders: BTreeMap::new(),
         public: optin::Public::closed(limits()),
+        console: config::Console::default(),
+        bounds: console::Bounds::default(),
         limits: Limits { webhook_body: 10, api_body: 10, request_timeout },
         stored: Arc::new(|| {}),
         turned_away: Arc::new(|| {}),

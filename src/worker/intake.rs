@@ -319,6 +319,16 @@ pub struct Origin {
 }
 
 impl Arrived {
+    /// A rejected event, as if it came now.
+    #[must_use]
+    pub fn again(kept: db::inbox::Kept) -> Arrived {
+        let headers = kept.headers.as_object().into_iter().flatten();
+        let headers = headers.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect();
+        let origin =
+            Origin { exchange: kept.exchange, routing_key: kept.routing_key, content_type: kept.content_type, headers };
+        Arrived { origin, body: kept.body, dead: None }
+    }
+
     fn as_bytes(&self) -> Bytes<'_> {
         Bytes {
             exchange: &self.origin.exchange,

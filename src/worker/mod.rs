@@ -16,6 +16,7 @@ pub mod purse;
 pub mod rate;
 pub mod reading;
 pub mod receipts;
+pub mod replays;
 pub mod replies;
 pub mod settling;
 mod stops;

@@ -1,5 +1,148 @@
-//! What operators look at all day: searches, the state of things now, and the pages that show them.
+//! The console as operators meet it: who comes in, what each may do, and that it is written down.
 
-mod many;
+mod browser;
+pub mod many;
+mod pages;
 mod search;
 mod speed;
+pub mod visit;
+
+use recado::db::keys::Role;
+use reqwest::StatusCode;
+
+use crate::{doors::hall::Hall, why::recado};
+use visit::{PASSWORD, Visit};
+
+#[tokio::test]
+async fn who_is_not_logged_in_is_led_to_the_login_and_from_there_where_they_wanted() {
+    let hall = Hall::open().await;
+    visit::account(&hall, "ana", Role::Admin).await;
+    let mut visit = Visit::new(&hall);
+    let sent = visit.get("/console/audit?by=x").await;
+    assert_eq!(sent.leads(), "/console/login?next=%2Fconsole%2Faudit%3Fby%3Dx");
+    let page = visit.get(sent.leads()).await;
+    assert_eq!(page.status, StatusCode::OK);
+    let entered = visit.log_in("ana", PASSWORD, "/console/audit?by=x").await;
+    assert_eq!(entered.leads(), "/console/audit?by=x");
+    assert_eq!(visit.get("/console/audit?by=x").await.status, StatusCode::OK);
+
+    let part = visit::Visit::new(&hall).part("/console/audit").await;
+    assert_eq!((part.status, part.header("hx-redirect")), (StatusCode::UNAUTHORIZED, "/console/login"));
+}
+
+#[tokio::test]
+async fn a_wrong_password_an_unknown_name_and_a_disabled_account_are_answered_alike() {
+    let hall = Hall::open().await;
+    visit::account(&hall, "ana", Role::Viewer).await;
+    visit::account(&hall, "eva", Role::Viewer).await;
+    assert_eq!(recado(&hall, &["users", "disable", "eva"]).code, 0);
+    let mut said = Vec::new();
+    for (name, password) in [("ana", "not her password"), ("nobody-here", PASSWORD), ("eva", PASSWORD)] {
+        let mut visit = Visit::new(&hall);
+        let answer = visit.log_in(name, password, "").await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{name}");
+        assert!(answer.text.contains("Name or password is wrong."), "{}", answer.text);
+        said.push(answer.text.replace(name, "NAME").replace(&answer.csrf(), "CSRF"));
+    }
+    assert!(said.iter().all(|text| *text == said[0]), "they differ");
+    let noted = hall.ask("select string_agg(by || ' ' || coalesce(\"on\", '-'), ', ' order by id) from audit where what = 'login.refused'");
+    assert_eq!(noted.await.unwrap(), "user ana ana, user ? -, user ? -");
+}
+
+#[tokio::test]
+async fn a_form_that_is_not_of_the_session_changes_nothing() {
+    let hall = Hall::open().await;
+    visit::account(&hall, "ana", Role::Admin).await;
+    let mut visit = Visit::new(&hall);
+    visit.log_in("ana", PASSWORD, "").await;
+    let own = visit.get("/console/account").await.csrf();
+    for csrf in ["", "rk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"] {
+        let answer = visit.post("/console/account/language", &[("csrf", csrf), ("language", "es")]).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN);
+        assert!(answer.text.contains("This form has expired"), "{}", answer.text);
+    }
+    let fields = [("csrf", own.as_str()), ("language", "es")];
+    let from_elsewhere = visit.post_from("https://evil.example", "/console/account/language", &fields).await;
+    assert_eq!(from_elsewhere.status, StatusCode::FORBIDDEN);
+    assert_eq!(hall.ask("select language from users").await, None);
+    let answer = visit.post("/console/account/language", &[("csrf", &own), ("language", "es")]).await;
+    assert_eq!(answer.leads(), "/console/account?said=language_done");
+    assert!(visit.get(answer.leads()).await.text.contains("El idioma se ha cambiado."));
+}
+
+#[tokio::test]
+async fn a_session_ends_by_leaving_by_a_new_password_and_by_an_end_of_the_account() {
+    let hall = Hall::open().await;
+    visit::account(&hall, "ana", Role::Admin).await;
+    visit::account(&hall, "root", Role::Admin).await;
+    let enter = async |password: &str| {
+        let mut visit = Visit::new(&hall);
+        assert_eq!(visit.log_in("ana", password, "").await.status, StatusCode::SEE_OTHER);
+        visit
+    };
+    let is_in = async |visit: &mut Visit| visit.get("/console/account").await.status == StatusCode::OK;
+
+    let mut one = enter(PASSWORD).await;
+    let cookie = one.cookie.clone();
+    let csrf = one.get("/console/account").await.csrf();
+    one.post("/console/logout", &[("csrf", &csrf)]).await;
+    one.cookie = cookie;
+    assert!(!is_in(&mut one).await, "the token is worth nothing any more");
+
+    let (mut here, mut there) = (enter(PASSWORD).await, enter(PASSWORD).await);
+    let csrf = here.get("/console/account").await.csrf();
+    let new = "an even better password";
+    let fields = [("csrf", csrf.as_str()), ("old", PASSWORD), ("new", new), ("again", new)];
+    assert_eq!(here.post("/console/account/password", &fields).await.leads(), "/console/account?said=password_done");
+    assert!(is_in(&mut here).await && !is_in(&mut there).await);
+    assert_eq!(recado(&hall, &["users", "disable", "ana"]).code, 0);
+    assert!(!is_in(&mut here).await);
+
+    hall.sql("update users set disabled_at = null").await;
+    let mut idle = enter(new).await;
+    hall.sql("update sessions set used_at = now() - interval '2 hours'").await;
+    assert!(!is_in(&mut idle).await);
+    let mut old = enter(new).await;
+    hall.sql("update sessions set ends_at = now()").await;
+    assert!(!is_in(&mut old).await);
+}
+
+#[tokio::test]
+async fn a_viewer_is_refused_with_a_page_that_says_why() {
+    let hall = Hall::open().await;
+    visit::account(&hall, "vera", Role::Viewer).await;
+    let mut visit = Visit::new(&hall);
+    visit.log_in("vera", PASSWORD, "").await;
+    let refused = visit.get("/console/audit").await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert!(refused.text.contains("You may not do this") && refused.text.contains("<strong>Admin</strong>"));
+    let part = visit.part("/console/audit").await;
+    assert_eq!(part.status, StatusCode::FORBIDDEN);
+    assert!(part.text.contains("You may not do this") && !part.text.contains("<html"), "{}", part.text);
+    assert!(!refused.text.contains("/console/audit\""), "nor is it in the navigation");
+}
+
+#[tokio::test]
+async fn accounts_are_made_changed_and_ended_on_the_command_line() {
+    let hall = Hall::open().await;
+    let with = |arguments: &[&str], typed: &str| visit::recado_typed(&hall, arguments, typed);
+    assert_eq!(with(&["users", "create", "ana", "--role", "admin"], PASSWORD).0, 0);
+    let (code, said) = with(&["users", "create", "ana"], PASSWORD);
+    assert!(code == 1 && said.contains("there is an account ana already"), "{said}");
+    let (code, said) = with(&["users", "create", "Ana"], PASSWORD);
+    assert!(code == 1 && said.contains("lower-case"), "{said}");
+    let (code, said) = with(&["users", "create", "eva"], "short");
+    assert!(code == 1 && said.contains("12 to 200 characters") && !said.contains("short"), "{said}");
+    let last = recado(&hall, &["users", "disable", "ana"]);
+    assert!(last.code == 1 && last.stderr.contains("last admin"), "{}", last.stderr);
+    assert_eq!(recado(&hall, &["users", "role", "ana", "viewer"]).code, 1);
+    assert_eq!(with(&["users", "create", "bea", "--role", "admin"], PASSWORD).0, 0);
+    assert_eq!(recado(&hall, &["users", "role", "ana", "viewer"]).code, 0);
+    assert_eq!(with(&["users", "password", "ana"], "another long password").0, 0);
+    assert_eq!(recado(&hall, &["users", "disable", "ana"]).code, 0);
+    let listed = recado(&hall, &["users", "list"]).stdout;
+    assert!(listed.contains("bea") && listed.contains("viewer") && listed.contains("disabled"), "{listed}");
+    assert!(!listed.contains("argon2"));
+    let noted = hall.ask("select string_agg(what, ' ' order by id) from audit").await.unwrap();
+    assert_eq!(noted, "user.created user.created user.role user.password user.disabled");
+}

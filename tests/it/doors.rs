@@ -220,7 +220,7 @@ async fn a_viewer_may_look_and_not_touch() {
     assert_eq!(placed.status, StatusCode::CREATED);
     let id = placed.json()["holds"][0]["id"].as_i64().unwrap();
     assert_eq!(placed.json()["holds"][0]["detail"], "typo");
-    assert_eq!(placed.json()["holds"][0]["placed_by"], "operator");
+    assert_eq!(placed.json()["holds"][0]["placed_by"], "key operator");
     assert_eq!(hall.post("/v1/holds", &operator, &hold).await.status, StatusCode::OK, "the same hold, not another");
     assert_eq!(hall.read("/v1/holds", &viewer).await.json()["holds"].as_array().unwrap().len(), 1);
     let address = format!("/v1/holds/{id}");

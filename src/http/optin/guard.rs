@@ -55,19 +55,9 @@ impl Gate {
         }
     }
 
-    /// The client's address: the last one that a proxy of ours names and that is no proxy of ours.
+    /// The client's address, see [`behind`].
     pub(super) fn address(&self, headers: &HeaderMap, peer: Option<Peer>) -> Option<IpAddr> {
-        let mut address = peer?.0.to_canonical();
-        let named = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let list: Vec<&str> = named.flat_map(|value| value.split(',')).map(str::trim).collect();
-        for next in list.iter().rev() {
-            if !self.trusted.iter().any(|network| network.has(address)) {
-                break;
-            }
-            let Ok(named) = next.parse::<IpAddr>() else { break };
-            address = named.to_canonical();
-        }
-        Some(address)
+        behind(&self.trusted, headers, peer)
     }
 
     /// Whether this client may ask once more. The households of one IPv6 network count together.
@@ -132,6 +122,21 @@ impl Gate {
         let says = || headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin");
         self.held(headers).is_some_and(|held| held.as_bytes().ct_eq(given.as_bytes()).into()) || says()
     }
+}
+
+/// The client's address: the last one that a proxy of ours names and that is no proxy of ours.
+pub(in crate::http) fn behind(trusted: &[Network], headers: &HeaderMap, peer: Option<Peer>) -> Option<IpAddr> {
+    let mut address = peer?.0.to_canonical();
+    let named = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+    let list: Vec<&str> = named.flat_map(|value| value.split(',')).map(str::trim).collect();
+    for next in list.iter().rev() {
+        if !trusted.iter().any(|network| network.has(address)) {
+            break;
+        }
+        let Ok(named) = next.parse::<IpAddr>() else { break };
+        address = named.to_canonical();
+    }
+    Some(address)
 }
 
 /// How many asked by each form in the last 24 hours: as counted last, and those who came to this process since.
@@ -214,7 +219,7 @@ const HEADERS: &[(&str, &str)] = &[
     ("cross-origin-opener-policy", "same-origin"),
 ];
 
-pub(super) async fn harden(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
+pub(in crate::http) async fn harden(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in HEADERS {

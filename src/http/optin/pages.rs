@@ -132,7 +132,7 @@ impl Pages {
 }
 
 /// The languages that a browser wants, best first.
-pub(super) fn wishes(headers: &HeaderMap) -> Vec<String> {
+pub(in crate::http) fn wishes(headers: &HeaderMap) -> Vec<String> {
     let header = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut wishes: Vec<(f32, String)> = header
         .split(',')

@@ -143,6 +143,8 @@ impl Street {
                 limits,
                 trusted_proxies: vec![Network::parse("127.0.0.0/8").unwrap()],
             },
+            console: config::Console::default(),
+            bounds: recado::http::console::Bounds::default(),
             stored: Arc::new(|| {}),
             turned_away: Arc::new(|| {}),
             standing: Arc::new(|| Standing { broker_connected: None, results_taken: true, stopping: false }),

@@ -1,0 +1,142 @@
+//! `recado users`: the console's accounts. A password is typed or comes in at standard input, never as an argument, where the list of
+//! processes and the shell's history would show it.
+
+use std::{
+    io::{BufRead, IsTerminal},
+    process::ExitCode,
+};
+
+use anyhow::{Context, bail};
+use uuid::{Builder, Uuid};
+
+use super::{complain, database, hold::somebody, say, settings};
+use crate::{
+    config::{Needs, Place},
+    db::{
+        pools::Pools,
+        users::{self, Change, Changed},
+    },
+    domain::role::Role,
+    http::console::passwords,
+};
+
+/// Makes, lists and changes the console's accounts.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  recado users create ana --role admin\n  pass show recado/ana | recado users password ana")]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Makes an account. Asks for its password; if standard input is no terminal, its first line is the password.
+    Create {
+        /// Lower-case letters, digits, and . _ - @ after the first.
+        name: String,
+        /// viewer (sees no phone numbers), operator or admin.
+        #[arg(long, default_value = "viewer")]
+        role: Role,
+    },
+    /// All accounts, with when they were last seen.
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Gives an account another role. Holds for its next request.
+    Role { name: String, role: Role },
+    /// Gives an account another password and ends its sessions.
+    Password { name: String },
+    /// Ends an account's sessions and lets it in no more. Its name stays in the audit trail.
+    Disable { name: String },
+    /// Lets a disabled account in again.
+    Enable { name: String },
+}
+
+/// 0 if it was done.
+pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
+    let pools = database(&settings(place, Needs::DATABASE)?).await?;
+    match args.what {
+        What::Create { name, role } => {
+            check_name(&name)?;
+            create(&pools, &name, role, &ask_password()?).await?;
+            say(&format!("Made: {name}, {}.", role.as_str()));
+        }
+        What::List { json: true } => say(&serde_json::to_string_pretty(&users::list(&pools.ops).await?)?),
+        What::List { json: false } => {
+            let all = users::list(&pools.ops).await?;
+            if all.is_empty() {
+                say("There is no account. Make the first: recado users create NAME --role admin");
+            }
+            for user in all {
+                let seen = user.seen_at.map_or("never seen".to_owned(), |at| format!("last seen {at}"));
+                let ended = user.disabled_at.map(|at| format!(", disabled {at}")).unwrap_or_default();
+                say(&format!("{:<24} {:<8} made {}, {seen}{ended}", user.name, user.role.as_str(), user.created_at));
+            }
+        }
+        What::Role { name, role } => change(&pools, &name, Change::Role(role)).await?,
+        What::Password { name } => {
+            let hash = hash(&ask_password()?).await?;
+            change(&pools, &name, Change::Password { hash, keep: None }).await?;
+        }
+        What::Disable { name } => change(&pools, &name, Change::Disable).await?,
+        What::Enable { name } => change(&pools, &name, Change::Enable).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes an account.
+///
+/// # Errors
+/// If name or password are none, the name is taken, or the database does not take it.
+pub async fn create(pools: &Pools, name: &str, role: Role, password: &str) -> anyhow::Result<()> {
+    check_name(name)?;
+    let hash = hash(password).await?;
+    let mut id = [0; 16];
+    getrandom::fill(&mut id)?;
+    let id: Uuid = Builder::from_random_bytes(id).into_uuid();
+    if !users::create(&pools.ops, id, name, role, &hash, &somebody()).await? {
+        bail!("there is an account {name} already; recado users list shows them");
+    }
+    Ok(())
+}
+
+async fn change(pools: &Pools, name: &str, change: Change) -> anyhow::Result<()> {
+    match users::change(&pools.ops, name, change, &somebody()).await? {
+        Changed::Done => say("Done."),
+        Changed::Same => say("It was so already."),
+        Changed::Unknown => bail!("there is no account {name}; recado users list shows them"),
+        Changed::LastAdmin => bail!("{name} is the last admin: make another one first"),
+    }
+    Ok(())
+}
+
+fn check_name(name: &str) -> anyhow::Result<()> {
+    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._@-".contains(&byte);
+    if !first || name.len() > 60 || !name.bytes().all(plain) {
+        bail!("an account's name has 1 to 60 lower-case letters, digits, and . _ - @ after the first");
+    }
+    Ok(())
+}
+
+fn ask_password() -> anyhow::Result<String> {
+    if !std::io::stdin().is_terminal() {
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line).context("no password came in at standard input")?;
+        return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
+    }
+    let password = rpassword::prompt_password("Password: ")?;
+    if rpassword::prompt_password("Again: ")? != password {
+        complain("These were two different passwords.");
+        bail!("nothing was changed");
+    }
+    Ok(password)
+}
+
+async fn hash(password: &str) -> anyhow::Result<String> {
+    if !passwords::is_good(password) {
+        bail!("a password has {} to {} characters", passwords::LENGTH.start(), passwords::LENGTH.end());
+    }
+    passwords::hash(password.to_owned()).await.context("the system gives no randomness")
+}
