@@ -6,13 +6,14 @@ use lapin::{
     BasicProperties, Confirmation,
     options::{BasicPublishOptions, ConfirmSelectOptions, QueuePurgeOptions},
 };
+use serde_json::json;
 use uuid::Uuid;
 
-use super::{complain, database, reader, run, say, settings};
+use super::{complain, database, hold::signature, reader, run, say, settings};
 use crate::{
     clock::Clock,
     config::{Needs, Place},
-    db::inbox,
+    db::{audit, inbox},
     worker::{
         Flag, Nudge, broker,
         intake::{Arrived, Intake, Origin, Queue},
@@ -162,6 +163,10 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
                         "known"
                     };
                     inbox::mark_replayed(&pools.ops, id, came_to).await?;
+                    let (by, on) = (signature(), id.to_string());
+                    let detail = json!({"came_to": came_to});
+                    let act = audit::Act { by: &by, what: "event.replayed", on: Some(&on), reason: None, detail };
+                    audit::note(&pools.ops, &act).await?;
                 }
             }
         }

@@ -15,12 +15,12 @@ pub use bundle::{bundle, page};
 pub use end::{erase_with, revoke_for};
 pub use import::{Imported, import};
 
-use super::{complain, database, say, settings};
+use super::{complain, database, hold::signature, say, settings};
 use crate::{
     clock::Clock,
     config::{Needs, Place},
     db::{
-        anchors,
+        anchors, audit,
         consents::{self, Told},
         erasure,
     },
@@ -158,6 +158,10 @@ async fn import_file(place: &Place, path: &std::path::Path, dry_run: bool) -> an
     let pool = pools.as_ref().map(|pools| &pools.ops);
     let mut progress = |lines: u64| complain(&format!("{lines} lines …"));
     let imported = import(pool, key.as_deref(), input, Clock::system().now(), &mut progress).await?;
+    if let Some(pool) = pool {
+        let detail = json!({"lines": imported.lines, "recorded": imported.recorded, "repeats": imported.repeats});
+        noted(pool, "consent.imported", None, None, detail).await?;
+    }
     for (line, problem) in imported.bad.iter().take(NAMED_MAX) {
         complain(&format!("line {line}: {problem}"));
     }
@@ -193,6 +197,8 @@ async fn show(place: &Place, phone: &str, as_json: bool) -> anyhow::Result<ExitC
         complain("Nobody with this number is known.");
         return Ok(ExitCode::FAILURE);
     };
+    let on = format!("contact {}", told.contact);
+    audit::shown(&pools.ops, &signature(), Some(&on), 1, "recado consent show").await?;
     if as_json {
         say(&serde_json::to_string_pretty(&shown(&told))?);
     } else {
@@ -208,8 +214,21 @@ async fn export(place: &Place, phone: &str, html: bool) -> anyhow::Result<ExitCo
         complain("Nobody with this number is known.");
         return Ok(ExitCode::FAILURE);
     };
+    let contact = consents::of(&pools.ops, &phone).await?.map(|told| format!("contact {}", told.contact));
+    noted(&pools.ops, "consent.exported", contact.as_deref(), None, json!({})).await?;
     say(&if html { page(&bundle)? } else { serde_json::to_string_pretty(&bundle)? });
     Ok(ExitCode::SUCCESS)
+}
+
+/// Puts into the audit trail what the user of this machine did.
+async fn noted(
+    pool: &PgPool,
+    what: &'static str,
+    on: Option<&str>,
+    reason: Option<&str>,
+    detail: Value,
+) -> anyhow::Result<()> {
+    Ok(audit::note(pool, &audit::Act { by: &signature(), what, on, reason, detail }).await?)
 }
 
 fn shown(told: &Told) -> Value {

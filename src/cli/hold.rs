@@ -88,7 +88,7 @@ pub async fn hold(place: &Place, args: HoldArgs) -> anyhow::Result<ExitCode> {
     let pools = database(&settings(place, Needs::DATABASE)?).await?;
     let scope = scope(&pools, args.what, args.name, args.sender, args.language).await?;
     let hold =
-        Hold { scope, reason: BY_HAND.to_owned(), detail: Some(reason.to_owned()), lasts: args.lasts, by: somebody() };
+        Hold { scope, reason: BY_HAND.to_owned(), detail: Some(reason.to_owned()), lasts: args.lasts, by: signature() };
     let new = holds::place(&pools.ops, &hold).await?;
     say(if new { "Held." } else { "It was held already, and stays so for the longer of the two times." });
     Ok(ExitCode::SUCCESS)
@@ -98,14 +98,14 @@ pub async fn hold(place: &Place, args: HoldArgs) -> anyhow::Result<ExitCode> {
 pub async fn release(place: &Place, args: ReleaseArgs) -> anyhow::Result<ExitCode> {
     let pools = database(&settings(place, Needs::DATABASE)?).await?;
     let released = if let Ok(id) = args.what.parse::<i64>() {
-        u64::from(holds::release_one(&pools.ops, id, &somebody()).await?)
+        u64::from(holds::release_one(&pools.ops, id, &signature()).await?)
     } else {
         let Ok(what) = What::from_str(&args.what, true) else {
             complain("What is released is a hold's number, or everything, sender NAME, or template NAME.");
             return Ok(ExitCode::from(2));
         };
         let scope = scope(&pools, what, args.name, args.sender, args.language).await?;
-        holds::release(&pools.ops, &scope, None, &somebody()).await?
+        holds::release(&pools.ops, &scope, None, &signature()).await?
     };
     if released == 0 {
         complain("Nothing of the kind is held; recado holds shows what is.");
@@ -189,6 +189,13 @@ pub fn somebody() -> String {
     let user =
         std::env::var_os("SUDO_USER").or_else(|| std::env::var_os("USER")).and_then(|name| name.into_string().ok());
     user.filter(|name| !name.is_empty()).map_or("command line".to_owned(), |name| format!("{name} (command line)"))
+}
+
+/// The same as it stands in the audit trail: nothing but who and through what.
+#[must_use]
+pub fn signature() -> String {
+    let name = somebody();
+    format!("cli {}", name.strip_suffix(" (command line)").unwrap_or("somebody"))
 }
 
 fn parse_period(text: &str) -> Result<Duration, &'static str> {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use uuid::{Builder, Uuid};
 
-use super::{complain, database, say, settings};
+use super::{complain, database, hold::signature, say, settings};
 use crate::{
     config::{Needs, Place},
     db::{
@@ -63,7 +63,7 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
             }
         }
         What::Revoke { name } => {
-            if !keys::revoke(&pools.ops, &name).await? {
+            if !keys::revoke(&pools.ops, &name, &signature()).await? {
                 bail!("there is no key of this name that was not revoked before; recado keys list shows them");
             }
             say("Revoked.");
@@ -86,7 +86,7 @@ pub async fn create(pools: &Pools, name: &str, role: Role) -> anyhow::Result<Str
     getrandom::fill(&mut id)?;
     let key = auth::spell(&secret);
     let id: Uuid = Builder::from_random_bytes(id).into_uuid();
-    if !keys::create(&pools.ops, id, name, role, &auth::hash(&key)).await? {
+    if !keys::create(&pools.ops, id, name, role, &auth::hash(&key), &signature()).await? {
         bail!("there is, or was, a key named {name}: take another name");
     }
     Ok(key)

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 could not or found something wrong, 2 not understood.
 
+pub mod audit;
 pub mod broker;
 pub mod check;
 pub mod consent;
@@ -87,6 +88,8 @@ enum Command {
     Keys(keys::Args),
     /// Makes, lists and changes the accounts of the console.
     Users(users::Args),
+    /// Shows who did what, and who looked at whose number.
+    Audit(audit::Args),
     /// Stops sending, with a reason.
     Hold(hold::HoldArgs),
     /// Ends holds.
@@ -154,6 +157,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Senders(args) => senders::run(&place, args).await,
         Command::Keys(args) => keys::run(&place, args).await,
         Command::Users(args) => users::run(&place, args).await,
+        Command::Audit(args) => audit::run(&place, args).await,
         Command::Hold(args) => hold::hold(&place, args).await,
         Command::Release(args) => hold::release(&place, args).await,
         Command::Holds(args) => hold::list(&place, args).await,

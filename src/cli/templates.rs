@@ -13,13 +13,14 @@ use anyhow::bail;
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::Serialize;
+use serde_json::json;
 use sqlx::PgPool;
 
-use super::{catalogue, complain, database, say, settings};
+use super::{catalogue, complain, database, hold::signature, say, settings};
 use crate::{
     config::{Needs, Place, Settings},
     db::{
-        senders,
+        audit, senders,
         templates::{self, Key, News, Standing},
     },
     domain::fact::Approval,
@@ -188,6 +189,12 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
                 templates::set_content(&pools.ops, key, content_sid, "operator").await?;
             }
             approve(&pools.ops, &chosen, "operator").await?;
+            for one in &chosen {
+                let on = format!("{} {} {}", one.sender, one.template, one.language);
+                let (by, what) = (signature(), "template.approved");
+                let act = audit::Act { by: &by, what, on: Some(&on), reason: None, detail: json!({}) };
+                audit::note(&pools.ops, &act).await?;
+            }
             let known = templates::list(&pools.ops).await?;
             for one in &chosen {
                 say(&format!("{} {} {}: approved", one.sender, one.template, one.language));

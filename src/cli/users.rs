@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, bail};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{complain, database, hold::somebody, say, settings};
+use super::{complain, database, hold::signature, say, settings};
 use crate::{
     config::{Needs, Place},
     db::{
@@ -93,14 +93,14 @@ pub async fn create(pools: &Pools, name: &str, role: Role, password: &SecretStri
     if name.is_empty() || name.chars().count() > 60 || name.chars().any(char::is_control) {
         bail!("an account's name has 1 to 60 characters");
     }
-    if !users::create(&pools.ops, name, role, &hashed(password)?, &somebody()).await? {
+    if !users::create(&pools.ops, name, role, &hashed(password)?, &signature()).await? {
         bail!("there is an account named {name} already; recado users list shows them");
     }
     Ok(())
 }
 
 async fn change(pools: &Pools, name: &str, change: &Change) -> anyhow::Result<()> {
-    if !users::change(&pools.ops, name.trim(), change, &somebody()).await? {
+    if !users::change(&pools.ops, name.trim(), change, &signature()).await? {
         bail!("there is no account of this name; recado users list shows them");
     }
     say("Changed. Whoever was in under it is out.");

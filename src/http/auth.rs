@@ -53,6 +53,11 @@ impl Caller {
         Err(Problem::new(StatusCode::FORBIDDEN, detail))
     }
 
+    /// As it stands in the audit trail.
+    pub(super) fn signature(&self) -> String {
+        format!("key {}", self.name)
+    }
+
     pub(super) fn sees_persons(&self) -> bool {
         self.role >= Role::Operator
     }

@@ -74,7 +74,7 @@ pub(super) async fn place(
         reason: BY_HAND.to_owned(),
         detail: Some(reason.to_owned()),
         lasts: lasts.transpose()?,
-        by: caller.name.clone(),
+        by: caller.signature(),
     };
     let new = holds::place(pool, &hold).await?;
     tracing::info!(by = caller.name, new, "hold.placed");
@@ -90,7 +90,7 @@ pub(super) async fn release(
     caller.needs(Role::Operator)?;
     let unknown = || Problem::new(StatusCode::NOT_FOUND, "There is no hold of this number in force.");
     let id = id.parse().map_err(|_| unknown())?;
-    if !holds::release_one(&desk.doors.pools.ops, id, &caller.name).await? {
+    if !holds::release_one(&desk.doors.pools.ops, id, &caller.signature()).await? {
         return Err(unknown());
     }
     tracing::info!(by = caller.name, hold = id, "hold.released");

@@ -6,7 +6,7 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use crate::{
-    cli::{complain, database, say, settings},
+    cli::{complain, database, hold::signature, say, settings},
     clock::Clock,
     config::{Needs, Place, Settings},
     db::{
@@ -39,7 +39,12 @@ pub async fn revoke_for(
 pub(super) async fn revoke(place: &Place, phone: &str, purposes: &[String], reason: &str) -> anyhow::Result<ExitCode> {
     let phone = Phone::parse(phone).map_err(|problem| anyhow::anyhow!("the phone {problem}"))?;
     let pools = database(&settings(place, Needs::DATABASE)?).await?;
+    let known = phone.clone();
     let recorded = revoke_for(&pools.ops, phone, purposes, reason, Clock::system().now()).await?;
+    if !recorded.entries.is_empty() {
+        let on = consents::of(&pools.ops, &known).await?.map(|told| format!("contact {}", told.contact));
+        super::noted(&pools.ops, "consent.revoked", on.as_deref(), Some(reason), json!({})).await?;
+    }
     say(&match recorded.entries.len() {
         0 => "Nothing to revoke: it was said before.".to_owned(),
         entries => format!("Revoked: {entries} entries in the ledger. It counts from the next decision to send on."),
@@ -58,8 +63,9 @@ pub async fn erase_with(
     reason: &str,
     now: jiff::Timestamp,
 ) -> anyhow::Result<Option<Erased>> {
+    let by = signature();
     let hash = phone.keyed_hash(key);
-    Ok(erasure::erase(pool, phone, hash, json!({"by": "operator", "reason": reason}), now).await?)
+    Ok(erasure::erase(pool, phone, hash, json!({"by": "operator", "reason": reason}), &by, now).await?)
 }
 
 /// The key without which nobody can tell who was erased.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use super::{
@@ -16,11 +16,15 @@ use super::{
     sync::hint,
 };
 use crate::{
-    cli::{hold::somebody, run::sender_ids},
+    cli::{
+        hold::{signature, somebody},
+        run::sender_ids,
+    },
     clock::Clock,
     config::{Needs, Place},
     db::{
         approvals::{self, Push},
+        audit,
         templates::{self, Key, News},
     },
     domain::{
@@ -214,6 +218,10 @@ async fn note(pool: &PgPool, task: &Task<'_>, act: &str, written: &Written) -> a
         category,
     };
     approvals::pushed(pool, key, &push).await?;
+    let (on, signed) = (format!("{} {} {}", one.sender, one.template, one.language), signature());
+    let detail = json!({"act": act});
+    let pushed = audit::Act { by: &signed, what: "template.pushed", on: Some(&on), reason: None, detail };
+    audit::note(pool, &pushed).await?;
     if let (Manner::Anew, Some(id)) = (task.account.desk.manner(), &written.id) {
         templates::set_content(pool, key, id, &by).await?;
     }

@@ -7,9 +7,12 @@
 //! from a page of ours; [`Visitor::needs`] says who may; what they do not do is a
 //! [`Refused`]. `senders` is an example of all of that.
 
+mod audit;
+mod consents;
 mod login;
 mod senders;
 mod shell;
+mod templates;
 mod visitor;
 
 use std::sync::Arc;
@@ -29,7 +32,12 @@ use super::{Desk, optin::guard};
 use crate::db::keys::Role;
 
 /// Of what every page tells: the key of its name, its address, who may see it.
-pub(super) const NAV: &[(&str, &str, Role)] = &[("senders", "/console/senders", Role::Viewer)];
+pub(super) const NAV: &[(&str, &str, Role)] = &[
+    ("templates", "/console/templates", Role::Viewer),
+    ("senders", "/console/senders", Role::Viewer),
+    ("consents", "/console/consents", Role::Operator),
+    ("audit", "/console/audit", Role::Admin),
+];
 
 /// Where whoever came in begins.
 const HOME: &str = "/console/senders";
@@ -62,7 +70,10 @@ pub(super) fn routes(desk: &Arc<Desk>) -> Router<Arc<Desk>> {
         .route("/console/login", get(login::show).post(login::enter))
         .route("/console/logout", post(login::leave))
         .route("/console/language", post(login::speak))
+        .merge(audit::routes())
+        .merge(consents::routes())
         .merge(senders::routes())
+        .merge(templates::routes())
         .layer(DefaultBodyLimit::max(FORM_MAX))
         .layer(middleware::from_fn_with_state(Arc::clone(desk), guard::harden))
         .route("/console/assets/{name}", get(shell::asset))

@@ -23,11 +23,19 @@ macro_rules! texts {
     };
 }
 
-const PAGES: &[(&str, &str)] =
-    &[file!("shell.html"), file!("login.html"), file!("message.html"), file!("senders.html")];
+const PAGES: &[(&str, &str)] = &[
+    file!("shell.html"),
+    file!("login.html"),
+    file!("message.html"),
+    file!("senders.html"),
+    file!("audit.html"),
+    file!("consents.html"),
+    file!("templates.html"),
+];
 
 /// A file for each page; `texts.FILE.KEY` in a template is `t.FILE.KEY`.
-const TEXTS: &[(&str, &str)] = &[texts!("shell"), texts!("senders")];
+const TEXTS: &[(&str, &str)] =
+    &[texts!("shell"), texts!("senders"), texts!("audit"), texts!("consents"), texts!("templates")];
 
 const ASSETS: &[(&str, &str, &str)] = &[
     ("console.css", "text/css; charset=utf-8", file!("console.css").1),

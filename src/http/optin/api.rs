@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::{Wish, open, preferences, whatsapp_url};
 use crate::{
     db::{
+        audit,
         consents::{self, Who},
         keys::Role,
         opt_ins,
@@ -153,7 +154,14 @@ pub(super) async fn revoke(
     }
     let evidence = json!({"by": "api", "key": caller.name, "reason": reason});
     let (pool, now) = (&desk.doors.pools.ops, desk.doors.clock.now());
+    let known = phone.clone();
     let recorded = consents::record(pool, Who::Phone(phone), Act::Revoked, &named, evidence, now).await?;
+    if !recorded.entries.is_empty() {
+        let on = consents::of(pool, &known).await?.map(|told| format!("contact {}", told.contact));
+        let (by, what) = (caller.signature(), "consent.revoked");
+        let act = audit::Act { by: &by, what, on: on.as_deref(), reason: Some(reason), detail: json!({}) };
+        audit::note(pool, &act).await?;
+    }
     tracing::info!(by = caller.name, entries = recorded.entries.len(), "consent.revoked");
     Ok(Json(json!({"entries": recorded.entries})))
 }

@@ -154,3 +154,45 @@ async fn a_password_is_not_guessed_at_leisure_and_a_disabled_account_is_out() {
     }
     assert_eq!(visit.log_in("ana", "x").await, StatusCode::TOO_MANY_REQUESTS);
 }
+
+#[tokio::test]
+async fn every_act_leaves_one_note_that_nobody_can_change() {
+    let hall = Hall::open().await;
+    account(&hall, "ana", Role::Operator).await;
+    account(&hall, "vera", Role::Viewer).await;
+    let mut visit = Visit::begin(&hall);
+    visit.log_in("ana", PASSWORD).await;
+    let csrf = visit.csrf("/console/senders").await;
+    let hold = [("csrf", csrf.as_str()), ("scope", "everything"), ("reason", "wrong prices")];
+    assert_eq!(visit.post("/console/holds", &hold).await.0, StatusCode::SEE_OTHER);
+    assert_eq!(visit.post("/console/holds/1/release", &[("csrf", &csrf)]).await.0, StatusCode::SEE_OTHER);
+    assert_eq!(visit.post("/console/holds/1/release", &[("csrf", &csrf)]).await.0, StatusCode::NOT_FOUND);
+    let search = [("csrf", csrf.as_str()), ("phone", "+34 600 111 222")];
+    let (status, _, page) = visit.post("/console/consents", &search).await;
+    assert!(status == StatusCode::OK && page.contains("Nobody with this number is known"), "{page}");
+    assert_eq!(visit.get("/console/audit").await.0, StatusCode::FORBIDDEN);
+    let acts = audited(&hall).await;
+    let done: Vec<_> = acts.iter().filter(|act| act.ends_with("by user ana")).map(String::as_str).collect();
+    assert_eq!(
+        done,
+        [
+            "session.begun ana by user ana",
+            "hold.placed hold 1 by user ana",
+            "hold.released hold 1 by user ana",
+            "consent.looked_up by user ana"
+        ]
+    );
+    let all: Vec<String> = sqlx::query_scalar("select a::text from audit a").fetch_all(&hall.pools.ops).await.unwrap();
+    assert!(all.iter().all(|entry| !entry.contains("600111222")), "{all:?}");
+    for change in ["update audit set by = 'x'", "delete from audit", "truncate audit"] {
+        assert!(sqlx::raw_sql(change).execute(&hall.pools.ops).await.is_err(), "{change}");
+    }
+
+    let mut visit = Visit::begin(&hall);
+    visit.log_in("vera", PASSWORD).await;
+    assert_eq!(visit.get("/console/consents").await.0, StatusCode::FORBIDDEN);
+    assert_eq!(visit.get("/console/templates").await.0, StatusCode::OK);
+    assert_eq!(hall.get_as("/v1/audit", &format!("Bearer {}", hall.key(Role::Viewer).await)).await.status, 403);
+    let admin = format!("Bearer {}", hall.key(Role::Admin).await);
+    assert_eq!(hall.get_as("/v1/audit?what=hold&by=ana", &admin).await.status, 200);
+}
