@@ -8,6 +8,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 /// A cheap handle: the system's clock, or one that stands still until a test moves it. Clones of a set clock share its time.
 #[derive(Debug, Clone, Default)]
@@ -70,6 +71,16 @@ impl Clock {
 #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else asks")]
 fn system_time() -> Timestamp {
     Timestamp::now()
+}
+
+/// A UUIDv7 of this moment.
+#[must_use]
+pub fn v7(at: Timestamp) -> Uuid {
+    let seconds = u64::try_from(at.as_second()).unwrap_or(0);
+    let nanos = u32::try_from(at.subsec_nanosecond()).unwrap_or(0);
+    // One counter for the process, so that ids of one millisecond keep their order.
+    static ORDER: std::sync::Mutex<uuid::ContextV7> = std::sync::Mutex::new(uuid::ContextV7::new());
+    Uuid::new_v7(uuid::Timestamp::from_unix(&ORDER, seconds, nanos))
 }
 
 #[cfg(test)]

@@ -3,11 +3,11 @@
 //!
 //! # The way of one event
 //!
-//! 1. [`worker::intake`] takes it from RabbitMQ ([`worker::broker`]) in a batch and has it read ([`worker::reading`]): bytes become a
-//!    [`domain::event`], by [`domain::source`] if a shop publishes in a shape of its own.
+//! 1. [`worker::intake`] takes it from RabbitMQ ([`worker::broker`]) in a batch, or a producer without one brings it to [`http`]; the
+//!    [`inbox`] has it read ([`inbox::reading`]): bytes become a [`domain::event`], by [`domain::source`] if a shop has a shape of its own.
 //! 2. [`domain::plan`] says what it leads to: messages of the catalogue ([`domain::template`]) with every value filled in, each
 //!    from the sender that [`domain::route`] chooses, or why none.
-//! 3. [`db::inbox`] records it (T1); then it is acknowledged. What cannot be used is kept there with its bytes and the reason.
+//! 3. [`db::inbox`] records it (T1); then it is acknowledged, or answered. What cannot be used is kept there with its bytes and the reason.
 //! 4. [`worker::dispatch`] has a slot and a token of [`worker::rate`] in hand and claims (T2, [`db::dispatch`]): one statement decides
 //!    what goes, waits or ends, from consent, pace and order as they stand on rows that it locked.
 //! 5. The sender's [`provider::Provider`] makes the request, and the answer an outcome; [`domain::notification::after`] says what follows it.
@@ -30,6 +30,8 @@
 //!            ↗   ↑   ↖
 //!    provider    db    config
 //!        ↑    ↗  ↑
+//!        |   inbox |           ← known to both below
+//!        |   ↗   ↖ |
 //!      worker   http          sim  ← knows none of ours
 //!           ↖   ↑   ↗
 //!              cli            ← knows everybody, once
@@ -52,6 +54,7 @@ pub mod config;
 pub mod db;
 pub mod domain;
 pub mod http;
+pub mod inbox;
 pub mod lifecycle;
 pub mod provider;
 pub mod sim;

@@ -12,12 +12,12 @@ use super::{complain, database, reader, run, say, settings};
 use crate::{
     clock::Clock,
     config::{Needs, Place},
-    db::inbox,
-    worker::{
-        Flag, Nudge, broker,
-        intake::{Arrived, Intake, Origin, Queue},
+    db::{
+        inbox::{mark_replayed, rejected},
         versions::Versions,
     },
+    telemetry::traces::Tracer,
+    worker::broker,
 };
 
 /// Publishes events to `broker.exchange`, each by its type, and waits until the broker has them.
@@ -121,26 +121,11 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
     let mut reader = reader(&settings, ids)?;
     reader.versions = Versions::of(&pools.ops, &reader.catalogue).await?;
     let reader = Arc::new(reader);
-    let topology = run::topology(&settings, &reader);
-    let address = broker::Address {
-        url: String::new().into(),
-        heartbeat: settings.broker.heartbeat,
-        connect_timeout: settings.broker.connect_timeout,
-    };
-    let intake = Intake {
-        queue: Queue::Events,
-        rules: run::intake_rules(&settings, address, topology),
-        reader,
-        pool: pools.intake.clone(),
-        clock: Clock::system(),
-        nudge: Nudge::default(),
-        connected: Flag::default(),
-        tracer: crate::telemetry::traces::Tracer::default(),
-    };
+    let inbox = run::inbox(&settings, &pools, &Clock::system(), &reader, &Tracer::default());
     let (mut seen, mut recorded, mut again, mut partial) = (0, 0, 0, 0);
     let mut after = Uuid::nil();
     loop {
-        let kept = inbox::rejected(&pools.ops, args.id, args.reason.as_deref(), after, BATCH).await?;
+        let kept = rejected(&pools.ops, args.id, args.reason.as_deref(), after, BATCH).await?;
         let Some(last) = kept.last() else { break };
         after = last.id;
         for one in kept {
@@ -149,19 +134,13 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
                 partial += 1;
             } else if !args.dry_run {
                 let id = one.id;
-                let tally = intake.handle(vec![arrived(one)]).await?;
-                if tally.rejected > 0 {
-                    again += 1;
-                } else {
+                let taken = inbox.take(vec![one.into()]).await?;
+                let came_to = taken.first().and_then(|one| one.became.came_to());
+                if let Some(came_to) = came_to {
                     recorded += 1;
-                    let came_to = if tally.accepted > 0 {
-                        "accepted"
-                    } else if tally.ignored > 0 {
-                        "ignored"
-                    } else {
-                        "known"
-                    };
-                    inbox::mark_replayed(&pools.ops, id, came_to).await?;
+                    mark_replayed(&pools.ops, id, came_to).await?;
+                } else {
+                    again += 1;
                 }
             }
         }
@@ -189,14 +168,6 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
         say(&format!("{recorded} taken.{again}{partly}"));
     }
     Ok(if again + partial > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn arrived(kept: inbox::Kept) -> Arrived {
-    let headers = kept.headers.as_object().into_iter().flatten();
-    let headers = headers.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect();
-    let origin =
-        Origin { exchange: kept.exchange, routing_key: kept.routing_key, content_type: kept.content_type, headers };
-    Arrived { origin, body: kept.body, dead: None }
 }
 
 /// Declares the exchanges and queues with their bindings.

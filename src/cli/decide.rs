@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use uuid::Uuid;
 
-use super::{complain, database, hold::somebody, say, settings};
+use super::{complain, database, hold::signature, say, settings};
 use crate::{
     config::{Needs, Place},
     db::decisions::{self, Decided},
@@ -30,7 +30,7 @@ pub struct RetryArgs {
 /// 0 if it was done, 1 if it is not in a state for it.
 pub async fn cancel(place: &Place, args: CancelArgs) -> anyhow::Result<ExitCode> {
     let pools = database(&settings(place, Needs::DATABASE)?).await?;
-    let decided = decisions::cancel(&pools.ops, args.id, &somebody()).await?;
+    let decided = decisions::cancel(&pools.ops, args.id, &signature()).await?;
     Ok(tell(&decided, "Cancelled.", |state| match state {
         "sending" => "it is on its way just now; ask again when it has been answered",
         _ => "it has ended already",
@@ -41,9 +41,9 @@ pub async fn cancel(place: &Place, args: CancelArgs) -> anyhow::Result<ExitCode>
 pub async fn retry(place: &Place, args: RetryArgs) -> anyhow::Result<ExitCode> {
     let pools = database(&settings(place, Needs::DATABASE)?).await?;
     let decided = if args.resend {
-        decisions::resend(&pools.ops, args.id, &somebody()).await?
+        decisions::resend(&pools.ops, args.id, &signature()).await?
     } else {
-        decisions::retry(&pools.ops, args.id, &somebody()).await?
+        decisions::retry(&pools.ops, args.id, &signature()).await?
     };
     Ok(tell(&decided, "It is pending again.", |state| match state {
         "accepted" => "the provider has it; to say it again, publish a new event",

@@ -10,10 +10,10 @@ use crate::{
     config::{Needs, Place},
     db::{
         Pools,
-        holds::{self, Hold, InForce, Scope},
+        holds::{self, BY_HAND, Hold, InForce, Scope},
         senders,
     },
-    http::holds::{BY_HAND, period},
+    http::holds::period,
 };
 
 const EXAMPLE: &str = "Examples:
@@ -189,6 +189,13 @@ pub fn somebody() -> String {
     let user =
         std::env::var_os("SUDO_USER").or_else(|| std::env::var_os("USER")).and_then(|name| name.into_string().ok());
     user.filter(|name| !name.is_empty()).map_or("command line".to_owned(), |name| format!("{name} (command line)"))
+}
+
+/// The same as it stands in the audit trail: nothing but who and through what.
+#[must_use]
+pub fn signature() -> String {
+    let name = somebody();
+    format!("cli {}", name.strip_suffix(" (command line)").unwrap_or("somebody"))
 }
 
 fn parse_period(text: &str) -> Result<Duration, &'static str> {

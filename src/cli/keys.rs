@@ -29,7 +29,7 @@ enum What {
         /// What it is for, like `support-desk`.
         #[arg(long)]
         name: String,
-        /// viewer (sees no phone numbers), operator or admin.
+        /// producer (only publishes), viewer (sees no phone numbers), operator or admin.
         #[arg(long, default_value = "viewer")]
         role: Role,
     },

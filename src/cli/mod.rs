@@ -13,6 +13,7 @@ pub mod forms;
 pub mod healthcheck;
 pub mod hold;
 pub mod keys;
+pub mod plans;
 pub mod rates;
 pub mod rejected;
 pub mod run;
@@ -40,8 +41,9 @@ use crate::{
     config::{Needs, Place, Settings},
     db::{self, Pools, pools},
     domain::template,
+    inbox::reading::Reader,
     telemetry,
-    worker::{reading::Reader, versions::Versions},
+    worker::versions::Versions,
 };
 
 /// Delivers a shop's order and shipping notifications on WhatsApp: with consent, at the right pace, and with proof.
@@ -97,6 +99,8 @@ enum Command {
     Cancel(decide::CancelArgs),
     /// Lets a notification try again.
     Retry(decide::RetryArgs),
+    /// Acts on everything that a search finds: first a plan with its numbers, then in the background.
+    Plans(plans::Args),
     /// Removes what is older than it has to be kept, or says what would go.
     Upkeep(upkeep::Args),
     /// Asks the running service whether it is ready, for a container's health check.
@@ -159,6 +163,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Holds(args) => hold::list(&place, args).await,
         Command::Cancel(args) => decide::cancel(&place, args).await,
         Command::Retry(args) => decide::retry(&place, args).await,
+        Command::Plans(args) => plans::run(&place, args).await,
         Command::Upkeep(args) => upkeep::run(&place, args).await,
         Command::Healthcheck(args) => healthcheck::run(&place, args).await,
         Command::Demo(args) => demo::run(&place, args).await,

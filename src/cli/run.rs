@@ -1,39 +1,44 @@
 //! `recado run`: the service, as roles under one roof.
 
-use std::{collections::HashMap, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+mod arriving;
+
+use std::{collections::HashMap, net::SocketAddr, process::ExitCode, sync::Arc};
 
 use clap::ValueEnum;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
+use arriving::events;
+pub use arriving::{inbox, intake_rules, topology};
+
 use super::{database, settings};
 use crate::{
-    clock::Clock,
+    clock::{Clock, v7},
     config::{self, Needs, Place, Settings},
     db::{Pools, dispatch::Pace, senders},
     domain::{cost::Prices, doubt::Patience, notification::Policy},
-    http::{self, Doors},
+    http::{self, Doors, Events},
+    inbox::reading::Reader,
     lifecycle::{Lifecycle, Vigil},
     provider::{
         Dialect, Provider,
-        meta::{Inquiry, Meta},
+        meta::Meta,
         twilio::{Account, Channel, Twilio},
     },
     telemetry::{Figures, traces::Tracer},
     worker::{
         Flag, Nudge,
-        broker::{Address, Topology},
+        broker::Address,
         dispatch::{self, Dispatcher},
         door::Door,
         doubt::{self, Lookout},
         fleet::{self, Budget, Fleet, Portfolio},
-        health::{self, Watch, Watched},
-        intake::{self, Intake, Queue},
+        intake::{Intake, Queue},
         outbox::{self, Publisher},
+        plans::Runner,
         purse::Purse,
         rate::{Backing, SenderRate},
-        reading::Reader,
         receipts::{self, Receipts},
         replies::{self, Line, Replies},
         settling,
@@ -103,7 +108,7 @@ pub async fn start(
     roles: &[Role],
 ) -> anyhow::Result<Option<SocketAddr>> {
     let clock = Clock::system();
-    let (worker, nudge) = (intake::v7(clock.now()), Nudge::default());
+    let (worker, nudge) = (v7(clock.now()), Nudge::default());
     let ids = sender_ids(settings, pools).await?;
     let mut reader = super::reader(settings, ids.clone())?;
     reader.versions = Versions::of(&pools.ops, &reader.catalogue).await?;
@@ -114,6 +119,7 @@ pub async fn start(
     let prices = super::rates::prices(settings, super::rates::load(settings)?);
 
     let tracer = super::traces::begin(settings, worker, life)?;
+    let inbox = inbox(settings, pools, &clock, &reader, &tracer);
     let mut known = Known::default();
     let mut rates = HashMap::new();
     if roles.contains(&Role::Dispatch) {
@@ -128,6 +134,15 @@ pub async fn start(
         }
     }
     if roles.contains(&Role::Upkeep) {
+        let runner = Runner {
+            worker,
+            pool: pools.ops.clone(),
+            inbox: inbox.clone(),
+            clock: clock.clone(),
+            dispatch: nudge.clone(),
+            keep: settings.upkeep.keep_audit,
+        };
+        life.role("plans", runner.run(life.clone()));
         let lookout = lookout(settings, pools, &ids, &reader, (&clock, &nudge), worker)?;
         let listed = lookout.as_ref().map(Lookout::listed).unwrap_or_default();
         let rules = upkeep_rules(settings, listed, by_sender(&ids, &prices));
@@ -139,7 +154,7 @@ pub async fn start(
         if let Some(lookout) = lookout {
             life.role("doubt", lookout.run(life.clone()));
         }
-        if let Some(watch) = watch(settings, pools, &nudge, &ids, worker)? {
+        if let Some(watch) = super::senders::watch(settings, pools, &nudge, &ids, worker)? {
             life.role("health", watch.run(life.clone()));
         }
         let templates = Templates {
@@ -191,19 +206,20 @@ pub async fn start(
             let intake = Intake {
                 queue,
                 rules: intake_rules(settings, address.clone(), topology.clone()),
-                reader: Arc::clone(&reader),
-                pool: pools.intake.clone(),
+                inbox: inbox.clone(),
                 clock: clock.clone(),
                 nudge: nudge.clone(),
                 connected,
-                tracer: tracer.clone(),
             };
             life.role("intake", intake.run(life.clone()));
         }
     }
     let turned_away = Flag::default();
     let public = super::forms::public(settings, &ids, forms);
-    let doors = Doors { public, ..doors(settings, pools, &clock, life, stored, turned_away.clone(), known) };
+    let prices = Arc::new(by_sender(&ids, &prices));
+    let events = events(settings, inbox, nudge)?;
+    let around = doors(settings, pools, &clock, life, (stored, events), turned_away.clone(), known);
+    let doors = Doors { public, prices, ..around };
     let inside = listen("http.metrics_listen", settings.http.metrics_listen).await?;
     tracing::info!(address = %inside.local_addr()?, "http.listening: metrics and health");
     life.role("metrics", http::serve(inside, http::inside(Figures::begin()?, doors.clone()), life.clone()));
@@ -252,7 +268,7 @@ fn doors(
     pools: &Pools,
     clock: &Clock,
     life: &Lifecycle,
-    stored: Nudge,
+    (stored, events): (Nudge, Events),
     turned_away: Flag,
     known: Known,
 ) -> Doors {
@@ -262,6 +278,8 @@ fn doors(
         senders: settings.senders.iter().map(|(name, sender)| (name.clone(), http::Secrets::of(sender))).collect(),
         limits: http::Limits::of(&settings.http, settings.console),
         public: http::optin::Public::closed(settings.forms.clone()),
+        prices: Arc::default(),
+        events,
         stored: Arc::new(move || stored.wake()),
         turned_away: Arc::new(move || turned_away.set(true)),
         standing: Arc::new(known.standing(life.clone())),
@@ -290,37 +308,6 @@ pub fn address(settings: &Settings) -> anyhow::Result<Address> {
         heartbeat: settings.broker.heartbeat,
         connect_timeout: settings.broker.connect_timeout,
     })
-}
-
-/// What we declare at the broker.
-#[must_use]
-pub fn topology(settings: &Settings, reader: &Reader) -> Topology {
-    let of = &settings.broker;
-    Topology {
-        exchange: of.exchange.clone(),
-        queue: of.queue.clone(),
-        dead_exchange: of.dead_exchange.clone(),
-        status_exchange: of.status_exchange.clone(),
-        inbound_exchange: of.inbound_exchange.clone(),
-        delivery_limit: of.delivery_limit,
-        routing_keys: reader.event_types(),
-        sources: reader.sources.bindings().map(|(exchange, key)| (exchange.to_owned(), key.to_owned())).collect(),
-    }
-}
-
-/// How the queue is consumed, by these settings.
-#[must_use]
-pub fn intake_rules(settings: &Settings, address: Address, topology: Topology) -> intake::Rules {
-    intake::Rules {
-        address,
-        topology,
-        prefetch: settings.broker.prefetch,
-        batch: settings.intake.batch,
-        linger: settings.intake.linger,
-        max_event_bytes: settings.intake.max_event_bytes,
-        reconnect_after: settings.broker.reconnect_after,
-        reconnect_cap: settings.broker.reconnect_cap,
-    }
 }
 
 fn fleet(
@@ -496,32 +483,6 @@ fn budgets(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<Budget> {
         Some(Budget { sender: *ids.get(&sender.name)?, name, daily, monthly, purse: Purse::default() })
     };
     limited.filter_map(budget).collect()
-}
-
-/// Who asks how the senders stand; none if nobody is to, or if no provider tells.
-fn watch(
-    settings: &Settings,
-    pools: &Pools,
-    nudge: &Nudge,
-    ids: &HashMap<String, i16>,
-    worker: Uuid,
-) -> anyhow::Result<Option<Watch>> {
-    const POLL: Duration = Duration::from_secs(5);
-    let Some(every) = settings.health_every else { return Ok(None) };
-    let mut watched = Vec::new();
-    for sender in settings.senders.values() {
-        // Twilio has no address that tells the like of a number.
-        let (Some(id), Some(of)) = (ids.get(&sender.name), sender.meta()) else { continue };
-        let token = SecretString::from(of.token.reveal()?);
-        let account = of.waba_id.as_deref();
-        let inquiry = Inquiry::new(&of.base_url, &of.version, &of.phone_number_id, account, &token)?;
-        watched.push(Watched { id: *id, name: sender.name.clone(), inquiry });
-    }
-    let of = &settings.dispatch;
-    let wire = Wire::new(of.send_timeout, of.connect_timeout, 1)?;
-    let rules = health::Rules { every, poll: POLL, lease: 6 * POLL };
-    let watch = Watch { worker, pool: pools.ops.clone(), rules, watched, wire, dispatch: nudge.clone() };
-    Ok((!watch.watched.is_empty()).then_some(watch))
 }
 
 /// How messages are sent, by these settings.

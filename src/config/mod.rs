@@ -452,6 +452,8 @@ pub struct Templates {
 pub struct Sources {
     /// Exists, if some.
     pub dir: Option<PathBuf>,
+    /// What sources sign their webhooks with, by the source's name.
+    pub secrets: BTreeMap<String, Secret>,
 }
 
 /// Where the price lists are.

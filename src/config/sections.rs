@@ -38,7 +38,7 @@ pub(super) fn read(mut r: Reader, needs: Needs) -> Result<Settings, Problems> {
     let routing = routing::rules(r_, needs, &senders);
     let words = words(r_);
     let forms = forms(r_);
-    let sources = Sources { dir: r_.folder("sources.dir", &["/usr/share/recado/sources"]) };
+    let sources = sources(r_);
     let rates = Rates { dir: r_.folder("rates.dir", &["/usr/share/recado/rates"]) };
     let outbox = outbox(r_);
     let console = console(r_);
@@ -73,6 +73,21 @@ pub(super) fn read(mut r: Reader, needs: Needs) -> Result<Settings, Problems> {
         shutdown,
         shown,
     })
+}
+
+fn sources(r: &mut Reader) -> Sources {
+    let dir = r.folder("sources.dir", &["/usr/share/recado/sources"]);
+    let secret = |r: &mut Reader, name: String| {
+        let check = |text: &str| match text.trim() {
+            "" => Err("is empty; it is what the source shows where its webhooks are set up".to_owned()),
+            _ => Ok(()),
+        };
+        let from = SecretFrom { needed: false, conventional: None, like: "", in_file: |_| false, check };
+        let secret = r.secret(&format!("sources.http.{name}.secret"), &from);
+        (name, secret)
+    };
+    let names = r.names("sources.http");
+    Sources { dir, secrets: names.into_iter().map(|name| secret(r, name)).collect() }
 }
 
 fn database(r: &mut Reader, needs: Needs) -> Database {

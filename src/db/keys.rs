@@ -8,10 +8,12 @@ use uuid::Uuid;
 
 use super::{Error, Time};
 
-/// What a key may do; each role may also do what those before it may.
+/// What a key may do. A producer only publishes; of the others, each may also do what those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
+    /// Brings events, and sees nothing.
+    Producer,
     /// Sees everything but people: their numbers are masked.
     Viewer,
     /// Sees people; holds, releases, retries.
@@ -24,6 +26,7 @@ impl Role {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Role::Producer => "producer",
             Role::Viewer => "viewer",
             Role::Operator => "operator",
             Role::Admin => "admin",
@@ -33,14 +36,17 @@ impl Role {
 
 /// A text that names no role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is no role; there are viewer, operator and admin")]
+#[error("is no role; there are producer, viewer, operator and admin")]
 pub struct NotARole;
 
 impl FromStr for Role {
     type Err = NotARole;
 
     fn from_str(text: &str) -> Result<Role, NotARole> {
-        [Role::Viewer, Role::Operator, Role::Admin].into_iter().find(|role| role.as_str() == text).ok_or(NotARole)
+        [Role::Producer, Role::Viewer, Role::Operator, Role::Admin]
+            .into_iter()
+            .find(|role| role.as_str() == text)
+            .ok_or(NotARole)
     }
 }
 

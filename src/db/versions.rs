@@ -1,10 +1,52 @@
 //! What templates said and when: each definition once, by its content. Nothing here is ever changed or removed.
 
+use std::{collections::HashMap, sync::Arc};
+
 use jiff::Timestamp;
 use sqlx::PgPool;
 
 use super::{Error, Time};
-use crate::domain::{notification::AttemptId, template::Definition};
+use crate::domain::{
+    notification::AttemptId,
+    template::{Catalogue, Definition, Template},
+};
+
+/// The ids of the catalogue's versions. Found once, when the catalogue is loaded.
+#[derive(Debug, Clone, Default)]
+pub struct Versions(Arc<HashMap<String, HashMap<String, i32>>>);
+
+impl Versions {
+    /// Sees that the database knows what the catalogue's templates say now.
+    ///
+    /// # Errors
+    /// If it does not take it.
+    pub async fn of(pool: &PgPool, catalogue: &Catalogue) -> Result<Versions, Error> {
+        let said = said(catalogue);
+        let ids = know(pool, &said).await?;
+        let mut known: HashMap<String, HashMap<String, i32>> = HashMap::new();
+        for (one, id) in said.into_iter().zip(ids) {
+            known.entry(one.template).or_default().insert(one.language, id);
+        }
+        Ok(Versions(Arc::new(known)))
+    }
+
+    /// The version that messages are made from now. None if the catalogue does not have the template in this language.
+    #[must_use]
+    pub fn current(&self, template: &str, language: &str) -> Option<i32> {
+        self.0.get(template)?.get(language).copied()
+    }
+}
+
+fn said(catalogue: &Catalogue) -> Vec<Said> {
+    let of = |template: &Template, language: &str| {
+        Some(Said {
+            template: template.name().to_owned(),
+            language: language.to_owned(),
+            definition: template.definition(language)?,
+        })
+    };
+    catalogue.templates().iter().flat_map(|t| t.languages().filter_map(move |language| of(t, language))).collect()
+}
 
 /// A definition to be known by its content.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //!
 //! Pure: no `async`, no clock, no socket, no randomness. Time and chance are arguments. Knows nobody.
 
+pub mod action;
 pub mod backlog;
 pub mod consent;
 pub mod cost;
@@ -24,6 +25,7 @@ pub mod problem;
 pub mod quiet;
 pub mod rates;
 pub mod route;
+pub mod search;
 pub mod sms;
 pub mod source;
 pub mod story;

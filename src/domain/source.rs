@@ -28,6 +28,18 @@ const MAX_DEPTH: usize = 16;
 #[derive(Debug, Default)]
 pub struct Sources {
     mappings: Vec<Mapping>,
+    /// By the source's name.
+    doors: BTreeMap<String, Door>,
+}
+
+/// How a source's own webhooks are read over HTTP. The names of headers are in lower case.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Door {
+    /// The header that says what the webhook is about: what is the routing key at the broker.
+    pub topic: String,
+    /// The header with the body's HMAC-SHA256 in base64, if the source signs.
+    pub signature: Option<String>,
 }
 
 /// What a message from a source is.
@@ -67,6 +79,7 @@ struct File {
     name: Spanned<String>,
     /// The attribute `source` of all its events.
     source: Spanned<String>,
+    http: Option<Spanned<Door>>,
     events: Vec<Entry>,
 }
 
@@ -89,7 +102,7 @@ impl Sources {
     /// # Errors
     /// All problems of all files.
     pub fn load(files: &[(String, String)]) -> Result<Sources, Vec<Problem>> {
-        let (mut mappings, mut problems) = (Vec::new(), Vec::new());
+        let (mut mappings, mut doors, mut problems) = (Vec::new(), BTreeMap::new(), Vec::new());
         let mut names: BTreeMap<String, String> = BTreeMap::new();
         for (path, text) in files {
             let mut report = Report::of(path, text);
@@ -98,18 +111,35 @@ impl Sources {
                     if let Some(other) = names.insert(file.name.get_ref().clone(), path.clone()) {
                         report.add(file.name.span(), "name", format!("{other} has the same name; rename one of them."));
                     }
+                    if let Some(door) = &file.http {
+                        check_door(door, &mut report);
+                        doors.insert(file.name.get_ref().clone(), door.get_ref().clone());
+                    }
                     mappings.extend(file.events.iter().filter_map(|entry| read(&file, entry, &mut report)));
                 }
                 Err(error) => report.add_toml(&error),
             }
             problems.extend(report.into_problems());
         }
-        if problems.is_empty() { Ok(Sources { mappings }) } else { Err(problems) }
+        if problems.is_empty() { Ok(Sources { mappings, doors }) } else { Err(problems) }
     }
 
     /// Exchanges and routing-key patterns to which the queue must be bound, besides the events' own.
     pub fn bindings(&self) -> impl Iterator<Item = (&str, &str)> {
         self.mappings.iter().map(|mapping| (mapping.exchange.as_str(), mapping.pattern.as_str()))
+    }
+
+    /// How this source's webhooks are read over HTTP, if they can be.
+    #[must_use]
+    pub fn door(&self, source: &str) -> Option<&Door> {
+        self.doors.get(source)
+    }
+
+    /// The exchange at which this source would publish what it says under this topic, if that means anything.
+    #[must_use]
+    pub fn exchange(&self, source: &str, topic: &str) -> Option<&str> {
+        let mapping = self.mappings.iter().find(|m| m.name == source && matches_pattern(&m.pattern, topic))?;
+        Some(&mapping.exchange)
     }
 
     /// Makes an event of a message from a source; `None` if no source knows this exchange and routing key. Headers are
@@ -201,6 +231,18 @@ fn json_of(value: &Value) -> Option<serde_json::Value> {
         return Some(serde_json::Value::Null);
     }
     serde_json::to_value(value).ok()
+}
+
+fn check_door(door: &Spanned<Door>, report: &mut Report<'_>) {
+    let Door { topic, signature } = door.get_ref();
+    let is_header = |name: &str| {
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    for (key, name) in [("http.topic", Some(topic)), ("http.signature", signature.as_ref())] {
+        if name.is_some_and(|name| !is_header(name)) {
+            report.add(door.span(), key, "This must be the name of a header in lower case, like x-shopify-topic.");
+        }
+    }
 }
 
 fn read(file: &File, entry: &Entry, report: &mut Report<'_>) -> Option<Mapping> {

@@ -35,7 +35,7 @@ pub fn hash(key: &str) -> [u8; 32] {
     Sha256::digest(key).into()
 }
 
-/// Who asks.
+/// Who asks: anybody but a producer, which sees nothing.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
     /// The key's name, for the record of what it did.
@@ -53,6 +53,11 @@ impl Caller {
         Err(Problem::new(StatusCode::FORBIDDEN, detail))
     }
 
+    /// As it stands in the audit trail.
+    pub(super) fn signature(&self) -> String {
+        format!("key {}", self.name)
+    }
+
     pub(super) fn sees_persons(&self) -> bool {
         self.role >= Role::Operator
     }
@@ -62,22 +67,59 @@ impl FromRequestParts<Arc<Desk>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, desk: &Arc<Desk>) -> Result<Caller, Problem> {
-        let mut given = parts.headers.get_all(header::AUTHORIZATION).iter();
-        let (Some(given), None) = (given.next(), given.next()) else { return Err(no_key()) };
-        let text = given.to_str().map_err(|_| wrong_key())?;
-        let (scheme, key) = text.split_once(' ').ok_or_else(no_key)?;
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(no_key());
+        let caller = recognise(parts, desk).await?;
+        if caller.role == Role::Producer {
+            let detail =
+                "This key may only publish events (POST /v1/events); this needs one whose role is viewer or more.";
+            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
         }
-        let key = key.trim();
-        // 43 letters are 32 bytes. What is no key of ours need not be asked for.
-        if !key.starts_with(PREFIX) || key.len() != PREFIX.len() + 43 {
-            return Err(wrong_key());
-        }
-        let known = keys::recognise(&desk.doors.pools.ops, &hash(key)).await?;
-        let (name, role) = known.ok_or_else(wrong_key)?;
-        Ok(Caller { name, role })
+        Ok(caller)
     }
+}
+
+/// Who brings events: a producer, or who may act anyway.
+#[derive(Debug, Clone)]
+pub(super) struct Bringer;
+
+impl FromRequestParts<Arc<Desk>> for Bringer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, desk: &Arc<Desk>) -> Result<Bringer, Problem> {
+        let caller = recognise(parts, desk).await?;
+        if caller.role != Role::Producer {
+            caller.needs(Role::Operator)?;
+        }
+        Ok(Bringer)
+    }
+}
+
+/// Who asks, whatever they may do. Asked of the database once for each request.
+pub(super) async fn recognise(parts: &mut Parts, desk: &Desk) -> Result<Caller, Problem> {
+    if let Some(known) = parts.extensions.get::<Caller>() {
+        return Ok(known.clone());
+    }
+    let known = keys::recognise(&desk.doors.pools.ops, &hash(presented(parts)?)).await?;
+    let (name, role) = known.ok_or_else(wrong_key)?;
+    let caller = Caller { name, role };
+    parts.extensions.insert(caller.clone());
+    Ok(caller)
+}
+
+/// The text of the key that a request presents, genuine or not.
+pub(super) fn presented(parts: &Parts) -> Result<&str, Problem> {
+    let mut given = parts.headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(given), None) = (given.next(), given.next()) else { return Err(no_key()) };
+    let text = given.to_str().map_err(|_| wrong_key())?;
+    let (scheme, key) = text.split_once(' ').ok_or_else(no_key)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(no_key());
+    }
+    let key = key.trim();
+    // 43 letters are 32 bytes. What is no key of ours need not be asked for.
+    if !key.starts_with(PREFIX) || key.len() != PREFIX.len() + 43 {
+        return Err(wrong_key());
+    }
+    Ok(key)
 }
 
 fn no_key() -> Problem {

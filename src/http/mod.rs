@@ -7,18 +7,26 @@
 pub mod auth;
 pub mod console;
 pub mod costs;
+mod events;
 mod health;
 pub mod holds;
+mod idempotency;
 pub mod notifications;
 pub mod optin;
 pub mod password;
+pub mod plans;
 mod problem;
 mod rejected;
 pub mod senders;
 mod serving;
 mod webhooks;
 
-use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -26,17 +34,18 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{delete, get},
+    routing::{delete, get, post},
 };
 use futures_util::FutureExt;
 use secrecy::SecretString;
 use tokio::sync::Semaphore;
 
+pub use events::Events;
 pub use health::Standing;
 pub use problem::Problem;
 pub use serving::serve;
 
-use crate::{clock::Clock, config, db::Pools, provider::Dialect, telemetry::Figures};
+use crate::{clock::Clock, config, db::Pools, domain::cost::Prices, provider::Dialect, telemetry::Figures};
 
 /// What the doors need.
 #[derive(Clone)]
@@ -46,8 +55,12 @@ pub struct Doors {
     /// The configured senders by name, as their webhooks are told from forgeries.
     pub senders: BTreeMap<String, Secrets>,
     pub limits: Limits,
+    /// What messages cost, by sender.
+    pub prices: Arc<HashMap<i16, Prices>>,
     /// The doors through which people say yes and no.
     pub public: optin::Public,
+    /// Where events go that are brought here.
+    pub events: Events,
     /// Called when a webhook was stored: whoever applies them is to look.
     pub stored: Arc<dyn Fn() + Send + Sync>,
     /// Called when a genuine webhook was not stored: the provider sends it again, but nobody knows when.
@@ -112,6 +125,7 @@ struct Desk {
     large: webhooks::Large,
     questions: Semaphore,
     reception: optin::Reception,
+    places: events::Places,
     console: console::Console,
 }
 
@@ -123,8 +137,8 @@ impl Desk {
         let large = webhooks::Large::new(doors.limits.webhook_body);
         let (health, questions) = (health::Memory::default(), Semaphore::new(QUESTIONS_AT_ONCE));
         let reception = optin::Reception::new(doors.public.clone());
-        let console = console::Console::new(&doors.public.base_url);
-        Arc::new(Desk { doors, health, large, questions, reception, console })
+        let (places, console) = (events::Places::default(), console::Console::new(&doors.public.base_url));
+        Arc::new(Desk { doors, health, large, questions, reception, places, console })
     }
 }
 
@@ -143,14 +157,25 @@ pub fn router(doors: Doors) -> Router {
         .route("/v1/senders", get(senders::list))
         .route("/v1/holds", get(holds::list).post(holds::place))
         .route("/v1/holds/{id}", delete(holds::release))
+        .route("/v1/plans", get(plans::list).post(plans::make))
+        .route("/v1/plans/{id}", get(plans::one))
+        .route("/v1/plans/{id}/run", post(plans::run))
+        .route("/v1/plans/{id}/stop", post(plans::stop))
         .merge(optin::api_routes())
+        .layer(middleware::from_fn_with_state(Arc::clone(&desk), idempotency::once))
         .layer(DefaultBodyLimit::max(limits.api_body))
         .layer(middleware::from_fn_with_state(Arc::clone(&desk), queue));
+    let events = Router::new()
+        .route("/v1/events", post(events::bring))
+        .route("/v1/events/{source}", post(events::bring_own))
+        .layer(middleware::from_fn_with_state(Arc::clone(&desk), idempotency::once))
+        .layer(DefaultBodyLimit::max(limits.api_body));
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .merge(webhooks)
         .merge(api)
+        .merge(events)
         .merge(optin::routes(&desk))
         .merge(console::routes(&desk))
         .fallback(nowhere)

@@ -4,7 +4,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::db;
 
@@ -14,13 +14,14 @@ pub struct Problem {
     status: StatusCode,
     detail: String,
     header: Option<(HeaderName, &'static str)>,
+    members: Vec<(&'static str, Value)>,
 }
 
 impl Problem {
     /// `detail` is a sentence for whoever asked.
     #[must_use]
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
-        Problem { status, detail: detail.into(), header: None }
+        Problem { status, detail: detail.into(), header: None, members: Vec::new() }
     }
 
     /// For something wrong with what was asked.
@@ -33,6 +34,13 @@ impl Problem {
     #[must_use]
     pub fn with(mut self, name: HeaderName, value: &'static str) -> Problem {
         self.header = Some((name, value));
+        self
+    }
+
+    /// With a member besides those that every problem has.
+    #[must_use]
+    pub fn and(mut self, name: &'static str, value: Value) -> Problem {
+        self.members.push((name, value));
         self
     }
 }
@@ -58,12 +66,15 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let title = self.status.canonical_reason().unwrap_or("Problem");
         let name = title.to_ascii_lowercase().replace(' ', "-");
-        let body = json!({
+        let mut body = json!({
             "type": format!("urn:recado:problem:{name}"),
             "title": title,
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        for (name, value) in self.members {
+            body[name] = value;
+        }
         let kind = HeaderValue::from_static("application/problem+json");
         let mut response = (self.status, [(header::CONTENT_TYPE, kind)], body.to_string()).into_response();
         if let Some((name, value)) = self.header {

@@ -3,7 +3,9 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::{
     db::{self, pools::Sizes},
+    inbox::{Inbox, reading::Reader},
     lifecycle::{Ending, Lifecycle},
+    telemetry::traces::Tracer,
 };
 
 fn limits() -> config::Forms {
@@ -20,10 +22,14 @@ fn limits() -> config::Forms {
 /// A desk whose database nobody asks.
 fn desk(request_timeout: Duration) -> Arc<Desk> {
     let pools = db::connect("postgres://nobody@127.0.0.1:1/none", Sizes::default(), &Clock::system()).unwrap();
+    let (pool, clock) = (pools.intake.clone(), Clock::system());
+    let inbox =
+        Inbox { reader: Arc::new(Reader::default()), pool, clock, max_event_bytes: 1, tracer: Tracer::default() };
     let doors = Doors {
         pools,
         clock: Clock::system(),
         senders: BTreeMap::new(),
+        prices: Arc::default(),
         public: optin::Public::closed(limits()),
         limits: Limits {
             webhook_body: 10,
@@ -31,6 +37,7 @@ fn desk(request_timeout: Duration) -> Arc<Desk> {
             request_timeout,
             console: config::Console { idle: request_timeout, lasts: request_timeout },
         },
+        events: Events { inbox, secrets: BTreeMap::new(), recorded: Arc::new(|| {}) },
         stored: Arc::new(|| {}),
         turned_away: Arc::new(|| {}),
         standing: Arc::new(|| Standing { broker_connected: None, results_taken: true, stopping: false }),

@@ -1,6 +1,7 @@
 //! Places at which a test can kill this very process, as a power cut would: `RECADO_CRASH=claimed:3` at the third claim.
 //!
-//! Nothing happens unless the variable is set. The steps: `received`, `recorded`, `claimed`, `wired`, `answered`, `settled`. With a third part,
+//! Nothing happens unless the variable is set. The steps: `received`, `recorded`, `claimed`, `wired`, `answered`, `settled`, and of plans
+//! `acted` and `replayed`. With a third part,
 //! `answered:1:words`, it panics with those words instead, as a fault of ours would.
 
 use std::sync::{

@@ -17,7 +17,7 @@ use super::{
     rate::{Backing, SenderRate},
     settling, stops,
     traces::{self, Followable},
-    versions::Versions,
+    versions::{Versions, weigh},
     wire::Wire,
 };
 use crate::{
@@ -406,7 +406,7 @@ impl Dispatcher {
             return outcome;
         }
         let template = (claim.template.as_str(), claim.language.as_str());
-        self.versions.weigh(&self.pool, claim.attempt, template, outcome.clone()).await.unwrap_or(outcome)
+        weigh(&self.versions, &self.pool, claim.attempt, template, outcome.clone()).await.unwrap_or(outcome)
     }
 
     /// An answer about the sender or the template concerns more than this message.

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Nudge, reading::Reader, wire::Wire};
+use super::{Nudge, wire::Wire};
 use crate::{
     clock::Clock,
     db::{
@@ -18,6 +18,7 @@ use crate::{
         settle,
     },
     domain::notification::{AttemptId, Behind, Outcome, Policy, after},
+    inbox::reading::Reader,
     lifecycle::Lifecycle,
     provider::{Evidence, Provider, Sight, Sought},
 };

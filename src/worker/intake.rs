@@ -1,13 +1,9 @@
 //! From the queue into the inbox: what is acknowledged is stored, as an event with what it means or as bytes with a reason.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use jiff::Timestamp;
 use lapin::{message::Delivery, types::AMQPValue};
-use sha2::{Digest, Sha256};
-use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::{
     Flag, Nudge,
@@ -15,23 +11,11 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    db::{
-        self,
-        inbox::{Arrival, Rejected, Verdict, record, reject},
-    },
+    db,
+    inbox::{Arrived, Inbox, Origin, clean},
     lifecycle::{Lifecycle, crash},
-    telemetry::{
-        self,
-        traces::{Followed, Tracer},
-    },
-    worker::{
-        reading::{Bytes, Reader},
-        traces,
-    },
+    telemetry,
 };
-
-/// Of a body past the limit only so much is kept.
-const KEPT_OF_OVERSIZE: usize = 4096;
 
 /// How the queue is consumed.
 #[derive(Debug, Clone)]
@@ -41,7 +25,6 @@ pub struct Rules {
     pub prefetch: u16,
     pub batch: usize,
     pub linger: Duration,
-    pub max_event_bytes: usize,
     pub reconnect_after: Duration,
     pub reconnect_cap: Duration,
 }
@@ -58,13 +41,11 @@ pub enum Queue {
 pub struct Intake {
     pub queue: Queue,
     pub rules: Rules,
-    pub reader: Arc<Reader>,
-    pub pool: PgPool,
+    pub inbox: Inbox,
     pub clock: Clock,
     pub nudge: Nudge,
     /// Up while the queue is consumed.
     pub connected: Flag,
-    pub tracer: Tracer,
 }
 
 impl Intake {
@@ -92,7 +73,7 @@ impl Intake {
     /// One connection, from its beginning to its end. `Ok` only at the soft token.
     async fn consume(&self, pauses: &mut Pauses, soft: &CancellationToken) -> Result<(), broker::Error> {
         // Nothing is taken from the queue that could not be stored: a delivery that is given back counts against its limit.
-        db::inbox::probe(&self.pool).await.map_err(broker::Error::Database)?;
+        db::inbox::probe(&self.inbox.pool).await.map_err(broker::Error::Database)?;
         let rules = &self.rules;
         let mut consuming = Consuming::begin(
             &rules.address,
@@ -124,7 +105,8 @@ impl Intake {
         let began = self.clock.instant();
         let arrived = batch.deliveries.iter().map(|delivery| self.arrived(delivery)).collect();
         crash::point("received");
-        self.handle(arrived).await.map_err(broker::Error::Database)?;
+        self.inbox.take(arrived).await.map_err(broker::Error::Database)?;
+        self.nudge.wake();
         crash::point("recorded");
         batch.acknowledge().await?;
         telemetry::time_intake(began.elapsed());
@@ -155,218 +137,6 @@ impl Intake {
         let dead = (self.queue == Queue::Dead).then(|| death(delivery));
         Arrived { origin, body: delivery.data.clone(), dead }
     }
-
-    /// Stores what arrived, whoever brought it. When it returns, each is in the inbox or among the rejected.
-    ///
-    /// # Errors
-    /// If the database could not take all of them; some may be stored then, and are known when they come again.
-    pub async fn handle(&self, arrived: Vec<Arrived>) -> Result<Tally, db::Error> {
-        let mut tally = Tally::default();
-        let mut events = Vec::with_capacity(arrived.len());
-        let mut rejected = Vec::new();
-        let came = self.clock.now();
-        for one in arrived {
-            match self.read(&one) {
-                Ok(arrival) => events.push((arrival, one)),
-                Err((reason, detail)) => {
-                    // Only a producer's trace: nonsense begins none.
-                    let followed = traces::header(&one.origin.headers).and_then(|parent| self.follow(Some(parent)));
-                    rejected.push((self.rejected(one, reason, detail), followed));
-                }
-            }
-        }
-        let times = traces::Times { came, planned: self.clock.now() };
-        for (one, followed) in &rejected {
-            reject(&self.pool, one).await?;
-            tally.rejected += 1;
-            if let Some(followed) = followed {
-                traces::rejected(&self.tracer, *followed, one.reason, came, self.clock.now());
-            }
-            tracing::warn!(reason = one.reason, routing_key = %one.routing_key, "event.rejected: kept with its bytes");
-        }
-        // An identity may come twice in one batch: the second is recorded after the first, as if it had come later.
-        while !events.is_empty() {
-            let mut seen = HashSet::new();
-            let (first, later): (Vec<_>, Vec<_>) =
-                events.into_iter().partition(|(arrival, _)| seen.insert((arrival.source.clone(), arrival.id.clone())));
-            self.record_all(first, times, &mut tally).await?;
-            events = later;
-        }
-        tally.tell();
-        self.nudge.wake();
-        Ok(tally)
-    }
-
-    fn read(&self, one: &Arrived) -> Result<Arrival, (&'static str, String)> {
-        if one.body.len() > self.rules.max_event_bytes {
-            let limit = self.rules.max_event_bytes;
-            return Err(("too_large", format!("The message has {} bytes; an event may have {limit}.", one.body.len())));
-        }
-        if let Some(death) = &one.dead {
-            return Err(("dead_lettered", death.clone()));
-        }
-        self.reader.read(&one.as_bytes(), self.clock.now())
-    }
-
-    fn follow(&self, traceparent: Option<&str>) -> Option<Followed> {
-        self.tracer.is_on().then(|| self.tracer.follow(traceparent, v7(self.clock.now()))).flatten()
-    }
-
-    async fn record_all(
-        &self,
-        events: Vec<(Arrival, Arrived)>,
-        times: traces::Times,
-        tally: &mut Tally,
-    ) -> Result<(), db::Error> {
-        let (arrivals, origins): (Vec<_>, Vec<_>) = events.into_iter().unzip();
-        let mut followed = Vec::new();
-        if self.tracer.is_on() {
-            let parent = |arrival: &Arrival, origin: &Arrived| {
-                let own = arrival.traceparent.as_deref();
-                self.follow(own.or_else(|| traces::header(&origin.origin.headers)))
-            };
-            followed = arrivals.iter().zip(&origins).map(|(arrival, origin)| parent(arrival, origin)).collect();
-            traces::remember(&self.pool, &arrivals, &followed).await;
-        }
-        let verdicts = match record(&self.pool, &arrivals).await {
-            // Two processes met the same new person at once: the second time the person is known.
-            Err(db::Error::Data { .. }) => record(&self.pool, &arrivals).await,
-            other => other,
-        };
-        match verdicts {
-            Ok(verdicts) => {
-                tally.count(&arrivals, &verdicts);
-                for ((arrival, verdict), followed) in arrivals.iter().zip(verdicts).zip(followed) {
-                    if let Some(followed) = followed {
-                        traces::recorded(&self.tracer, arrival, verdict, followed, times, self.clock.now());
-                    }
-                }
-                Ok(())
-            }
-            // Row by row nobody follows them: what refuses one of them is a matter for the log.
-            Err(db::Error::Data { .. }) => self.record_each(arrivals, origins, tally).await,
-            Err(outage) => Err(outage),
-        }
-    }
-
-    /// Some row of a batch is refused: each alone, so that it stands for itself.
-    async fn record_each(
-        &self,
-        arrivals: Vec<Arrival>,
-        origins: Vec<Arrived>,
-        tally: &mut Tally,
-    ) -> Result<(), db::Error> {
-        for (arrival, origin) in arrivals.into_iter().zip(origins) {
-            let one = [arrival];
-            let verdict = match record(&self.pool, &one).await {
-                Err(db::Error::Data { .. }) => record(&self.pool, &one).await,
-                other => other,
-            };
-            match verdict {
-                Ok(verdicts) => tally.count(&one, &verdicts),
-                Err(db::Error::Data { code }) => {
-                    let detail = format!("The database refuses it (SQLSTATE {code}).");
-                    reject(&self.pool, &self.rejected(origin, "refused_by_database", detail)).await?;
-                    tally.rejected += 1;
-                }
-                Err(outage) => return Err(outage),
-            }
-        }
-        Ok(())
-    }
-
-    fn rejected(&self, one: Arrived, reason: &'static str, detail: String) -> Rejected {
-        let whole = one.body.len() <= self.rules.max_event_bytes;
-        let body_hash = Sha256::digest(&one.body).into();
-        let size = i64::try_from(one.body.len()).unwrap_or(i64::MAX);
-        let mut body = one.body;
-        if !whole {
-            body.truncate(KEPT_OF_OVERSIZE);
-        }
-        let headers = one.origin.headers.into_iter().map(|(name, text)| (clean(&name), clean(&text).into())).collect();
-        Rejected {
-            id: v7(self.clock.now()),
-            reason,
-            detail,
-            exchange: clean(&one.origin.exchange),
-            routing_key: clean(&one.origin.routing_key),
-            headers: serde_json::Value::Object(headers),
-            content_type: one.origin.content_type.as_deref().map(clean),
-            size,
-            body_hash,
-            body,
-            whole,
-        }
-    }
-}
-
-/// Bytes that arrived, and how.
-#[derive(Debug, Clone)]
-pub struct Arrived {
-    pub origin: Origin,
-    pub body: Vec<u8>,
-    /// Why the broker gave up on it, if it did.
-    pub dead: Option<String>,
-}
-
-/// The envelope of a delivery.
-#[derive(Debug, Clone, Default)]
-pub struct Origin {
-    pub exchange: String,
-    pub routing_key: String,
-    pub content_type: Option<String>,
-    pub headers: Vec<(String, String)>,
-}
-
-impl Arrived {
-    fn as_bytes(&self) -> Bytes<'_> {
-        Bytes {
-            exchange: &self.origin.exchange,
-            routing_key: &self.origin.routing_key,
-            content_type: self.origin.content_type.as_deref(),
-            headers: &self.origin.headers,
-            body: &self.body,
-        }
-    }
-}
-
-/// What became of deliveries.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    pub accepted: u64,
-    pub ignored: u64,
-    pub duplicate: u64,
-    pub conflict: u64,
-    pub rejected: u64,
-}
-
-impl Tally {
-    fn count(&mut self, arrivals: &[Arrival], verdicts: &[Verdict]) {
-        for (arrival, verdict) in arrivals.iter().zip(verdicts) {
-            match verdict {
-                Verdict::New if arrival.ignored.is_some() => self.ignored += 1,
-                Verdict::New => self.accepted += 1,
-                Verdict::Repeat => self.duplicate += 1,
-                Verdict::Conflict => {
-                    tracing::warn!(event = %arrival.id, "event.conflict: the same identity came with another body; the first counts");
-                    self.conflict += 1;
-                }
-            }
-        }
-    }
-
-    fn tell(&self) {
-        let counts = [
-            ("accepted", self.accepted),
-            ("ignored", self.ignored),
-            ("duplicate", self.duplicate),
-            ("conflict", self.conflict),
-            ("rejected", self.rejected),
-        ];
-        for (verdict, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
-            telemetry::count_inbox(verdict, count);
-        }
-    }
 }
 
 /// What the broker says of a delivery that it gave up on.
@@ -381,19 +151,4 @@ fn death(delivery: &Delivery) -> String {
         Some(reason) => format!("The broker dead-lettered it: {}.", clean(reason)),
         None => "The broker dead-lettered it.".to_owned(),
     }
-}
-
-/// Postgres stores no NUL in a text.
-fn clean(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
-}
-
-/// A UUIDv7 of this moment.
-#[must_use]
-pub fn v7(at: Timestamp) -> Uuid {
-    let seconds = u64::try_from(at.as_second()).unwrap_or(0);
-    let nanos = u32::try_from(at.subsec_nanosecond()).unwrap_or(0);
-    // One counter for the process, so that ids of one millisecond keep their order.
-    static ORDER: std::sync::Mutex<uuid::ContextV7> = std::sync::Mutex::new(uuid::ContextV7::new());
-    Uuid::new_v7(uuid::Timestamp::from_unix(&ORDER, seconds, nanos))
 }

@@ -15,7 +15,7 @@ use sqlx::PgPool;
 use super::{
     Nudge, Progress, settling, stops,
     traces::{self, Reported as Told},
-    versions::Versions,
+    versions::{Versions, weigh},
 };
 use crate::{
     clock::Clock,
@@ -276,7 +276,7 @@ impl Receipts {
         let settled = concerned.filter(|concerned| !concerned.sending);
         let Some(concerned) = settled else { return self.stray(sender, receipt, fresh).await };
         let template = (concerned.template.as_str(), concerned.language.as_str());
-        let outcome = self.versions.weigh(&self.pool, concerned.attempt, template, outcome.clone()).await?;
+        let outcome = weigh(&self.versions, &self.pool, concerned.attempt, template, outcome.clone()).await?;
         let failure = failure_of(&outcome).unwrap_or(failure);
         let next = after(costing(outcome.clone()), concerned.behind, &self.rules.retry, (self.chance)());
         let bad = Bad { message_id: &receipt.message_id, at: receipt.at, failure, pricing: receipt.pricing.as_ref() };

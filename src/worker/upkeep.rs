@@ -14,7 +14,7 @@ use crate::{
     db::{
         self, costs,
         dispatch::Pace,
-        doubt, holds, lanes,
+        doubt, holds, idempotency, lanes,
         retention::{self, Keep, Removed},
         settle, tallies, upkeep,
     },
@@ -131,6 +131,7 @@ impl Upkeep {
 
     /// Removes some of what is too old; the rest at the next step, so that nothing else waits for it.
     async fn tidy(&self) -> Result<Removed, db::Error> {
+        idempotency::forget(&self.pool, self.rules.batch).await?;
         let removed = retention::remove(&self.pool, &self.rules.keep, self.rules.batch).await?;
         if !removed.months.is_empty() {
             tracing::info!(months = ?removed.months, "upkeep.removed: notifications that are older than upkeep.keep_notifications");

@@ -46,7 +46,7 @@ async fn a_role_that_is_none_is_refused_with_those_that_are() {
     let hall = Hall::open().await;
     let made = recado(&hall, &["keys", "create", "--name", "x", "--role", "god"]);
     assert_eq!(made.code, 2);
-    assert!(made.stderr.contains("viewer, operator and admin"), "{}", made.stderr);
+    assert!(made.stderr.contains("producer, viewer, operator and admin"), "{}", made.stderr);
     assert!(keys::list(&hall.pools.ops).await.unwrap().is_empty());
 }
 

@@ -32,6 +32,8 @@ mod doors;
 #[cfg(test)]
 mod doubt;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod fallback;
 #[cfg(test)]
 mod faults;
@@ -46,9 +48,13 @@ mod health;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod idempotency;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod optin;
+#[cfg(test)]
+mod plans;
 #[cfg(test)]
 mod privacy;
 #[cfg(test)]

@@ -46,7 +46,7 @@ fn what_is_true_and_how_providers_speak_is_pure() {
 
 #[test]
 fn only_the_database_speaks_sql() {
-    for folder in ["src/worker", "src/http", "src/cli", "src/domain", "src/provider", "src/sim"] {
+    for folder in ["src/worker", "src/http", "src/inbox", "src/cli", "src/domain", "src/provider", "src/sim"] {
         nowhere(folder, &["query!(", "query_as!(", "query_scalar!(", "sqlx::query"]);
     }
 }
@@ -55,6 +55,7 @@ fn only_the_database_speaks_sql() {
 fn the_loops_and_the_doors_meet_in_the_database_only() {
     nowhere("src/worker", &["crate::http"]);
     nowhere("src/http", &["crate::worker"]);
+    nowhere("src/inbox", &["crate::worker", "crate::http", "lapin", "axum"]);
     nowhere("src/db", &["crate::worker", "crate::http", "crate::provider", "crate::sim"]);
 }
 

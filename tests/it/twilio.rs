@@ -19,6 +19,7 @@ use recado::{
         phone::Phone,
         source::Sources,
     },
+    inbox::reading::Reader,
     provider::{
         Dialect, Provider,
         twilio::{Account, Channel, Twilio},
@@ -26,7 +27,6 @@ use recado::{
     worker::{
         Nudge,
         doubt::{Lookout, Rules},
-        reading::Reader,
         wire::Wire,
     },
 };
@@ -184,7 +184,7 @@ fn reader(house: &House) -> Arc<Reader> {
         catalogue: catalogue(),
         sources: Sources::default(),
         senders: [("main".to_owned(), house.sender)].into(),
-        versions: recado::worker::versions::Versions::default(),
+        versions: recado::db::versions::Versions::default(),
         quiet_hours: true,
     })
 }

@@ -38,7 +38,7 @@ use self::{
 };
 use super::{complain, open, run, say};
 use crate::{
-    clock::Clock,
+    clock::{Clock, v7},
     config::{Needs, Place, Settings},
     db::{self, Pools, consents, templates},
     domain::{fact::Approval, ledger::Act, phone::Phone, template::Catalogue},
@@ -46,7 +46,7 @@ use crate::{
     lifecycle::{Ending, Lifecycle, Vigil},
     sim::{Fault, Options, Rules, Script, Sender, Sim, TwilioAccount, TwilioNumber},
     telemetry,
-    worker::{broker::Topology, intake::v7},
+    worker::broker::Topology,
 };
 
 const EXAMPLE: &str = "Examples:

@@ -241,6 +241,13 @@ enum Payload {
     Computed(Arc<Expression>),
 }
 
+/// One with nothing in it.
+impl Default for Catalogue {
+    fn default() -> Catalogue {
+        Catalogue { templates: Vec::new(), types: BTreeMap::new(), default_zone: TimeZone::UTC, notes: Vec::new() }
+    }
+}
+
 impl Catalogue {
     /// Reads and checks everything. `messages` are TOML files, `schemas` JSON files named after their event type; both
     /// are pairs of path and text.

@@ -80,7 +80,7 @@ fn read(posted: &Posted, sender: Option<i16>) -> Result<Hold, &'static str> {
         text => Some(api::period(text).ok_or("no_period")?),
     };
     let by = posted.visitor.by();
-    Ok(Hold { scope, reason: api::BY_HAND.to_owned(), detail: Some(reason.to_owned()), lasts, by })
+    Ok(Hold { scope, reason: holds::BY_HAND.to_owned(), detail: Some(reason.to_owned()), lasts, by })
 }
 
 async fn release(State(desk): State<Arc<Desk>>, Path(id): Path<i64>, posted: Posted) -> Result<Response, Refused> {

@@ -13,10 +13,15 @@ use recado::{
     cli::keys,
     clock::Clock,
     db::{self, Pools, keys::Role, pools::Sizes},
-    http::{self, Doors, Limits, Secrets, Standing},
+    domain::{
+        source::Sources,
+        template::{self, Catalogue},
+    },
+    http::{self, Doors, Events, Limits, Secrets, Standing},
+    inbox::{Inbox, reading::Reader},
     lifecycle::Lifecycle,
     provider::Dialect,
-    telemetry::Figures,
+    telemetry::{Figures, traces::Tracer},
 };
 use reqwest::{Client, Method, StatusCode};
 use secrecy::SecretString;
@@ -121,6 +126,7 @@ impl Hall {
                 ("second".to_owned(), secrets(&["second-secret"], Some("verify-second"))),
                 ("bare".to_owned(), secrets(&[""], Some(""))),
             ]),
+            prices: Arc::default(),
             public: http::optin::Public::closed(limits()),
             limits: Limits {
                 webhook_body: 3 * 1024 * 1024,
@@ -128,6 +134,7 @@ impl Hall {
                 request_timeout: Duration::from_secs(10),
                 console: sessions(),
             },
+            events: events(&pools, &Clock::system()),
             stored: Arc::new({
                 let nudges = Arc::clone(&nudges);
                 move || {
@@ -208,6 +215,18 @@ impl Hall {
 
     pub async fn post(&self, path: &str, key: &str, body: &Value) -> Answer {
         self.send(Method::POST, path, key, Some(body)).await
+    }
+
+    /// A POST of these bytes with these headers, by whoever has this key.
+    pub async fn bring(&self, path: &str, key: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
+        let mut request = self.client.post(format!("http://{}{path}", self.address)).body(body.into());
+        if !key.is_empty() {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        answer(request).await
     }
 
     pub async fn send(&self, method: Method, path: &str, key: &str, body: Option<&Value>) -> Answer {
@@ -348,6 +367,36 @@ impl Hall {
     }
 }
 
+/// Where events go: with the templates and the sources that are shipped, the senders `main` and `second`, and Shopify's secret.
+pub fn events(pools: &Pools, clock: &Clock) -> Events {
+    let settings = template::Settings {
+        senders: vec!["main".into(), "second".into()],
+        default_language: "es".into(),
+        default_zone: "Europe/Madrid".into(),
+        ..template::Settings::default()
+    };
+    let sources = ["shopify", "woocommerce"].map(|name| {
+        let path = format!("{}/config/sources/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        (path, text)
+    });
+    let reader = Reader {
+        catalogue: Catalogue::load(&template::shipped_messages(), &template::shipped_events(), &settings).unwrap(),
+        sources: Sources::load(&sources).unwrap(),
+        senders: [("main".to_owned(), 1), ("second".to_owned(), 2)].into(),
+        ..Reader::default()
+    };
+    let inbox = Inbox {
+        reader: Arc::new(reader),
+        pool: pools.intake.clone(),
+        clock: clock.clone(),
+        max_event_bytes: 16 * 1024,
+        tracer: Tracer::default(),
+    };
+    let secrets = ["shopify", "woocommerce"].map(|name| (name.to_owned(), SecretString::from("source-secret")));
+    Events { inbox, secrets: secrets.into(), recorded: Arc::new(|| {}) }
+}
+
 /// A migrated database to copy from, made once for each state of the migrations.
 async fn template(connection: &mut PgConnection) -> String {
     let mut hash = Sha256::new();
@@ -389,7 +438,7 @@ fn random() -> Uuid {
 }
 
 fn next_id() -> Uuid {
-    recado::worker::intake::v7(Clock::system().now())
+    recado::clock::v7(Clock::system().now())
 }
 
 /// The limits of public doors that nobody comes through.

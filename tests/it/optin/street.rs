@@ -140,6 +140,7 @@ impl Street {
                 request_timeout: Duration::from_secs(20),
                 console: crate::doors::hall::sessions(),
             },
+            prices: Arc::default(),
             public: optin::Public {
                 base_url: address.clone(),
                 forms: forms.clone(),
@@ -148,6 +149,7 @@ impl Street {
                 limits,
                 trusted_proxies: vec![Network::parse("127.0.0.0/8").unwrap()],
             },
+            events: crate::doors::hall::events(&house.pools, &house.clock),
             stored: Arc::new(|| {}),
             turned_away: Arc::new(|| {}),
             standing: Arc::new(|| Standing { broker_connected: None, results_taken: true, stopping: false }),

@@ -10,13 +10,7 @@ use recado::{
         twilio::{Account, Channel, Twilio},
     },
     sim::{Fault, Garbage},
-    worker::{
-        broker::{Address, Topology},
-        dispatch::Rules,
-        intake,
-        rate::Backing,
-        settling, upkeep,
-    },
+    worker::{dispatch::Rules, rate::Backing, settling, upkeep},
 };
 
 use super::{
@@ -122,28 +116,5 @@ pub fn upkeep_rules(listed: Vec<i16>) -> upkeep::Rules {
         settling: settling_rules(),
         keep: crate::house::KEEP,
         prices: HashMap::new(),
-    }
-}
-
-pub fn intake_rules() -> intake::Rules {
-    let none = String::new;
-    intake::Rules {
-        address: Address { url: none().into(), heartbeat: Duration::ZERO, connect_timeout: Duration::ZERO },
-        topology: Topology {
-            exchange: none(),
-            queue: none(),
-            dead_exchange: none(),
-            status_exchange: none(),
-            inbound_exchange: none(),
-            delivery_limit: 1,
-            routing_keys: Vec::new(),
-            sources: Vec::new(),
-        },
-        prefetch: 1,
-        batch: 1,
-        linger: Duration::ZERO,
-        max_event_bytes: 262_144,
-        reconnect_after: Duration::ZERO,
-        reconnect_cap: Duration::ZERO,
     }
 }

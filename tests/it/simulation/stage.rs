@@ -18,6 +18,7 @@ use recado::{
         pools::Sizes,
         settle::{Settlement, adopt_late, settle},
         templates::{self, Key, News},
+        versions::Versions,
         webhooks,
     },
     domain::{
@@ -28,18 +29,16 @@ use recado::{
         phone::Phone,
         source::Sources,
     },
+    inbox::{Arrived, Became, Inbox, Origin, Taken, reading::Reader},
     provider::{Dialect, Provider},
     sim::{self, Post, Script, Sim, Webhook},
     worker::{
         Flag, Nudge,
         dispatch::{Cursor, Dispatcher, outgoing},
         doubt::{self, Lookout},
-        intake::{Arrived, Intake, Origin, Queue},
         rate::SenderRate,
-        reading::Reader,
         receipts::{self, Known, Receipts},
         upkeep::Upkeep,
-        versions::Versions,
         wire::Wire,
     },
 };
@@ -48,7 +47,7 @@ use serde_json::{Value, json};
 use super::{
     AGREED, OFF_WHATSAPP, Op, Way, What,
     laws::{Laws, Seen},
-    rules::{dispatch_rules, fault, intake_rules, provider, sms, upkeep_rules},
+    rules::{dispatch_rules, fault, provider, sms, upkeep_rules},
 };
 use crate::{
     harness::{
@@ -74,7 +73,7 @@ pub struct Stage {
     main: Branch,
     sms: Branch,
     http: reqwest::Client,
-    intake: Intake,
+    inbox: Inbox,
     receipts: Receipts,
     upkeep: Upkeep,
     /// Who looks for lost messages, if the provider has a list.
@@ -208,14 +207,11 @@ impl Stage {
             [(sender, Arc::clone(&main.provider)), (sms_sender, Arc::clone(&sms.provider))],
         );
         let listed = lookout.as_ref().map(Lookout::listed).unwrap_or_default();
-        let intake = Intake {
-            queue: Queue::Events,
-            rules: intake_rules(),
+        let inbox = Inbox {
             reader,
             pool: pools.intake.clone(),
             clock: clock.clone(),
-            nudge: nudge.clone(),
-            connected: Flag::default(),
+            max_event_bytes: 262_144,
             tracer: recado::telemetry::traces::Tracer::default(),
         };
         let known = |id, name: &str, dialect| Known {
@@ -255,7 +251,7 @@ impl Stage {
             name,
             main,
             sms,
-            intake,
+            inbox,
         }
     }
 
@@ -273,7 +269,7 @@ impl Stage {
         let approved = "insert into template_states (sender, template, language, status, changed_by, content_sid)
              select $1, t, 'es', 'approved', 'test', c from unnest($2::text[], $3::text[]) as n(t, c)";
         let names: Vec<String> =
-            self.intake.reader.catalogue.templates().iter().map(|template| template.name().to_owned()).collect();
+            self.inbox.reader.catalogue.templates().iter().map(|template| template.name().to_owned()).collect();
         let contents: Vec<String> = names.iter().map(|name| content_sid(name)).collect();
         let approved = sqlx::query(approved).bind(self.main.id).bind(names).bind(contents);
         approved.execute(&self.pools.ops).await.expect("approvals");
@@ -435,8 +431,9 @@ impl Stage {
 
     async fn bring(&self, event: &Value) -> Result<(), String> {
         let arrived = Arrived { origin: Origin::default(), body: event.to_string().into_bytes(), dead: None };
-        let tally = self.intake.handle(vec![arrived]).await.map_err(|error| error.to_string())?;
-        if tally.rejected + tally.ignored > 0 { Err(format!("it was not taken: {tally:?}")) } else { Ok(()) }
+        let taken = self.inbox.take(vec![arrived]).await.map_err(|error| error.to_string())?;
+        let unwanted = |one: &Taken| matches!(one.became, Became::Rejected { .. } | Became::Ignored(_));
+        if taken.iter().any(unwanted) { Err(format!("it was not taken: {taken:?}")) } else { Ok(()) }
     }
 
     /// A process claims one, perhaps sends it, and is gone.

@@ -5,9 +5,12 @@ use std::{collections::HashMap, fmt::Write};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::{intake::v7, versions::Versions};
 use crate::{
-    db::inbox::{Arrival, Born, Sms, Stage},
+    clock::v7,
+    db::{
+        inbox::{Arrival, Born, Sms, Stage},
+        versions::Versions,
+    },
     domain::{
         event::{self, Event, Rejection},
         plan::{Fate, Planned, plan},
@@ -26,8 +29,8 @@ pub struct Bytes<'a> {
     pub body: &'a [u8],
 }
 
-/// Reads events by one catalogue.
-#[derive(Debug)]
+/// Reads events by one catalogue; the default one has nothing in it.
+#[derive(Debug, Default)]
 pub struct Reader {
     pub catalogue: Catalogue,
     /// Shapes of other producers.
