@@ -43,6 +43,26 @@ pub struct Address {
     pub connect_timeout: Duration,
 }
 
+impl Address {
+    /// How long the broker may take to answer one thing. A connection that breaks at the wrong moment leaves some questions without an
+    /// answer and without an error.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.connect_timeout + self.heartbeat
+    }
+}
+
+/// What it comes to, unless it takes longer than `patience`.
+///
+/// # Errors
+/// Its own, and [`Error::Timeout`].
+pub(super) async fn within<T, E>(patience: Duration, asked: impl Future<Output = Result<T, E>>) -> Result<T, Error>
+where
+    Error: From<E>,
+{
+    Ok(tokio::time::timeout(patience, asked).await.map_err(|_| Error::Timeout)??)
+}
+
 /// What the broker would not do. Never carries the address.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -77,10 +97,17 @@ pub async fn connect(address: &Address, purpose: &str) -> Result<Connection, Err
     uri.query.heartbeat = Some(u16::try_from(address.heartbeat.as_secs()).unwrap_or(10).max(1));
     uri.query.connection_timeout = Some(u64::try_from(address.connect_timeout.as_millis()).unwrap_or(5_000));
     let properties = ConnectionProperties::default().with_connection_name(format!("recado {purpose}").into());
-    tokio::time::timeout(address.connect_timeout + Duration::from_secs(1), Connection::connect_uri(uri, properties))
-        .await
-        .map_err(|_| Error::Timeout)?
-        .map_err(Error::from)
+    within(address.connect_timeout + Duration::from_secs(1), Connection::connect_uri(uri, properties)).await
+}
+
+/// A channel on which everything is declared.
+///
+/// # Errors
+/// As [`declare`].
+pub(super) async fn open(connection: &Connection, topology: &Topology) -> Result<Channel, Error> {
+    let channel = connection.create_channel().await?;
+    declare(&channel, topology).await?;
+    Ok(channel)
 }
 
 /// Declares everything, so that nothing has to be prepared by hand. What exists with these settings stays as it is.
@@ -166,6 +193,7 @@ async fn queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(
 /// Deliveries that belong to one connection. Acknowledged together, after all of them are stored.
 pub struct Batch {
     pub deliveries: Vec<Delivery>,
+    patience: Duration,
 }
 
 impl Batch {
@@ -175,7 +203,7 @@ impl Batch {
     /// If the broker can not be told; it will deliver them again.
     pub async fn acknowledge(self) -> Result<(), Error> {
         if let Some(last) = self.deliveries.last() {
-            last.acker.ack(BasicAckOptions { multiple: true }).await?;
+            within(self.patience, last.acker.ack(BasicAckOptions { multiple: true })).await?;
         }
         Ok(())
     }
@@ -191,6 +219,7 @@ pub struct Consuming {
     linger: Duration,
     /// So long nothing may come before the broker is asked whether this consumer is still one.
     silence: Duration,
+    patience: Duration,
 }
 
 impl Consuming {
@@ -207,14 +236,16 @@ impl Consuming {
         linger: Duration,
     ) -> Result<Consuming, Error> {
         let connection = connect(address, queue).await?;
-        let channel = connection.create_channel().await?;
-        declare(&channel, topology).await?;
-        channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
-        let consumer = channel
-            .basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
-            .await?;
+        let patience = address.patience();
+        let channel = within(patience, open(&connection, topology)).await?;
+        let asked = async {
+            channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+            let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+            channel.basic_consume(queue.into(), "".into(), options, arguments).await
+        };
+        let consumer = within(patience, asked).await?;
         let (queue, silence) = (queue.to_owned(), address.heartbeat);
-        Ok(Consuming { connection, channel, queue, consumer, batch, linger, silence })
+        Ok(Consuming { connection, channel, queue, consumer, batch, linger, silence, patience })
     }
 
     /// The next deliveries: at least one, then those that are there already or come within the linger.
@@ -243,14 +274,14 @@ impl Consuming {
                 None => break,
             }
         }
-        Ok(Batch { deliveries })
+        Ok(Batch { deliveries, patience: self.patience })
     }
 
     /// A broker that deletes a queue does not always tell whoever began to consume it at that moment.
     async fn ask(&self) -> Result<(), Error> {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let asked = self.channel.queue_declare(self.queue.as_str().into(), passive, FieldTable::default());
-        let queue = tokio::time::timeout(self.silence, asked).await.map_err(|_| Error::Timeout)??;
+        let queue = within(self.patience, asked).await?;
         if queue.consumer_count() == 0 { Err(Error::Cancelled) } else { Ok(()) }
     }
 

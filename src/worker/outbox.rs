@@ -113,9 +113,9 @@ impl Publisher {
     async fn open(&self) -> Result<(Connection, Channel), broker::Error> {
         // A connection that does not consume: the broker may block publishers, and that must not stop the intake.
         let connection = broker::connect(&self.rules.address, "outbox").await?;
-        let channel = connection.create_channel().await?;
-        broker::declare(&channel, &self.rules.topology).await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let patience = self.rules.address.patience();
+        let channel = broker::within(patience, broker::open(&connection, &self.rules.topology)).await?;
+        broker::within(patience, channel.confirm_select(ConfirmSelectOptions::default())).await?;
         Ok((connection, channel))
     }
 
