@@ -43,6 +43,8 @@ impl Keeper {
                 Ok(Progress::Idle) => self.poll,
                 Err(error) => {
                     tracing::warn!(%error, "outbox.interrupted: what is untold waits");
+                    // The database that comes back may be an older one.
+                    turn = Turn::default();
                     Duration::from_secs(2)
                 }
             };
