@@ -40,6 +40,13 @@ pub struct Rules {
     pub give_up_after: Duration,
 }
 
+impl Rules {
+    /// For how long a process has its turn: longer than a step takes, whose requests go out at once or stop at the timeout.
+    pub(super) fn lease(&self) -> Duration {
+        (self.timeout * 3).max(Duration::from_secs(2))
+    }
+}
+
 /// Where events go.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -105,8 +112,7 @@ impl Callback {
     }
 
     async fn turn(&self) -> Result<Progress, db::Error> {
-        // Longer than a step takes: all its requests go out at once.
-        let lasts = (self.rules.timeout * 3).max(Duration::from_secs(2));
+        let lasts = self.rules.lease();
         let name = format!("callback {}", self.target.name);
         if !outbox::hold_lease(&self.pool, &name, self.worker, lasts).await? {
             return Ok(Progress::Idle);
@@ -271,6 +277,14 @@ pub async fn post(wire: &Wire, to: &Target, id: &str, at: i64, body: &str) -> Re
         .header("webhook-signature", callback::signature(&to.keys, id, at, &body))
         .body(body)
         .map_err(|_| Silence::NotConnected)?;
+    ask(wire, request).await
+}
+
+/// Sends a request to somebody who is told over HTTP: the status, and what it means.
+///
+/// # Errors
+/// How it went unanswered.
+pub(super) async fn ask(wire: &Wire, request: Request<Bytes>) -> Result<(u16, Answer), Silence> {
     let response = wire.ask(request).await?;
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     let status = response.status().as_u16();

@@ -6,13 +6,13 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Uri, header::RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Request, Uri};
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{
     Progress,
-    callbacks::{Rules, Target, unanswered},
+    callbacks::{Rules, Target, ask, unanswered},
     wire::Wire,
 };
 use crate::{
@@ -73,16 +73,11 @@ impl Relay {
     }
 
     async fn turn(&self) -> Result<Option<Progress>, db::Error> {
-        let lasts = self.lasts();
+        let lasts = self.rules.lease();
         if !outbox::hold_lease(&self.pool, &format!("relay {}", self.target.name), self.worker, lasts).await? {
             return Ok(None);
         }
         self.step().await.map(Some)
-    }
-
-    /// Longer than a step takes.
-    fn lasts(&self) -> Duration {
-        (self.rules.timeout * 3).max(Duration::from_secs(2))
     }
 
     async fn tell(&self) -> Result<(), db::Error> {
@@ -153,10 +148,7 @@ impl Relay {
     }
 
     async fn hand_on(&self, webhook: &Due) -> Result<(u16, Answer), Silence> {
-        let response = self.wire.ask(self.request(webhook).ok_or(Silence::NotConnected)?).await?;
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let status = response.status().as_u16();
-        Ok((status, callback::answer(status, retry_after)))
+        ask(&self.wire, self.request(webhook).ok_or(Silence::NotConnected)?).await
     }
 
     /// The body as it came, with what came with it.
