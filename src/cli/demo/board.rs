@@ -48,6 +48,40 @@ pub struct Score {
     pub twice: u64,
 }
 
+impl Score {
+    /// The figures in a sentence.
+    pub fn sum(&self) -> String {
+        format!(
+            "{} events: {} accepted ({} delivered), {} suppressed, {} failed, {} rejected. Lost {}, sent twice {}, in doubt {}.",
+            self.events,
+            self.accepted,
+            self.delivered,
+            self.suppressed,
+            self.failed,
+            self.rejected,
+            self.lost,
+            self.twice,
+            self.in_doubt
+        )
+    }
+
+    /// One line, for programs.
+    pub fn to_json(self) -> String {
+        format!(
+            r#"{{"events":{},"accepted":{},"delivered":{},"suppressed":{},"failed":{},"rejected":{},"lost":{},"duplicated":{},"in_doubt":{}}}"#,
+            self.events,
+            self.accepted,
+            self.delivered,
+            self.suppressed,
+            self.failed,
+            self.rejected,
+            self.lost,
+            self.twice,
+            self.in_doubt
+        )
+    }
+}
+
 /// The process that does the work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Worker {

@@ -33,7 +33,7 @@ use self::{
     cable::Cable,
     shop::{Order, Person, Shop, Wish},
     stage::Stage,
-    story::{Score, Story},
+    story::Story,
     worker::Worker,
 };
 use super::{complain, open, run, say};
@@ -210,8 +210,8 @@ impl House {
         stage.worker.end().await;
         let ending = watching.await?;
         let score = stage.measure(false).await?;
-        say(&format!("\n{}", story::sum(&score)));
-        say(&Score::from(score).to_json());
+        say(&format!("\n{}", score.sum()));
+        say(&score.to_json());
         let _ = std::fs::remove_dir(&sources);
         Ok(ending.exit_code())
     }
@@ -343,9 +343,9 @@ impl House {
             story.look().await?;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        let score = story.end(self.sim.world(), &shop).await?;
+        let (score, as_expected) = story.end(self.sim.world(), &shop).await?;
         shop.close().await;
-        let code = if score.all_as_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        let code = if as_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         Ok((code, score.to_json()))
     }
 }

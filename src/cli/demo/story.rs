@@ -10,7 +10,7 @@ use std::{
 use sqlx::PgPool;
 
 use super::{
-    board::{self, Tale},
+    board::{Score, Tale},
     shop::{RUN, Shop, Wish},
 };
 use crate::{
@@ -33,43 +33,10 @@ pub struct Story {
     source: String,
     began: Instant,
     lines: Vec<Line>,
-    published: usize,
+    published: u64,
     poisoned: usize,
     terminal: bool,
     progress_shown: bool,
-}
-
-/// How it all ended.
-#[derive(Debug, Clone, Default)]
-pub struct Score {
-    pub events: usize,
-    pub accepted: usize,
-    pub delivered: usize,
-    pub suppressed: usize,
-    pub failed: usize,
-    pub rejected: usize,
-    pub lost: usize,
-    pub duplicated: usize,
-    pub in_doubt: usize,
-    pub all_as_expected: bool,
-}
-
-impl Score {
-    /// One line, for programs.
-    pub fn to_json(&self) -> String {
-        format!(
-            r#"{{"events":{},"accepted":{},"delivered":{},"suppressed":{},"failed":{},"rejected":{},"lost":{},"duplicated":{},"in_doubt":{}}}"#,
-            self.events,
-            self.accepted,
-            self.delivered,
-            self.suppressed,
-            self.failed,
-            self.rejected,
-            self.lost,
-            self.duplicated,
-            self.in_doubt
-        )
-    }
 }
 
 impl Story {
@@ -144,12 +111,13 @@ impl Story {
         self.lines.iter().all(|line| line.over)
     }
 
-    /// The score: what was published against the database, and what the simulator took against both.
-    pub async fn end(&mut self, world: &Arc<World>, shop: &Shop) -> anyhow::Result<Score> {
+    /// The score: what was published against the database, and what the simulator took against both; and whether all ended as it must.
+    pub async fn end(&mut self, world: &Arc<World>, shop: &Shop) -> anyhow::Result<(Score, bool)> {
         self.look().await?;
         self.clear_progress();
-        let mut score = Score { events: self.published, all_as_expected: true, ..Score::default() };
-        score.rejected = usize::try_from(progress::rejected_with(&self.pool, RUN, shop.mark()).await?).unwrap_or(0);
+        let mut score = Score { events: self.published, ..Score::default() };
+        score.rejected = progress::rejected_with(&self.pool, RUN, shop.mark()).await?.unsigned_abs();
+        let mut as_expected = true;
         for line in &self.lines {
             let state = line.step.as_ref().and_then(|step| step.state.as_deref());
             match state {
@@ -160,9 +128,9 @@ impl Story {
                 _ => {}
             }
             let receipt = line.step.as_ref().and_then(|step| step.receipt.as_deref());
-            score.delivered += usize::from(state == Some("accepted") && matches!(receipt, Some("delivered" | "read")));
+            score.delivered += u64::from(state == Some("accepted") && matches!(receipt, Some("delivered" | "read")));
             let known = line.step.is_some() || line.wish.ends == "rejected" && line.over;
-            score.lost += usize::from(!known);
+            score.lost += u64::from(!known);
         }
         let mut taken: HashMap<(String, String), usize> = HashMap::new();
         for message in world.accepted() {
@@ -173,31 +141,20 @@ impl Story {
                 ))
                 .or_default() += 1;
         }
-        score.duplicated = taken.values().filter(|times| **times > 1).count();
+        score.twice = taken.values().filter(|times| **times > 1).count() as u64;
         say("");
         for line in &self.lines {
             let ended = ending(line);
             let right = ended == line.wish.ends;
-            score.all_as_expected &= right || line.wish.label.is_empty();
+            as_expected &= right || line.wish.label.is_empty();
             if !line.wish.label.is_empty() {
                 let verdict = if right { "as it must".to_owned() } else { format!("must be {}", line.wish.ends) };
                 say(&format!("{} {:<34} {:<12} {verdict}", if right { "✓" } else { "✗" }, line.wish.label, ended));
             }
         }
-        score.all_as_expected &= score.lost == 0 && score.duplicated == 0 && score.in_doubt == 0;
-        say(&format!(
-            "\n{} events: {} accepted ({} delivered), {} suppressed, {} failed, {} rejected. Lost {}, sent twice {}, in doubt {}.",
-            score.events,
-            score.accepted,
-            score.delivered,
-            score.suppressed,
-            score.failed,
-            score.rejected,
-            score.lost,
-            score.duplicated,
-            score.in_doubt
-        ));
-        Ok(score)
+        as_expected &= score.lost == 0 && score.twice == 0 && score.in_doubt == 0;
+        say(&format!("\n{}", score.sum()));
+        Ok((score, as_expected))
     }
 
     fn tell(&mut self, wish: &Wish, told: &str) {
@@ -234,13 +191,13 @@ pub struct Terminal {
     /// What was told last of each.
     told: HashMap<usize, String>,
     scored: Instant,
-    score: board::Score,
+    score: Score,
 }
 
 impl Terminal {
     pub fn new() -> Terminal {
         let now = Instant::now();
-        Terminal { began: now, viewed: false, told: HashMap::new(), scored: now, score: board::Score::default() }
+        Terminal { began: now, viewed: false, told: HashMap::new(), scored: now, score: Score::default() }
     }
 
     /// Somebody looks at the page: whether they are the first.
@@ -264,45 +221,11 @@ impl Terminal {
     }
 
     /// Now and then, if it has changed.
-    pub fn score(&mut self, score: &board::Score, viewed: bool) {
+    pub fn score(&mut self, score: &Score, viewed: bool) {
         const EVERY: Duration = Duration::from_secs(5);
         if viewed && self.scored.elapsed() >= EVERY && self.score != *score {
             (self.scored, self.score) = (Instant::now(), *score);
-            say(&format!("{:6.1}s  {}", self.began.elapsed().as_secs_f64(), sum(score)));
-        }
-    }
-}
-
-/// The figures in a sentence.
-pub fn sum(score: &board::Score) -> String {
-    format!(
-        "{} events: {} accepted ({} delivered), {} suppressed, {} failed, {} rejected. Lost {}, sent twice {}, in doubt {}.",
-        score.events,
-        score.accepted,
-        score.delivered,
-        score.suppressed,
-        score.failed,
-        score.rejected,
-        score.lost,
-        score.twice,
-        score.in_doubt
-    )
-}
-
-impl From<board::Score> for Score {
-    fn from(score: board::Score) -> Score {
-        let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-        Score {
-            events: count(score.events),
-            accepted: count(score.accepted),
-            delivered: count(score.delivered),
-            suppressed: count(score.suppressed),
-            failed: count(score.failed),
-            rejected: count(score.rejected),
-            lost: count(score.lost),
-            duplicated: count(score.twice),
-            in_doubt: count(score.in_doubt),
-            all_as_expected: true,
+            say(&format!("{:6.1}s  {}", self.began.elapsed().as_secs_f64(), score.sum()));
         }
     }
 }
