@@ -21,7 +21,7 @@ use crate::db::{
 pub const BY_HAND: &str = "operator";
 
 /// The longest text that a hold carries, in characters.
-pub const DETAIL_MAX: usize = 300;
+const DETAIL_MAX: usize = 300;
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct Holds {
@@ -72,18 +72,10 @@ pub(super) async fn place(
             (Scope::Template { sender: known(&desk, &sender).await?, template, language }, reason, r#for)
         }
     };
-    let reason = reason.trim();
-    if reason.is_empty() || reason.chars().count() > DETAIL_MAX {
-        return Err(Problem::bad(format!("reason is a text of 1 to {DETAIL_MAX} characters.")));
-    }
-    let lasts = lasts.as_deref().map(|text| period(text).ok_or_else(|| Problem::bad("for is a time like 30m or 2h.")));
-    let hold = Hold {
-        scope,
-        reason: BY_HAND.to_owned(),
-        detail: Some(reason.to_owned()),
-        lasts: lasts.transpose()?,
-        by: caller.name.clone(),
-    };
+    let hold = by_hand(scope, &reason, lasts.as_deref(), &caller.name).map_err(|unfit| match unfit {
+        Unfit::Reason => Problem::bad(format!("reason is a text of 1 to {DETAIL_MAX} characters.")),
+        Unfit::Period => Problem::bad("for is a time like 30m or 2h."),
+    })?;
     let new = holds::place(pool, &hold).await?;
     tracing::info!(by = caller.name, new, "hold.placed");
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
@@ -106,6 +98,23 @@ pub(super) async fn release(
     }
     tracing::info!(by = caller.name, hold = id, "hold.released");
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What is wrong with a hold that somebody asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unfit {
+    Reason,
+    Period,
+}
+
+/// The hold that somebody places by hand, for so long as `lasts` says.
+pub(super) fn by_hand(scope: Scope, reason: &str, lasts: Option<&str>, by: &str) -> Result<Hold, Unfit> {
+    let reason = reason.trim();
+    if reason.is_empty() || reason.chars().count() > DETAIL_MAX {
+        return Err(Unfit::Reason);
+    }
+    let lasts = lasts.map(|text| period(text).ok_or(Unfit::Period)).transpose()?;
+    Ok(Hold { scope, reason: BY_HAND.to_owned(), detail: Some(reason.to_owned()), lasts, by: by.to_owned() })
 }
 
 async fn known(desk: &Desk, sender: &str) -> Result<i16, Problem> {

@@ -79,15 +79,11 @@ fn read(body: &Bytes, sender: Option<i16>, by: &str) -> Result<Hold, &'static st
         }
         _ => return Err("no_scope"),
     };
-    let reason = text("reason");
-    if reason.is_empty() || reason.chars().count() > api::DETAIL_MAX {
-        return Err("no_reason");
-    }
-    let lasts = match text("for").as_str() {
-        "" => None,
-        text => Some(api::period(text).ok_or("no_period")?),
-    };
-    Ok(Hold { scope, reason: api::BY_HAND.to_owned(), detail: Some(reason), lasts, by: by.to_owned() })
+    let lasts = Some(text("for")).filter(|text| !text.is_empty());
+    api::by_hand(scope, &text("reason"), lasts.as_deref(), by).map_err(|unfit| match unfit {
+        api::Unfit::Reason => "no_reason",
+        api::Unfit::Period => "no_period",
+    })
 }
 
 async fn release(State(desk): State<Arc<Desk>>, Path(id): Path<i64>, visitor: Visitor) -> Result<Redirect, Trouble> {
