@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use recado::db::dispatch::{Terms, claim};
+use sqlx::PgPool;
 
 use super::house::{ANA, House, PACE};
 
@@ -75,11 +76,19 @@ async fn median_claim(tens_of_thousands: usize) -> Duration {
     for _ in 0..tens_of_thousands {
         house.run(DUE).await;
     }
+    let (took, fewest) = claims_of_50(&house.pools.dispatch, house.sender).await;
+    assert_eq!(fewest, 50);
+    took
+}
+
+/// The middle one of sixty claims of 50, and how many went in the one with the fewest.
+pub async fn claims_of_50(pool: &PgPool, sender: i16) -> (Duration, usize) {
+    let mut fewest = usize::MAX;
     let mut due_from = [Timestamp::UNIX_EPOCH; 2];
     let mut took = Vec::new();
     for _ in 0..60 {
         let terms = Terms {
-            sender: house.sender,
+            sender,
             permits: 50,
             scan: 50,
             due_from,
@@ -91,9 +100,9 @@ async fn median_claim(tens_of_thousands: usize) -> Duration {
             content_ids: false,
         };
         let began = Instant::now();
-        let claimed = claim(&house.pools.dispatch, &terms).await.unwrap();
+        let claimed = claim(pool, &terms).await.unwrap();
         took.push(began.elapsed());
-        assert_eq!(claimed.go.len(), 50);
+        fewest = fewest.min(claimed.go.len());
         // As the dispatcher does it.
         for (from, first) in due_from.iter_mut().zip(claimed.first_due) {
             if let Some(first) = first {
@@ -102,5 +111,5 @@ async fn median_claim(tens_of_thousands: usize) -> Duration {
         }
     }
     took.sort();
-    took[took.len() / 2]
+    (took[took.len() / 2], fewest)
 }

@@ -2,17 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
-use recado::{
-    clock::Clock,
-    db::{
-        dispatch::{Terms, claim},
-        keys::Role,
-    },
-};
+use jiff::SignedDuration;
+use recado::{clock::Clock, db::keys::Role};
 
 use super::many::{Amounts, MANY, fill};
-use crate::{doors::hall::Hall, house::PACE};
+use crate::{claim::claims_of_50, doors::hall::Hall};
 
 /// As much that is open as among the many, and nothing else.
 const OPEN: Amounts = Amounts { notifications: 40_000, ..MANY };
@@ -100,32 +94,7 @@ async fn asked(hall: &Hall) -> Vec<String> {
 
 /// How long a claim of 50 takes; the middle one of sixty.
 async fn median_claim(hall: &Hall) -> Duration {
-    let mut due_from = [Timestamp::UNIX_EPOCH; 2];
-    let mut took = Vec::new();
-    for _ in 0..60 {
-        let terms = Terms {
-            sender: 1,
-            permits: 50,
-            scan: 50,
-            due_from,
-            lease: Duration::from_secs(30),
-            pace: PACE,
-            only_to: None,
-            day_full: false,
-            budget_spent: None,
-            content_ids: false,
-        };
-        let began = Instant::now();
-        let claimed = claim(&hall.pools.dispatch, &terms).await.unwrap();
-        took.push(began.elapsed());
-        assert!(!claimed.go.is_empty());
-        // As the dispatcher does it.
-        for (from, first) in due_from.iter_mut().zip(claimed.first_due) {
-            if let Some(first) = first {
-                *from = first - SignedDuration::from_millis(100);
-            }
-        }
-    }
-    took.sort();
-    took[took.len() / 2]
+    let (took, fewest) = claims_of_50(&hall.pools.dispatch, 1).await;
+    assert!(fewest > 0);
+    took
 }

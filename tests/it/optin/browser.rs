@@ -216,92 +216,70 @@ async fn nothing_is_ticked_beforehand_and_what_was_typed_stays() {
     assert_eq!(street.house.consent(ANA, "shipping").await, None);
 }
 
-/// Looks at a page on a phone and at a computer, in light and in dark: pictures under `tests/out/pages`, and axe-core.
-async fn look(browser: &Browser, name: &str) -> Vec<String> {
-    let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/out/pages");
-    let mut found = Vec::new();
-    for width in [360, 1280] {
-        browser.screen(width).await;
-        for scheme in ["light", "dark"] {
-            browser.colours(scheme).await;
-            let wide = browser.run("return document.documentElement.scrollWidth").await.as_u64().unwrap();
-            if wide > u64::from(width) {
-                found.push(format!("{name}: {wide} pixels wide on a screen of {width}"));
-            }
-            browser.picture(&pictures.join(format!("{name}-{width}-{scheme}.png"))).await;
-            found.extend(browser.axe().await.into_iter().map(|breach| format!("{name}, {width}, {scheme}: {breach}")));
-        }
-    }
-    let complaints = browser.complaints().await;
-    // That a page says 422 or 410 is no complaint about it.
-    found.extend(complaints.into_iter().filter(|line| !line.contains("Failed to load resource")));
-    found
-}
-
 #[tokio::test]
 async fn every_page_is_accessible_in_light_and_dark_on_a_phone_and_at_a_computer() {
     let (street, browser) = met().await;
     let mut found = Vec::new();
     for language in ["es", "en", "pt_BR"] {
         browser.go(&street.here(&format!("/opt-in/pedidos?lang={language}"))).await;
-        found.extend(look(&browser, &format!("form-{language}")).await);
+        found.extend(browser.look("pages", &format!("form-{language}")).await);
     }
     browser.go(&street.here("/opt-in/uno")).await;
     browser.shows(".ticks", "Mis pedidos").await;
     assert!(!browser.has("input[type=checkbox]").await, "there is nothing to choose");
-    found.extend(look(&browser, "form-one-purpose").await);
+    found.extend(browser.look("pages", "form-one-purpose").await);
     browser.go(&street.here("/opt-in/zzz-closed")).await;
     browser.shows("h1", "Ahora no es posible").await;
-    found.extend(look(&browser, "closed").await);
+    found.extend(browser.look("pages", "closed").await);
     browser.go(&street.form()).await;
     browser.write("#phone", "12").await;
     browser.click("main button").await;
     browser.shows("#error", "no parece correcto").await;
-    found.extend(look(&browser, "form-wrong").await);
+    found.extend(browser.look("pages", "form-wrong").await);
     browser.go(&street.form()).await;
     browser.write("#phone", BY_HAND).await;
     browser.click("main button").await;
     browser.shows("#error", "Marca al menos una opción").await;
-    found.extend(look(&browser, "form-nothing-ticked").await);
+    found.extend(browser.look("pages", "form-nothing-ticked").await);
 
     // A scanned or tapped page waits; the answer would replace it under the eye.
     asks(&browser, &street, "whatsapp").await;
-    found.extend(look(&browser, "wait-whatsapp").await);
+    found.extend(browser.look("pages", "wait-whatsapp").await);
     let message = browser.text(".bubble strong").await;
     street.writes(ANA, &message).await;
     browser.shows("h1", "¡Listo!").await;
     browser.shows(".note", "tus preferencias").await;
-    found.extend(look(&browser, "done-whatsapp").await);
+    found.extend(browser.look("pages", "done-whatsapp").await);
     street.house.advance(61);
     asks(&browser, &street, "whatsapp").await;
     let message = browser.text(".bubble strong").await;
     street.writes("+34600111333", &message).await;
     browser.shows("#message", "que no es el que escribiste").await;
-    found.extend(look(&browser, "done-other-number").await);
+    found.extend(browser.look("pages", "done-other-number").await);
 
     street.house.advance(61);
     asks(&browser, &street, "sms").await;
-    found.extend(look(&browser, "wait-sms").await);
+    found.extend(browser.look("pages", "wait-sms").await);
     street.deliver().await;
     let (link, code) = street.sms_to(ANA);
     browser.write("#code", if code == "111111" { "222222" } else { "111111" }).await;
     browser.click("main button").await;
     browser.shows("#error", "intentos").await;
-    found.extend(look(&browser, "wait-wrong").await);
+    found.extend(browser.look("pages", "wait-wrong").await);
     browser.go(&link).await;
-    found.extend(look(&browser, "confirm").await);
+    found.extend(browser.look("pages", "confirm").await);
     browser.click("form:not([action$='/no']) button").await;
     browser.shows("h1", "¡Listo!").await;
-    found.extend(look(&browser, "done").await);
+    found.extend(browser.look("pages", "done").await);
     browser.click("a[href*='/preferences/']").await;
     browser.shows("#purpose-shipping", "Lo recibes").await;
-    found.extend(look(&browser, "preferences").await);
+    found.extend(browser.look("pages", "preferences").await);
     browser.click("#purpose-shipping button").await;
     browser.shows("#stopped", "Hecho").await;
-    found.extend(look(&browser, "preferences-stopped").await);
+    found.extend(browser.look("pages", "preferences-stopped").await);
     browser.click("button[value='*']").await;
     browser.shows("#purpose-orders", "No lo recibes").await;
-    found.extend(look(&browser, "preferences-nothing").await);
+    found.extend(browser.look("pages", "preferences-nothing").await);
 
     street.house.advance(61);
     street.ask(ANA, "sms").await;
@@ -310,14 +288,14 @@ async fn every_page_is_accessible_in_light_and_dark_on_a_phone_and_at_a_computer
     browser.go(&link).await;
     browser.click("form[action$='/no'] button").await;
     browser.shows("h1", "De acuerdo").await;
-    found.extend(look(&browser, "refused").await);
+    found.extend(browser.look("pages", "refused").await);
     street.house.advance(24 * 3_600);
     asks(&browser, &street, "whatsapp").await;
     street.house.advance(48 * 3_600 + 1);
     browser.shows("h1", "Este enlace ya no vale").await;
-    found.extend(look(&browser, "expired").await);
+    found.extend(browser.look("pages", "expired").await);
     browser.go(&street.here("/preferences/x")).await;
-    found.extend(look(&browser, "unknown").await);
+    found.extend(browser.look("pages", "unknown").await);
 
     let phone = Phone::parse(ANA).unwrap();
     let bundle = bundle(&street.house.pools.ops, &phone, street.house.clock.now()).await.unwrap().unwrap();
@@ -325,6 +303,6 @@ async fn every_page_is_accessible_in_light_and_dark_on_a_phone_and_at_a_computer
     std::fs::write(&printed, recado::cli::consent::page(&bundle).unwrap()).unwrap();
     browser.go(&format!("file://{}", printed.display())).await;
     browser.shows("h1", ANA).await;
-    found.extend(look(&browser, "evidence").await);
+    found.extend(browser.look("pages", "evidence").await);
     assert!(found.is_empty(), "{}", found.join("\n"));
 }

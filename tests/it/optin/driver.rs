@@ -218,6 +218,28 @@ impl Browser {
         serde_json::from_value(found).expect("lines")
     }
 
+    /// Looks at a page on a phone and at a computer, in light and in dark: pictures under `tests/out/FOLDER`, and what is wrong, with
+    /// what axe-core finds.
+    pub async fn look(&self, folder: &str, name: &str) -> Vec<String> {
+        let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/out").join(folder);
+        let mut found = Vec::new();
+        for width in [360, 1280] {
+            self.screen(width).await;
+            for scheme in ["light", "dark"] {
+                self.colours(scheme).await;
+                let wide = self.run("return document.documentElement.scrollWidth").await.as_u64().unwrap();
+                if wide > u64::from(width) {
+                    found.push(format!("{name}: {wide} pixels wide on a screen of {width}"));
+                }
+                self.picture(&pictures.join(format!("{name}-{width}-{scheme}.png"))).await;
+                found.extend(self.axe().await.into_iter().map(|breach| format!("{name}, {width}, {scheme}: {breach}")));
+            }
+        }
+        // That a page says 403, 410 or 422 is no complaint about it.
+        found.extend(self.complaints().await.into_iter().filter(|line| !line.contains("Failed to load resource")));
+        found
+    }
+
     /// A screen of this width; a narrow one is a phone's.
     pub async fn screen(&self, width: u32) {
         let phone = width < 600;
