@@ -41,6 +41,13 @@ pub fn notes(settings: &Settings, forms: &Forms) -> Vec<String> {
     let mut notes = Vec::new();
     for form in forms.iter() {
         let name = &form.name;
+        for language in form.languages().filter(|_| settings.tell_where) {
+            if form.wording(language).is_some_and(|of| of.says.r#where.is_empty() || of.says.nowhere.is_empty()) {
+                notes.push(format!(
+                    "form {name}: who asks in {language} where their order is hears nothing; write languages.{language}.says.where and .nowhere"
+                ));
+            }
+        }
         for way in &form.ways {
             match way {
                 Way::Whatsapp => match whatsapp(settings, form) {

@@ -17,7 +17,7 @@ use crate::{
     clock::{Clock, v7},
     config::{self, Needs, Place, Settings},
     db::{Pools, dispatch::Pace, senders},
-    domain::{cost::Prices, doubt::Patience, notification::Policy},
+    domain::{cost::Prices, doubt::Patience, notification::Policy, whereabouts::Whereabouts},
     http::{self, Doors, Events},
     inbox::reading::Reader,
     lifecycle::{Lifecycle, Vigil},
@@ -161,7 +161,7 @@ pub async fn start(
     let stored = Nudge::default();
     if roles.contains(&Role::Receipts) {
         let mut rules = receipts::Rules::new(retry(settings), pace(settings));
-        (rules.words, rules.forms) = (settings.words.clone(), forms.clone());
+        (rules.words, rules.forms, rules.tell_where) = (settings.words.clone(), forms.clone(), settings.tell_where);
         let known = known_senders(settings, &ids, &prices);
         let mut receipts =
             Receipts::new(pools.receipts.clone(), rules, known, clock.clone(), stored.clone(), nudge.clone());
@@ -170,7 +170,14 @@ pub async fn start(
     }
     if roles.contains(&Role::Replies) && forms.iter().next().is_some() {
         let (pool, lines) = (pools.ops.clone(), lines(settings, &ids, &rates)?);
-        let replies = Replies::new(worker, pool, clock.clone(), replies_rules(settings), forms.clone(), lines)?;
+        let replies = Replies::new(
+            worker,
+            pool,
+            clock.clone(),
+            replies_rules(settings, reader.catalogue.whereabouts()),
+            forms.clone(),
+            lines,
+        )?;
         life.role("replies", replies.run(life.clone()));
     }
     if roles.contains(&Role::Outbox) {
@@ -431,7 +438,7 @@ pub fn twilio(settings: &Settings, sender: &config::Sender, of: &config::Twilio)
     Ok(Twilio::new(channel, account)?)
 }
 
-fn replies_rules(settings: &Settings) -> replies::Rules {
+fn replies_rules(settings: &Settings, whereabouts: Whereabouts) -> replies::Rules {
     let of = &settings.dispatch;
     replies::Rules {
         poll: of.poll,
@@ -442,6 +449,7 @@ fn replies_rules(settings: &Settings) -> replies::Rules {
         only_to: of.only_to.as_ref().map(|phones| phones.iter().map(|phone| phone.reveal().to_owned()).collect()),
         base_url: super::forms::base_url(settings),
         words: settings.words.clone(),
+        whereabouts,
     }
 }
 

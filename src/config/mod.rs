@@ -110,6 +110,8 @@ pub struct Settings {
     pub routing: Option<Arc<Rules>>,
     /// What whole messages of people mean.
     pub words: Words,
+    /// Whether somebody who asks where their order is gets an answer.
+    pub tell_where: bool,
     pub forms: Forms,
     pub console: Console,
     pub sources: Sources,

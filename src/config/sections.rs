@@ -41,6 +41,8 @@ pub(super) fn read(mut r: Reader, needs: Needs) -> Result<Settings, Problems> {
     let templates = templates(r_, needs, &senders);
     let routing = routing::rules(r_, needs, &senders);
     let words = words(r_);
+    let tell_where =
+        r_.choice("answers.where_is_my_order", &[("silence", false), ("last_stage", true)]).unwrap_or(false);
     let forms = forms(r_);
     let console = console::console(r_);
     let sources = sources(r_);
@@ -68,6 +70,7 @@ pub(super) fn read(mut r: Reader, needs: Needs) -> Result<Settings, Problems> {
         templates,
         routing,
         words,
+        tell_where,
         forms,
         console,
         sources,
@@ -388,7 +391,13 @@ fn words(r: &mut Reader) -> Words {
             r.note(&key, format!("({} words)", words.len()));
             words
         };
-        let vocabulary = Vocabulary { stop: list("stop"), start: list("start"), help: list("help"), yes: list("yes") };
+        let vocabulary = Vocabulary {
+            stop: list("stop"),
+            start: list("start"),
+            help: list("help"),
+            yes: list("yes"),
+            r#where: list("where"),
+        };
         languages.insert(language, vocabulary);
     }
     let words = Words::new(languages);

@@ -7,7 +7,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::{Error, Time, dispatch::millis, opt_ins::Tells, time};
-use crate::domain::{form::says::Saying, opt_in::Hash};
+use crate::domain::{form::says::Saying, opt_in::Hash, whereabouts::Reached};
 
 /// Notes a text that is to go out. False if the same act has led to the same text before, or the person just got the like.
 pub(super) async fn add(
@@ -279,4 +279,38 @@ pub async fn full_until(pool: &PgPool, sender: i16, cap: u32) -> Result<Option<T
     .fetch_optional(pool)
     .await?;
     Ok(row.map(Time::to_jiff))
+}
+
+/// How far this person's latest orders have come: of each the last event of one of these `types`, by the events' own time; the three that
+/// moved last, within two months.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn reached(pool: &PgPool, contact: i64, types: &[String]) -> Result<Vec<Reached>, Error> {
+    let rows = sqlx::query!(
+        r#"
+        -- replies: reached
+        with theirs as (
+          select distinct source, subject from inbox
+          where contact_id in (select id from contacts where id = $1 or merged_into = (select coalesce(merged_into, id) from contacts where id = $1)
+              union all select merged_into from contacts where id = $1)
+            and subject is not null and received_at > recado_now() - interval '60 days'
+        )
+        select t.subject as "subject!", e.type, e.time as "time!: Time" from theirs t
+        cross join lateral (
+          select e.type, e.time from inbox e where e.subject = t.subject and e.source = t.source and e.type = any ($2)
+            and e.time <= recado_now() + interval '1 h'
+          order by e.time desc, e.stage desc nulls last limit 1
+        ) e
+        order by e.time desc limit 3
+        "#,
+        contact,
+        types
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Reached { subject: row.subject, event_type: row.r#type, at: row.time.to_jiff() })
+        .collect())
 }

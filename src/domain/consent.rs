@@ -1,4 +1,4 @@
-//! Which words of a person mean something to us: no, yes, begin, help.
+//! Which words of a person mean something to us: no, yes, begin, help, where is my order.
 //!
 //! Who consented to what, and what a no does, is told elsewhere.
 
@@ -13,6 +13,8 @@ pub enum Meaning {
     Help,
     /// Confirms what was just asked by a message.
     Yes,
+    /// Asks how an order stands.
+    Where,
 }
 
 /// The words of one language.
@@ -22,6 +24,7 @@ pub struct Vocabulary {
     pub start: Vec<String>,
     pub help: Vec<String>,
     pub yes: Vec<String>,
+    pub r#where: Vec<String>,
 }
 
 impl Vocabulary {
@@ -31,6 +34,7 @@ impl Vocabulary {
             (Meaning::Start, &self.start),
             (Meaning::Help, &self.help),
             (Meaning::Yes, &self.yes),
+            (Meaning::Where, &self.r#where),
         ];
         lists.into_iter().find(|(_, words)| is_one_of(text, words)).map(|(meaning, _)| meaning)
     }
@@ -59,9 +63,15 @@ impl Words {
     /// The words that come with the program. The English ones for a stop are those that carriers agreed on; the others are custom.
     #[must_use]
     pub fn shipped() -> Words {
-        let of = |stop: &[&str], start: &[&str], help: &[&str], yes: &[&str]| {
+        let of = |stop: &[&str], start: &[&str], help: &[&str], yes: &[&str], r#where: &[&str]| {
             let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect();
-            Vocabulary { stop: words(stop), start: words(start), help: words(help), yes: words(yes) }
+            Vocabulary {
+                stop: words(stop),
+                start: words(start),
+                help: words(help),
+                yes: words(yes),
+                r#where: words(r#where),
+            }
         };
         Words(BTreeMap::from([
             (
@@ -71,6 +81,7 @@ impl Words {
                     &["start", "unstop", "subscribe"],
                     &["help", "info"],
                     &["yes", "i confirm"],
+                    &["where is my order", "where's my order", "order status", "where is my package", "track my order"],
                 ),
             ),
             (
@@ -80,6 +91,13 @@ impl Words {
                     &["alta", "volver"],
                     &["ayuda"],
                     &["sí", "confirmo"],
+                    &[
+                        "dónde está mi pedido",
+                        "estado de mi pedido",
+                        "estado del pedido",
+                        "mi pedido",
+                        "dónde está mi paquete",
+                    ],
                 ),
             ),
             (
@@ -89,6 +107,13 @@ impl Words {
                     &["voltar", "cadastrar"],
                     &["ajuda"],
                     &["sim", "confirmo"],
+                    &[
+                        "onde está meu pedido",
+                        "onde está o meu pedido",
+                        "status do pedido",
+                        "meu pedido",
+                        "cadê meu pedido",
+                    ],
                 ),
             ),
         ]))
@@ -113,6 +138,7 @@ impl Words {
             Meaning::Start => &words.start,
             Meaning::Help => &words.help,
             Meaning::Yes => &words.yes,
+            Meaning::Where => &words.r#where,
         };
         words.first().map(String::as_str)
     }

@@ -31,3 +31,4 @@ pub mod source;
 pub mod story;
 pub mod template;
 pub mod trace;
+pub mod whereabouts;

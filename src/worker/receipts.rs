@@ -68,6 +68,8 @@ pub struct Rules {
     pub words: Words,
     /// In whose words people are answered; without forms nobody is.
     pub forms: Forms,
+    /// Whether somebody who asks where their order is gets an answer.
+    pub tell_where: bool,
 }
 
 impl Rules {
@@ -82,6 +84,7 @@ impl Rules {
             pace,
             words: Words::shipped(),
             forms: Forms::default(),
+            tell_where: false,
         }
     }
 }

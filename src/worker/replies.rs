@@ -27,6 +27,7 @@ use crate::{
         message::{Content, Outgoing, Recipient},
         notification::{AttemptId, Failure, Outcome, Whose},
         opt_in::{CODE_LASTS, LINK_LASTS, Token, typed_code, typed_code_hash},
+        whereabouts::Whereabouts,
     },
     lifecycle::Lifecycle,
     provider::{Provider, unanswered},
@@ -60,6 +61,8 @@ pub struct Rules {
     /// How the world reaches our pages, without a slash at the end.
     pub base_url: String,
     pub words: Words,
+    /// What is said of how far an order has come.
+    pub whereabouts: Whereabouts,
 }
 
 /// The role that sends texts in this process.
@@ -253,6 +256,7 @@ impl Replies {
         let name = |meaning| self.rules.words.name(meaning, &claim.locale).unwrap_or("STOP").to_uppercase();
         let (stop, yes) = (name(Meaning::Stop), name(Meaning::Yes));
         let (mut link, mut code, mut preferences) = (String::new(), String::new(), String::new());
+        let (mut saying, mut orders) = (claim.saying, String::new());
         match claim.saying {
             Saying::Ask | Saying::Sms => {
                 let (Some(opt_in), Some(token)) = (claim.opt_in, token()) else { return Ok(None) };
@@ -273,10 +277,17 @@ impl Replies {
                 opt_ins::keep_preferences_link(&self.pool, claim.contact, &token.hash(), until).await?;
                 preferences = format!("{}/preferences/{}", self.rules.base_url, token.reveal());
             }
-            Saying::Stopped => {}
+            Saying::Where => {
+                let reached = replies::reached(&self.pool, claim.contact, &self.rules.whereabouts.types()).await?;
+                orders = self.rules.whereabouts.tell(&reached, form.language([claim.locale.as_str()]));
+                if orders.is_empty() {
+                    saying = Saying::Nowhere;
+                }
+            }
+            Saying::Stopped | Saying::Nowhere => {}
         }
-        Ok(Some(wording.says.say(
-            claim.saying,
+        let text = wording.says.say(
+            saying,
             &[
                 ("consent", &wording.consent),
                 ("word", &form.word),
@@ -286,8 +297,10 @@ impl Replies {
                 ("code", &code),
                 ("preferences", &preferences),
                 ("privacy", &form.privacy_url),
+                ("orders", &orders),
             ],
-        )))
+        );
+        Ok(Some(text).filter(|text| !text.is_empty()))
     }
 
     async fn post(&self, request: http::Request<Bytes>, provider: &dyn Provider) -> Outcome {

@@ -137,7 +137,8 @@ fn to_meta() -> Vec<Request<Bytes>> {
     requests
 }
 
-fn shipped() -> Catalogue {
+/// The templates that come with the program.
+pub fn shipped() -> Catalogue {
     let settings = Settings { senders: vec!["main".into()], ..Settings::default() };
     Catalogue::load(&shipped_messages(), &shipped_events(), &settings).unwrap()
 }

@@ -21,11 +21,23 @@ pub enum Saying {
     Help,
     /// The SMS with a link and a code.
     Sms,
+    /// How far somebody's orders have come.
+    Where,
+    /// That nothing is known of any order of theirs.
+    Nowhere,
 }
 
 impl Saying {
-    const ALL: [Saying; 6] =
-        [Saying::Ask, Saying::Confirmed, Saying::Stopped, Saying::StoppedSome, Saying::Help, Saying::Sms];
+    const ALL: [Saying; 8] = [
+        Saying::Ask,
+        Saying::Confirmed,
+        Saying::Stopped,
+        Saying::StoppedSome,
+        Saying::Help,
+        Saying::Sms,
+        Saying::Where,
+        Saying::Nowhere,
+    ];
 
     /// Its name in files and the database.
     #[must_use]
@@ -37,6 +49,8 @@ impl Saying {
             Saying::StoppedSome => "stopped_some",
             Saying::Help => "help",
             Saying::Sms => "sms",
+            Saying::Where => "where",
+            Saying::Nowhere => "nowhere",
         }
     }
 
@@ -55,11 +69,13 @@ impl Saying {
             Saying::StoppedSome => (&["brand", "stop", "preferences"], &["brand"]),
             Saying::Help => (&["brand", "stop", "preferences", "privacy"], &["brand", "stop"]),
             Saying::Sms => (&["brand", "link", "code"], &["brand", "link", "code"]),
+            Saying::Where => (&["brand", "orders"], &["brand", "orders"]),
+            Saying::Nowhere => (&["brand"], &["brand"]),
         }
     }
 }
 
-/// The sayings of one form in one language.
+/// The sayings of one form in one language. `where` and `nowhere` are empty in a language for which nobody wrote them.
 #[derive(Debug, Clone)]
 pub struct Says {
     pub ask: String,
@@ -68,6 +84,8 @@ pub struct Says {
     pub stopped_some: String,
     pub help: String,
     pub sms: String,
+    pub r#where: String,
+    pub nowhere: String,
 }
 
 impl Says {
@@ -81,6 +99,8 @@ impl Says {
             Saying::StoppedSome => &self.stopped_some,
             Saying::Help => &self.help,
             Saying::Sms => &self.sms,
+            Saying::Where => &self.r#where,
+            Saying::Nowhere => &self.nowhere,
         };
         fill(text, with)
     }
@@ -94,6 +114,8 @@ impl Says {
             stopped_some: of(self.stopped_some),
             help: of(self.help),
             sms: of(self.sms),
+            r#where: of(self.r#where),
+            nowhere: of(self.nowhere),
         }
     }
 }
@@ -125,6 +147,8 @@ pub(super) struct Written {
     stopped_some: Option<String>,
     help: Option<String>,
     sms: Option<String>,
+    r#where: Option<String>,
+    nowhere: Option<String>,
 }
 
 pub(super) fn read(
@@ -137,11 +161,15 @@ pub(super) fn read(
     let usual = usual(language);
     let mut take = |own: Option<String>, saying: Saying, usual: Option<&str>| {
         let key = format!("languages.{language}.says.{}", saying.as_str());
-        let Some(text) = own.as_deref().or(usual) else {
+        let silent = matches!(saying, Saying::Where | Saying::Nowhere);
+        let Some(text) = own.as_deref().or(usual).or(silent.then_some("")) else {
             let message = "There is no such text for this language; write one.";
             report.add(place.clone(), key, message);
             return String::new();
         };
+        if text.is_empty() && silent {
+            return String::new();
+        }
         let (known, needed) = saying.places();
         check(text, known, place.clone(), &key, report);
         if let Some(missing) = needed.iter().find(|name| !text.contains(&format!("{{{name}}}"))) {
@@ -157,6 +185,8 @@ pub(super) fn read(
         stopped_some: take(written.stopped_some, Saying::StoppedSome, of(3)),
         help: take(written.help, Saying::Help, of(4)),
         sms: take(written.sms, Saying::Sms, of(5)),
+        r#where: take(written.r#where, Saying::Where, of(6)),
+        nowhere: take(written.nowhere, Saying::Nowhere, of(7)),
     })
 }
 
@@ -172,8 +202,8 @@ pub(super) fn check(text: &str, known: &[&str], place: Range<usize>, key: &str, 
     }
 }
 
-/// ask, confirmed, stopped, stopped_some, help, sms.
-fn usual(language: &str) -> Option<&'static [&'static str; 6]> {
+/// ask, confirmed, stopped, stopped_some, help, sms, where, nowhere.
+fn usual(language: &str) -> Option<&'static [&'static str; 8]> {
     match Locale::parse(language)?.language() {
         "es" => Some(&[
             "{brand}: {consent}\n\nPara confirmarlo, responde {yes} o pulsa el botón de {link}\n\nSi no has sido tú, no hagas nada.",
@@ -182,6 +212,8 @@ fn usual(language: &str) -> Option<&'static [&'static str; 6]> {
             "{brand}: hecho, ya no recibirás esos avisos. Para dejarlo todo, responde {stop}. Tus preferencias: {preferences}",
             "Somos {brand}. Para no recibir más mensajes, responde {stop}. Tus preferencias: {preferences} Privacidad: {privacy}",
             "{brand}: confirma tus avisos: {link} Clave: {code}. ¿No los pediste? Dilo en el enlace",
+            "{brand}, tus pedidos:\n{orders}",
+            "{brand}: no encontramos ningún pedido reciente con este número. Escríbenos el número de tu pedido y te ayudamos.",
         ]),
         "pt" => Some(&[
             "{brand}: {consent}\n\nPara confirmar, responda {yes} ou toque no botão de {link}\n\nSe não foi você, não faça nada.",
@@ -190,6 +222,8 @@ fn usual(language: &str) -> Option<&'static [&'static str; 6]> {
             "{brand}: feito, você não receberá mais esses avisos. Para parar tudo, responda {stop}. Suas preferências: {preferences}",
             "Somos {brand}. Para não receber mais mensagens, responda {stop}. Suas preferências: {preferences} Privacidade: {privacy}",
             "{brand}: confirme seus avisos: {link} PIN: {code}. Veio por engano? Avise nesse link",
+            "{brand}, seus pedidos:\n{orders}",
+            "{brand}: não encontramos nenhum pedido recente com este número. Escreva o número do pedido e ajudamos você.",
         ]),
         "en" => Some(&[
             "{brand}: {consent}\n\nTo confirm, answer {yes} or press the button at {link}\n\nIf this was not you, do nothing.",
@@ -198,6 +232,8 @@ fn usual(language: &str) -> Option<&'static [&'static str; 6]> {
             "{brand}: done, you will not get those messages any more. To stop everything, answer {stop}. Your preferences: {preferences}",
             "We are {brand}. To get no more messages, answer {stop}. Your preferences: {preferences} Privacy: {privacy}",
             "{brand}: confirm your updates: {link} Code: {code}. Not you? Say so at that link",
+            "{brand}, your orders:\n{orders}",
+            "{brand}: we find no recent order under this number. Write us your order number and we will help you.",
         ]),
         _ => None,
     }

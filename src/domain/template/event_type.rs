@@ -1,4 +1,6 @@
-//! What an event type's JSON file says: the schema of its data and, under `x-recado`, its stage of a journey.
+//! What an event type's JSON file says: the schema of its data and, under `x-recado`, its stage of a journey and how people are told.
+
+use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 use serde::Deserialize;
@@ -15,6 +17,9 @@ use crate::domain::{
     problem::Report,
 };
 
+/// Characters of what is said of a stage: three of them fit into one text with much to spare.
+const SAYS_MAX: usize = 300;
+
 /// A schema file, read.
 #[derive(Debug)]
 pub(super) struct EventFile {
@@ -30,6 +35,8 @@ struct Stage {
     journey: String,
     key: String,
     stage: i16,
+    #[serde(default)]
+    says: BTreeMap<String, String>,
 }
 
 /// Reads one file. Its name without `.json` is the event type.
@@ -54,7 +61,7 @@ pub(super) fn read(path: &str, text: &str, report: &mut Report<'_>) -> Option<(S
             report.add(
                 schema::place_of(text, "x-recado"),
                 "x-recado",
-                format!("{error}; it has journey, key (an expression) and stage (a number)."),
+                format!("{error}; it has journey, key (an expression), stage (a number) and says (texts by language)."),
             );
             None
         }
@@ -91,5 +98,13 @@ pub(super) fn journey(
             report.add(at(), "x-recado.key", complaint);
         }
     }
-    Some(Journey { name: stage.journey.clone(), key, stage: stage.stage })
+    for (language, words) in &stage.says {
+        let place = format!("x-recado.says.{language}");
+        if Locale::parse(language).is_none() {
+            report.add(at(), place, "This is no language; one is called like es or pt_BR.");
+        } else if words.trim().is_empty() || words.chars().count() > SAYS_MAX || words.contains(char::is_control) {
+            report.add(at(), place, format!("This must be one line of 1 to {SAYS_MAX} characters."));
+        }
+    }
+    Some(Journey { name: stage.journey.clone(), key, stage: stage.stage, says: stage.says.clone() })
 }

@@ -15,6 +15,7 @@ use super::{
     problem::{Problem, Report},
     quiet::QuietHours,
     route::{Route, Rules},
+    whereabouts::Whereabouts,
 };
 
 mod advice;
@@ -103,6 +104,8 @@ pub struct Journey {
     pub(super) name: String,
     pub(super) key: Expression,
     pub(super) stage: i16,
+    /// What people are told who ask where their order is, by language.
+    says: BTreeMap<String, String>,
 }
 
 /// Meta's categories of templates.
@@ -307,6 +310,16 @@ impl Catalogue {
     /// The event types that mean something: those with a schema. The queue is bound to them.
     pub fn event_types(&self) -> impl Iterator<Item = &str> {
         self.types.keys().map(String::as_str)
+    }
+
+    /// What is said to people who ask where their order is.
+    #[must_use]
+    pub fn whereabouts(&self) -> Whereabouts {
+        let says = |(name, of): (&String, &EventType)| {
+            let says = &of.journey.as_ref()?.says;
+            (!says.is_empty()).then(|| (name.clone(), says.clone()))
+        };
+        Whereabouts::new(self.types.iter().filter_map(says).collect(), self.default_zone.clone())
     }
 
     /// What is no mistake and may still be refused, recategorised or regretted.

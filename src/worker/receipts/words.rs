@@ -1,4 +1,4 @@
-//! What people's messages mean to us: a no, the word of a form with a code or without, a yes to what was asked, a call for help.
+//! What people's messages mean to us: a no, the word of a form with a code or without, a yes to what was asked, a call for help, the question how an order stands.
 //!
 //! Each of them permits one answer inside the window that the message opened; it is noted here and sent elsewhere.
 
@@ -44,6 +44,10 @@ pub(super) enum Wanted<'a> {
     Help {
         languages: Vec<&'a str>,
     },
+    /// How their orders stand.
+    Where {
+        languages: Vec<&'a str>,
+    },
     Nothing,
 }
 
@@ -80,7 +84,8 @@ impl Receipts {
             Some((Meaning::Start, languages)) => Wanted::Ask { form: None, languages },
             Some((Meaning::Help, languages)) => Wanted::Help { languages },
             Some((Meaning::Yes, _)) => Wanted::Yes,
-            Some((Meaning::Stop, _)) | None => Wanted::Nothing,
+            Some((Meaning::Where, languages)) if self.rules.tell_where => Wanted::Where { languages },
+            Some((Meaning::Where | Meaning::Stop, _)) | None => Wanted::Nothing,
         }
     }
 
@@ -102,6 +107,10 @@ impl Receipts {
             Wanted::Help { languages } => {
                 self.say(sender, message, contacts, Saying::Help, languages).await?;
                 Ok(Some("helped"))
+            }
+            Wanted::Where { languages } => {
+                self.say(sender, message, contacts, Saying::Where, languages).await?;
+                Ok(Some("told_where"))
             }
             Wanted::Ask { form, languages } => self.ask_back(sender, message, contacts, *form, languages).await,
             Wanted::Yes => {

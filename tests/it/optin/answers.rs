@@ -1,5 +1,7 @@
 //! What people are answered: once, in their language, inside their window.
 
+use jiff::SignedDuration;
+use recado::db::inbox::{self, Arrival};
 use reqwest::StatusCode;
 use serde_json::json;
 
@@ -145,4 +147,68 @@ async fn preferences_end_one_purpose_or_all_behind_a_link_that_nobody_guesses() 
     let guessed = format!("{}A", &link[..link.len() - 1]);
     assert_eq!(street.get(&guessed).await.status, StatusCode::NOT_FOUND);
     assert_eq!(street.post(&guessed, &[("stop", "*")], &[]).await.status, StatusCode::NOT_FOUND);
+}
+
+/// So many hours ago this happened to an order; to whom, if the event says it.
+async fn happened(street: &Street, hours: i64, event_type: &str, subject: &str, phone: Option<&str>) {
+    let house = &street.house;
+    let time = house.clock.now() - SignedDuration::from_hours(hours);
+    let born = phone.map(|phone| inbox::Born { subject: Some(subject.to_owned()), ..house.born(phone, "orders") });
+    let arrival = Arrival {
+        source: "shop".to_owned(),
+        id: format!("{event_type}-{subject}-{hours}"),
+        body_hash: [0; 32],
+        r#type: event_type.to_owned(),
+        subject: Some(subject.to_owned()),
+        time,
+        stage: Some(inbox::Stage { journey: "order".to_owned(), key: subject.to_owned(), number: 10 }),
+        ignored: born.is_none().then_some("no_template"),
+        body: "{}".to_owned(),
+        traceparent: None,
+        notifications: born.into_iter().collect(),
+    };
+    inbox::record(&house.pools.intake, &[arrival]).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_asks_where_their_order_is_hears_how_far_each_has_come() {
+    let mut street = Street::open().await;
+    street.tells_where = true;
+    happened(&street, 30, "order.confirmed", "order:A-1", Some(ANA)).await;
+    // Comes late, happened earlier: not the last stage. The one after it names nobody and is of the same order.
+    happened(&street, 2, "shipment.out_for_delivery", "order:A-1", None).await;
+    happened(&street, 20, "shipment.dispatched", "order:A-1", Some(ANA)).await;
+    happened(&street, 1, "order.confirmed", "order:A-2", Some(ANA)).await;
+    happened(&street, 3, "shipment.delivered", "order:B-9", Some("+34600999888")).await;
+    happened(&street, 0, "order.viewed", "order:A-2", None).await;
+    street.writes(ANA, "¿Dónde está mi pedido?").await;
+    street.deliver().await;
+    let heard = street.heard(ANA);
+    let lines: Vec<&str> = heard[0].lines().collect();
+    assert_eq!((heard.len(), lines.len()), (1, 3), "{heard:?}");
+    assert!(
+        lines[1].starts_with("A-2: lo estamos preparando (") && lines[2].starts_with("A-1: está en reparto ("),
+        "{heard:?}"
+    );
+}
+
+#[tokio::test]
+async fn who_asks_and_has_ordered_nothing_is_told_so() {
+    let mut street = Street::open().await;
+    street.tells_where = true;
+    happened(&street, 3, "shipment.delivered", "order:B-9", Some("+34600999888")).await;
+    street.writes(ANA, "where is my order").await;
+    street.deliver().await;
+    let heard = street.heard(ANA);
+    assert!(heard.len() == 1 && heard[0].contains("we find no recent order under this number"), "{heard:?}");
+}
+
+#[tokio::test]
+async fn nobody_is_told_where_their_order_is_unless_the_shop_wants_it() {
+    let street = Street::open().await;
+    happened(&street, 3, "shipment.delivered", "order:A-1", Some(ANA)).await;
+    street.writes(ANA, "where is my order").await;
+    street.deliver().await;
+    assert!(street.heard(ANA).is_empty());
+    assert_eq!(street.house.count("select count(*) from inbound").await, 1, "it reaches the shop");
 }

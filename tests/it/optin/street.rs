@@ -25,7 +25,10 @@ use reqwest::{Client, StatusCode, header::HeaderMap, redirect};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 
-use crate::house::{ACCOUNT, House, NUMBER_ID, PACE, RETRY};
+use crate::{
+    house::{ACCOUNT, House, NUMBER_ID, PACE, RETRY},
+    specs::shipped,
+};
 
 /// The shop's WhatsApp number.
 pub const SHOP_NUMBER: &str = "+34600000000";
@@ -38,6 +41,8 @@ pub struct Street {
     /// The sender of SMS.
     pub sms: i16,
     texts_per_day: u32,
+    /// Whether people who ask where their order is are told.
+    pub tells_where: bool,
     client: Client,
     life: Lifecycle,
 }
@@ -157,7 +162,7 @@ impl Street {
             .timeout(Duration::from_secs(20))
             .build()
             .unwrap();
-        Street { house, sim, forms, address, sms, texts_per_day, client, life }
+        Street { house, sim, forms, address, sms, texts_per_day, tells_where: false, client, life }
     }
 
     pub async fn get(&self, path: &str) -> Page {
@@ -286,6 +291,7 @@ impl Street {
             only_to: None,
             base_url: self.address.clone(),
             words: Words::shipped(),
+            whereabouts: shipped().whereabouts(),
         };
         let (worker, pool, clock) = (uuid::Uuid::nil(), self.house.pools.ops.clone(), self.house.clock.clone());
         Replies::new(worker, pool, clock, rules, self.forms.clone(), lines).unwrap()
@@ -345,7 +351,7 @@ impl Street {
             sms: true,
             prices: Prices::none("sms"),
         };
-        let rules = Rules { forms: self.forms.clone(), ..Rules::new(RETRY, PACE) };
+        let rules = Rules { forms: self.forms.clone(), tell_where: self.tells_where, ..Rules::new(RETRY, PACE) };
         let house = &self.house;
         let (nudge, dispatch) = (Nudge::default(), Nudge::default());
         Receipts::new(house.pools.receipts.clone(), rules, vec![known, sms], house.clock.clone(), nudge, dispatch)
