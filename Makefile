@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak clients alerts prepare down tools browser promtool
+.PHONY: help demo test soak clients api-check alerts prepare down tools browser promtool
 
 # Cargo is often installed where a fresh shell does not look.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -18,6 +18,7 @@ help:
 	@echo 'make test           format, lints, queries, documentation, all tests'
 	@echo 'make soak           the long tests: crashes, fleet, simulation, the public doors under load'
 	@echo 'make clients        lets others'"'"' programs talk to the simulator and to Recado, the producers of the examples too; needs PyPI and npm'
+	@echo 'make api-check      holds the HTTP API against its own OpenAPI document with schemathesis; needs PyPI'
 	@echo 'make alerts         checks and tries the alert rules with promtool'
 	@echo 'make prepare        describes the queries in .sqlx anew, after a query or a migration changed'
 	@echo 'make down           ends the services that any of these started'
@@ -49,6 +50,9 @@ soak: tools
 clients: tools
 	@scripts/clients
 	@scripts/services run clients scripts/producers
+
+api-check: tools
+	@scripts/services run clients scripts/api-check
 
 alerts:
 	@command -v promtool >/dev/null || scripts/services install prometheus || { echo 'promtool is missing, which comes with Prometheus. On Debian: apt-get install prometheus'; exit 1; }

@@ -152,8 +152,11 @@ pub(super) struct Asked {
     /// The last day; today if nothing is said.
     #[param(format = Date, example = "2026-11-30")]
     to: Option<String>,
-    /// What sums are told apart by: one or more of day, sender, template, country and category, with commas between them.
-    #[param(example = "day,template")]
+    /// What sums are told apart by: one or more of day, sender, template, country and category, with commas between them; `day` if nothing is said, one sum if it is empty.
+    #[param(
+        pattern = "^ *(day|sender|template|country|category)?( *, *(day|sender|template|country|category)?)* *$",
+        example = "day,template"
+    )]
     by: Option<String>,
 }
 
@@ -168,8 +171,8 @@ pub(super) async fn list(
         return Err(Problem::bad("There are: from and to (days), and by, each once."));
     };
     let today = day(desk.doors.clock.now());
-    let (from, to) = range(asked.from.as_deref(), asked.to.as_deref(), today).map_err(Problem::bad)?;
-    let by = by(asked.by.as_deref().unwrap_or("day")).map_err(Problem::bad)?;
+    let (from, to) = range(asked.from.as_deref(), asked.to.as_deref(), today).map_err(Problem::unfit)?;
+    let by = by(asked.by.as_deref().unwrap_or("day")).map_err(Problem::unfit)?;
     Ok(Json(Costs::of(from, to, costs::sums(&desk.doors.pools.ops, from, to, by).await?)))
 }
 

@@ -192,7 +192,7 @@ pub(super) async fn bring_own(
         }
     }
     let topic = text(&headers, &door.topic).filter(|topic| !topic.is_empty() && topic.len() <= TOPIC_MAX);
-    let topic = topic.ok_or_else(|| Problem::bad(format!("The header {} says what this is about.", door.topic)))?;
+    let topic = topic.ok_or_else(|| Problem::unfit(format!("The header {} says what this is about.", door.topic)))?;
     let Some(exchange) = events.inbox.reader.sources.exchange(&source, &topic) else {
         let ignored = Taken { identity: None, became: Became::Ignored("unwanted_by_source") };
         return Ok(answer([ignored]));

@@ -32,9 +32,28 @@ pub(super) struct Holds {
 #[serde(tag = "scope", rename_all = "snake_case", deny_unknown_fields)]
 #[schema(as = HoldWanted)]
 pub(super) enum Wanted {
-    Everything { reason: String, r#for: Option<String> },
-    Sender { sender: String, reason: String, r#for: Option<String> },
-    Template { sender: String, template: String, language: Option<String>, reason: String, r#for: Option<String> },
+    Everything {
+        #[schema(min_length = 1, max_length = 300, pattern = "\\S")]
+        reason: String,
+        #[schema(example = "2h")]
+        r#for: Option<String>,
+    },
+    Sender {
+        sender: String,
+        #[schema(min_length = 1, max_length = 300, pattern = "\\S")]
+        reason: String,
+        #[schema(example = "2h")]
+        r#for: Option<String>,
+    },
+    Template {
+        sender: String,
+        template: String,
+        language: Option<String>,
+        #[schema(min_length = 1, max_length = 300, pattern = "\\S")]
+        reason: String,
+        #[schema(example = "2h")]
+        r#for: Option<String>,
+    },
 }
 
 #[utoipa::path(get, path = "/v1/holds", tag = "Holds", operation_id = "listHolds", summary = "The holds in force",
@@ -74,7 +93,7 @@ pub(super) async fn place(
     };
     let hold = by_hand(scope, &reason, lasts.as_deref(), &caller.name).map_err(|unfit| match unfit {
         Unfit::Reason => Problem::bad(format!("reason is a text of 1 to {DETAIL_MAX} characters.")),
-        Unfit::Period => Problem::bad("for is a time like 30m or 2h."),
+        Unfit::Period => Problem::unfit("for is a time like 30m or 2h."),
     })?;
     let new = holds::place(pool, &hold).await?;
     tracing::info!(by = caller.name, new, "hold.placed");

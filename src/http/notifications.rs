@@ -88,7 +88,7 @@ pub(super) struct Asked {
     #[param(example = "main")]
     sender: Option<String>,
     /// What a pending one waits for.
-    #[param(example = "consent")]
+    #[param(pattern = "^(lane|subject|template|consent|quiet|day_limit|budget)$", example = "consent")]
     waiting_on: Option<String>,
     /// Planned at that time or later.
     #[param(format = DateTime, example = "2026-11-22T20:00:00Z")]
@@ -100,7 +100,7 @@ pub(super) struct Asked {
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
     /// What the page before gave as `next`.
-    #[param(example = "0193f2c48d1e7a309b1d2f0c5a1e7b44")]
+    #[param(pattern = "^[0-9a-f]{32}$", example = "0193f2c48d1e7a309b1d2f0c5a1e7b44")]
     cursor: Option<String>,
 }
 
@@ -172,7 +172,7 @@ fn filter(asked: Asked) -> Result<Filter, Problem> {
     // A plus that was not escaped came as a space.
     let phone = asked.phone.as_deref().map(str::trim).map(|text| {
         let text = if text.starts_with('+') { text.to_owned() } else { format!("+{text}") };
-        Phone::parse(&text).map_err(|why| Problem::bad(format!("phone {why}.")))
+        Phone::parse(&text).map_err(|why| Problem::unfit(format!("phone {why}.")))
     });
     Ok(Filter {
         state: state.transpose()?,

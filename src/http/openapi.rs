@@ -10,9 +10,10 @@ use utoipa::{
     Modify, OpenApi, ToResponse, ToSchema,
     openapi::{
         Content, HeaderBuilder, HttpMethod, KnownFormat, Object, ObjectBuilder, Ref, RefOr, Required, ResponseBuilder,
-        SchemaFormat, Type,
+        Schema, SchemaFormat, Type,
         header::Header,
         path::{Operation, ParameterBuilder, ParameterIn},
+        schema::AdditionalProperties,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -151,6 +152,7 @@ impl Modify for Common {
             .build();
         let components = api.components.get_or_insert_default();
         components.security_schemes.insert("key".to_owned(), RefOr::T(SecurityScheme::Http(key)));
+        refuse_strangers(components.schemas.get_mut("HoldWanted"));
         for (path, item) in &mut api.paths.paths {
             let reads = item.get.as_mut().map(|operation| (HttpMethod::Get, operation));
             let posts = item.post.as_mut().map(|operation| (HttpMethod::Post, operation));
@@ -158,6 +160,16 @@ impl Modify for Common {
             for (method, operation) in reads.into_iter().chain(posts).chain(deletes) {
                 describe(path, &method, operation);
             }
+        }
+    }
+}
+
+/// The kinds of a `oneOf` take what they describe and no more; utoipa says that of structs alone.
+fn refuse_strangers(schema: Option<&mut RefOr<Schema>>) {
+    let Some(RefOr::T(Schema::OneOf(kinds))) = schema else { return };
+    for kind in &mut kinds.items {
+        if let RefOr::T(Schema::Object(object)) = kind {
+            object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
         }
     }
 }
@@ -175,12 +187,18 @@ fn describe(path: &str, method: &HttpMethod, operation: &mut Operation) {
     answers(operation, "400", "Something about the request cannot be; `detail` says what.", false);
     answers(operation, "401", "No API key, or none that is known.", false);
     answers(operation, "403", "This key's role may not do this.", false);
+    let unfit = "It is in the form described here and cannot be, like a number that no phone has; `detail` says what.";
     if *method == HttpMethod::Get {
+        if operation.parameters.as_ref().is_some_and(|all| {
+            all.iter().any(|one| matches!(one, RefOr::T(one) if one.parameter_in == ParameterIn::Query))
+        }) {
+            answers(operation, "422", unfit, false);
+        }
         return;
     }
-    let used = "This Idempotency-Key was used for another request.";
+    let used = format!("{unfit} Or this Idempotency-Key was used for another request.");
     answers(operation, "409", "A request with this Idempotency-Key is being answered; ask again.", true);
-    answers(operation, "422", used, false);
+    answers(operation, "422", &used, false);
     answers(operation, "413", "It is larger than `http.api_body_limit`, or than its kind may be.", false);
     if operation.request_body.is_some() {
         answers(operation, "415", "The body's content type is none that is taken here.", false);

@@ -30,6 +30,12 @@ impl Problem {
         Problem::new(StatusCode::BAD_REQUEST, detail)
     }
 
+    /// For something in the form that the document describes, and which cannot be here: a number that no phone has, days in the wrong order.
+    #[must_use]
+    pub fn unfit(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+    }
+
     /// With a header of its own.
     #[must_use]
     pub fn with(mut self, name: HeaderName, value: &'static str) -> Problem {

@@ -28,7 +28,7 @@ pub(super) struct Asked {
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
     /// What the page before gave as `next`.
-    #[param(example = "0193f2c48d1e7a309b1d2f0c5a1e7b44")]
+    #[param(pattern = "^[0-9a-f]{32}$", example = "0193f2c48d1e7a309b1d2f0c5a1e7b44")]
     cursor: Option<String>,
 }
 

@@ -110,10 +110,10 @@ pub(super) async fn ask(
     let form = public.forms.get(&asked.form).ok_or_else(|| {
         Problem::new(StatusCode::NOT_FOUND, "There is no form of this name; forms are files in forms.dir.")
     })?;
-    let phone = Phone::parse_in(&asked.phone, &form.country).map_err(|why| Problem::bad(format!("phone {why}.")))?;
+    let phone = Phone::parse_in(&asked.phone, &form.country).map_err(|why| Problem::unfit(format!("phone {why}.")))?;
     let purposes = asked.purposes.unwrap_or_else(|| form.purposes.clone());
     if purposes.is_empty() || !purposes.iter().all(|purpose| form.purposes.contains(purpose)) {
-        return Err(Problem::bad(format!("purposes are some of {}.", form.purposes.join(", "))));
+        return Err(Problem::unfit(format!("purposes are some of {}.", form.purposes.join(", "))));
     }
     let ways = public.ways(form);
     let way = match asked.way.as_deref() {
@@ -121,7 +121,7 @@ pub(super) async fn ask(
         None => ways.first().copied(),
     };
     let Some(way) = way else {
-        return Err(Problem::bad(
+        return Err(Problem::unfit(
             "way is one by which this form can be confirmed: whatsapp needs `number` at its sender, sms a sender of the kind twilio_sms.",
         ));
     };
@@ -180,7 +180,9 @@ pub(super) async fn one(
 pub(super) struct Refused {
     phone: String,
     /// Everything, if absent.
+    #[schema(min_items = 1, max_items = 50)]
     purposes: Option<Vec<String>>,
+    #[schema(min_length = 1, max_length = 300, pattern = "\\S")]
     reason: String,
 }
 
@@ -240,5 +242,5 @@ pub(super) async fn preferences_link(
 }
 
 fn international(text: &str) -> Result<Phone, Problem> {
-    Phone::parse(text).map_err(|why| Problem::bad(format!("phone {why}.")))
+    Phone::parse(text).map_err(|why| Problem::unfit(format!("phone {why}.")))
 }
