@@ -10,10 +10,10 @@ use crate::{
     config::{Needs, Place},
     db::{
         Pools,
-        holds::{self, Hold, InForce, Scope},
+        holds::{self, BY_HAND, Hold, InForce, Scope},
         senders,
     },
-    http::holds::{BY_HAND, period},
+    http::holds::period,
 };
 
 const EXAMPLE: &str = "Examples:

@@ -17,6 +17,7 @@ pub mod hold;
 pub mod keys;
 pub mod openapi;
 pub mod outward;
+pub mod plans;
 pub mod rates;
 pub mod rejected;
 pub mod run;
@@ -108,6 +109,8 @@ enum Command {
     Cancel(decide::CancelArgs),
     /// Lets a notification try again.
     Retry(decide::RetryArgs),
+    /// Acts on everything that a search finds: first a plan with its numbers, then in the background.
+    Plans(plans::Args),
     /// Removes what is older than it has to be kept, or says what would go.
     Upkeep(upkeep::Args),
     /// Asks the running service whether it is ready, for a container's health check.
@@ -173,6 +176,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Holds(args) => hold::list(&place, args).await,
         Command::Cancel(args) => decide::cancel(&place, args).await,
         Command::Retry(args) => decide::retry(&place, args).await,
+        Command::Plans(args) => plans::run(&place, args).await,
         Command::Upkeep(args) => upkeep::run(&place, args).await,
         Command::Healthcheck(args) => healthcheck::run(&place, args).await,
         Command::Demo(args) => demo::run(&place, args).await,

@@ -37,6 +37,7 @@ use crate::{
         health::{self, Watch, Watched},
         intake::{Intake, Queue},
         outbox::Publisher,
+        plans::Runner,
         purse::Purse,
         rate::{Backing, SenderRate},
         receipts::{self, Receipts},
@@ -134,6 +135,15 @@ pub async fn start(
         }
     }
     if roles.contains(&Role::Upkeep) {
+        let runner = Runner {
+            worker,
+            pool: pools.ops.clone(),
+            inbox: inbox.clone(),
+            clock: clock.clone(),
+            dispatch: nudge.clone(),
+            keep: settings.upkeep.keep_audit,
+        };
+        life.role("plans", runner.run(life.clone()));
         let lookout = lookout(settings, pools, &ids, &reader, (&clock, &nudge), worker)?;
         let listed = lookout.as_ref().map(Lookout::listed).unwrap_or_default();
         let rules = upkeep_rules(settings, listed, by_sender(&ids, &prices));
@@ -212,8 +222,10 @@ pub async fn start(
     }
     let turned_away = Flag::default();
     let public = super::forms::public(settings, &ids, forms);
+    let prices = Arc::new(by_sender(&ids, &prices));
     let events = events(settings, inbox, nudge)?;
-    let doors = Doors { public, ..doors(settings, pools, &clock, life, (stored, events), turned_away.clone(), known) };
+    let around = doors(settings, pools, &clock, life, (stored, events), turned_away.clone(), known);
+    let doors = Doors { public, prices, ..around };
     let inside = listen("http.metrics_listen", settings.http.metrics_listen).await?;
     tracing::info!(address = %inside.local_addr()?, "http.listening: metrics and health");
     life.role("metrics", http::serve(inside, http::inside(Figures::begin()?, doors.clone()), life.clone()));
@@ -273,6 +285,7 @@ fn doors(
         limits: http::Limits::of(&settings.http),
         public: http::optin::Public::closed(settings.forms.clone()),
         console: settings.console.clone(),
+        prices: Arc::default(),
         events,
         stored: Arc::new(move || stored.wake()),
         turned_away: Arc::new(move || turned_away.set(true)),

@@ -1,12 +1,14 @@
-//! What operators decide about one notification: to end it, or to let it try again. Each decision is one guarded
-//! statement that leaves its mark on the timeline.
+//! What operators decide about notifications: to end them, or to let them try again. Each is judged by how its row, once locked, stands;
+//! what is then done to all of them is one statement, and leaves its mark on each one's timeline.
 
-use sqlx::PgPool;
+use serde_json::json;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::Error;
+use super::{Error, alone, audit};
+use crate::domain::action::{Action, Standing, StateName, judge};
 
-/// What became of a decision.
+/// What became of a decision about one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decided {
     Done,
@@ -23,40 +25,27 @@ pub enum Decided {
     },
 }
 
+/// A notification whose row is locked.
+#[derive(Debug)]
+pub(super) struct Locked {
+    pub id: Uuid,
+    pub standing: Standing,
+}
+
+/// By whom, and because of what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Order<'a> {
+    pub by: &'a str,
+    /// For the timeline: the plan, if it is one's.
+    pub detail: Option<&'a str>,
+}
+
 /// Ends a notification that is pending (as suppressed) or in doubt (as failed: it may have been received).
 ///
 /// # Errors
 /// If the database does not take it.
 pub async fn cancel(pool: &PgPool, id: Uuid, by: &str) -> Result<Decided, Error> {
-    let row = sqlx::query!(
-        r#"
-        -- decisions: cancel
-        with before as materialized (
-          select id, state, reason, expires_at <= recado_now() as expired,
-            filled is not null or free_text is not null as kept, fallback is not null as followed
-          from notifications where id = $1 for no key update
-        ), moved as (
-          update notifications n set
-            state = case b.state when 'pending' then 'suppressed' else 'failed' end::notification_state,
-            reason = case b.state when 'pending' then 'cancelled' else 'unknown' end,
-            due_at = null, waiting_on = null, doubt_since = null, ended_at = recado_now(), statuses = n.statuses + 1
-          from before b where n.id = b.id and b.state in ('pending', 'in_doubt')
-          returning n.id, n.statuses, n.state, n.reason
-        ), noted as (
-          insert into timeline (notification_id, at, what, by) select id, recado_now(), 'cancelled', $2 from moved
-        ), told as (
-          insert into outbox (notification_id, sequence, kind, reason) select id, statuses, state::text, reason from moved
-        )
-        select exists (select from moved) as "done!", state::text as "state!", reason, expired as "expired!", kept as "kept!",
-          followed as "followed!" from before
-        "#,
-        id,
-        by
-    )
-    .fetch_optional(pool)
-    .await?;
-    Ok(row
-        .map_or(Decided::Unknown, |row| decided(row.done, row.state, row.reason, row.expired, row.kept, row.followed)))
+    one(pool, Action::Cancel, id, by).await
 }
 
 /// Makes a notification pending again, whose every attempt is proven undelivered: it failed for a known reason, or it was
@@ -65,7 +54,7 @@ pub async fn cancel(pool: &PgPool, id: Uuid, by: &str) -> Result<Decided, Error>
 /// # Errors
 /// If the database does not take it.
 pub async fn retry(pool: &PgPool, id: Uuid, by: &str) -> Result<Decided, Error> {
-    again(pool, id, by, false).await
+    one(pool, Action::Retry, id, by).await
 }
 
 /// As [`retry`], also for what is in doubt or ended so: the person may get it twice, so the next attempt is marked as a resend.
@@ -73,43 +62,154 @@ pub async fn retry(pool: &PgPool, id: Uuid, by: &str) -> Result<Decided, Error> 
 /// # Errors
 /// If the database does not take it.
 pub async fn resend(pool: &PgPool, id: Uuid, by: &str) -> Result<Decided, Error> {
-    again(pool, id, by, true).await
+    one(pool, Action::Resend, id, by).await
 }
 
-async fn again(pool: &PgPool, id: Uuid, by: &str, resend: bool) -> Result<Decided, Error> {
-    let row = sqlx::query!(
+async fn one(pool: &PgPool, action: Action, id: Uuid, by: &str) -> Result<Decided, Error> {
+    let by = by.to_owned();
+    alone(pool, move |tx| {
+        Box::pin(async move {
+            let Some(locked) = lock_one(tx, id).await? else { return Ok(Decided::Unknown) };
+            let standing = locked.standing;
+            if judge(action, &standing).is_err() {
+                return Ok(Decided::Refused {
+                    state: standing.state.as_str().to_owned(),
+                    reason: standing.reason,
+                    expired: standing.expired,
+                    kept: standing.kept,
+                    followed: standing.followed,
+                });
+            }
+            act(tx, action, &[id], Order { by: &by, detail: None }).await?;
+            let what = match action {
+                Action::Cancel => "notification.cancelled",
+                Action::Resend => "notification.resent",
+                Action::GiveUp => "notification.given_up",
+                Action::Retry | Action::Replay | Action::Hold | Action::Release => "notification.retried",
+            };
+            let on = id.to_string();
+            let note = audit::Act { by: &by, what, on: Some(&on), reason: None, detail: json!({}) };
+            audit::note(&mut *tx, &note).await?;
+            Ok(Decided::Done)
+        })
+    })
+    .await
+}
+
+struct Row {
+    id: Uuid,
+    state: String,
+    reason: Option<String>,
+    expired: bool,
+    kept: bool,
+    followed: bool,
+}
+
+fn locked(row: Row) -> Result<Locked, Error> {
+    let wrong = || Error::Inconsistent { table: "notifications", column: "state", row: row.id.to_string() };
+    let state = StateName::named(&row.state).ok_or_else(wrong)?;
+    let standing = Standing { state, reason: row.reason, expired: row.expired, kept: row.kept, followed: row.followed };
+    Ok(Locked { id: row.id, standing })
+}
+
+async fn lock_one(tx: &mut PgConnection, id: Uuid) -> Result<Option<Locked>, Error> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"
+        -- decisions: lock one
+        select id, state::text as "state!", reason, expires_at <= recado_now() as "expired!",
+          filled is not null or free_text is not null as "kept!", fallback is not null as "followed!"
+        from notifications where id = $1 for no key update
+        "#,
+        id
+    )
+    .fetch_optional(tx)
+    .await?;
+    row.map(locked).transpose()
+}
+
+/// Locks those of `ids` that nobody else has in hand.
+///
+/// # Errors
+/// If the database cannot be asked, or a row makes no sense.
+pub(super) async fn lock(tx: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Locked>, Error> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        -- decisions: lock
+        select id, state::text as "state!", reason, expires_at <= recado_now() as "expired!",
+          filled is not null or free_text is not null as "kept!", fallback is not null as "followed!"
+        from notifications where id = any ($1) order by id for no key update skip locked
+        "#,
+        ids
+    )
+    .fetch_all(tx)
+    .await?;
+    rows.into_iter().map(locked).collect()
+}
+
+/// Does it to `ids`, which were locked and judged in this transaction.
+///
+/// # Errors
+/// If the database does not take it.
+pub(super) async fn act(tx: &mut PgConnection, action: Action, ids: &[Uuid], order: Order<'_>) -> Result<(), Error> {
+    match action {
+        _ if ids.is_empty() => Ok(()),
+        Action::Retry | Action::Resend => again(tx, ids, order).await,
+        Action::Cancel => end(tx, ids, "cancelled", order).await,
+        Action::GiveUp => end(tx, ids, "gave_up", order).await,
+        Action::Replay | Action::Hold | Action::Release => Ok(()),
+    }
+}
+
+async fn end(tx: &mut PgConnection, ids: &[Uuid], noted: &str, order: Order<'_>) -> Result<(), Error> {
+    sqlx::query!(
+        r#"
+        -- decisions: end
+        with moved as (
+          update notifications n set
+            state = case n.state when 'pending' then 'suppressed' else 'failed' end::notification_state,
+            reason = case n.state when 'pending' then 'cancelled' else 'unknown' end,
+            due_at = null, waiting_on = null, doubt_since = null, ended_at = recado_now(), statuses = n.statuses + 1
+          where n.id = any ($1) and n.state in ('pending', 'in_doubt')
+          returning n.id, n.statuses, n.state, n.reason
+        ), noted as (
+          insert into timeline (notification_id, at, what, detail, by) select id, recado_now(), $2, $3, $4 from moved order by id
+        )
+        insert into outbox (notification_id, sequence, kind, reason) select id, statuses, state::text, reason from moved order by id
+        "#,
+        ids,
+        noted,
+        order.detail,
+        order.by
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn again(tx: &mut PgConnection, ids: &[Uuid], order: Order<'_>) -> Result<(), Error> {
+    sqlx::query!(
         r#"
         -- decisions: try again
         with before as materialized (
-          select id, state, reason, expires_at <= recado_now() as expired,
-            filled is not null or free_text is not null as kept, fallback is not null as followed
-          from notifications where id = $1 for no key update
+          select id, state = 'in_doubt' or reason is not null and reason in ('unknown', 'delivered_elsewhere') or fallback is not null as resent
+          from notifications where id = any ($1) and state in ('failed', 'suppressed', 'in_doubt')
         ), moved as (
           update notifications n set
             state = 'pending', due_at = recado_now(), waiting_on = null, doubt_since = null, reason = null, ended_at = null,
-            superseded_by = null, message_id = null, accepted_at = null, tries = 0,
-            resends = n.resends + (b.state = 'in_doubt' or b.reason in ('unknown', 'delivered_elsewhere') or b.followed)::int
-          from before b
-          where n.id = b.id and not b.expired and b.kept and ($3 or not b.followed)
-            and case b.state when 'failed' then $3 or b.reason <> 'unknown' when 'suppressed' then $3 or b.reason <> 'delivered_elsewhere' when 'in_doubt' then $3 else false end
-          returning n.id, b.state = 'in_doubt' or b.reason in ('unknown', 'delivered_elsewhere') or b.followed as resent
-        ), noted as (
-          insert into timeline (notification_id, at, what, by)
-          select id, recado_now(), case when resent then 'resend_ordered' else 'retry_ordered' end, $2 from moved
+            superseded_by = null, message_id = null, accepted_at = null, tries = 0, resends = n.resends + b.resent::int
+          from before b where n.id = b.id
+          returning n.id, b.resent
         )
-        select exists (select from moved) as "done!", state::text as "state!", reason, expired as "expired!", kept as "kept!",
-          followed as "followed!" from before
+        insert into timeline (notification_id, at, what, detail, by)
+        select id, recado_now(), case when resent then 'resend_ordered' else 'retry_ordered' end, $2, $3 from moved order by id
         "#,
-        id,
-        by,
-        resend
+        ids,
+        order.detail,
+        order.by
     )
-    .fetch_optional(pool)
+    .execute(tx)
     .await?;
-    Ok(row
-        .map_or(Decided::Unknown, |row| decided(row.done, row.state, row.reason, row.expired, row.kept, row.followed)))
-}
-
-fn decided(done: bool, state: String, reason: Option<String>, expired: bool, kept: bool, followed: bool) -> Decided {
-    if done { Decided::Done } else { Decided::Refused { state, reason, expired, kept, followed } }
+    Ok(())
 }

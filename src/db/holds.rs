@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 
 use super::{Error, Time, dispatch::millis};
+
+/// The reason of every hold that a person placed; what they said is its detail.
+pub const BY_HAND: &str = "operator";
 
 /// What a hold stops.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +66,7 @@ fn parts(scope: &Scope) -> (&'static str, Option<i16>, Option<&str>, Option<&str
 ///
 /// # Errors
 /// If the database does not take it.
-pub async fn place(pool: &PgPool, hold: &Hold) -> Result<bool, Error> {
+pub async fn place(executor: impl PgExecutor<'_>, hold: &Hold) -> Result<bool, Error> {
     let (scope, sender, template, language) = parts(&hold.scope);
     let row = sqlx::query!(
         r#"
@@ -85,7 +88,7 @@ pub async fn place(pool: &PgPool, hold: &Hold) -> Result<bool, Error> {
         hold.by,
         hold.lasts.map(millis),
     )
-    .fetch_one(pool)
+    .fetch_one(executor)
     .await?;
     Ok(row.new)
 }
@@ -96,6 +99,23 @@ pub async fn place(pool: &PgPool, hold: &Hold) -> Result<bool, Error> {
 /// # Errors
 /// If the database does not take it; upkeep brings back what was left.
 pub async fn release(pool: &PgPool, scope: &Scope, reason: Option<&str>, by: &str) -> Result<u64, Error> {
+    let released = release_held(pool, scope, reason, by).await?;
+    if let Scope::Template { sender, template, .. } = scope {
+        wake_template(pool, *sender, template).await?;
+    }
+    Ok(released)
+}
+
+/// As [`release`]; what waited for them is left to be brought back.
+///
+/// # Errors
+/// If the database does not take it.
+pub(super) async fn release_held(
+    executor: impl PgExecutor<'_>,
+    scope: &Scope,
+    reason: Option<&str>,
+    by: &str,
+) -> Result<u64, Error> {
     let (name, sender, template, language) = parts(scope);
     let released = sqlx::query!(
         r#"
@@ -111,12 +131,9 @@ pub async fn release(pool: &PgPool, scope: &Scope, reason: Option<&str>, by: &st
         reason,
         by
     )
-    .execute(pool)
+    .execute(executor)
     .await?
     .rows_affected();
-    if let Scope::Template { sender, template, .. } = scope {
-        wake_template(pool, *sender, template).await?;
-    }
     Ok(released)
 }
 

@@ -3,7 +3,7 @@
 //! What an event means was decided before; nothing is planned here.
 
 use jiff::Timestamp;
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::{Error, Time, time};
@@ -349,13 +349,44 @@ pub async fn rejected(
     .await?)
 }
 
+/// These rejected events, each with whether it was replayed.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn kept(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<(Kept, bool)>, Error> {
+    let rows = sqlx::query!(
+        r#"
+        -- inbox: kept
+        select id, reason, exchange, routing_key, content_type, headers, body, whole, replayed_at is not null as "replayed!"
+        from rejected_events where id = any ($1)
+        "#,
+        ids
+    )
+    .fetch_all(pool)
+    .await?;
+    let kept = rows.into_iter().map(|row| {
+        let kept = Kept {
+            id: row.id,
+            reason: row.reason,
+            exchange: row.exchange,
+            routing_key: row.routing_key,
+            content_type: row.content_type,
+            headers: row.headers,
+            body: row.body,
+            whole: row.whole,
+        };
+        (kept, row.replayed)
+    });
+    Ok(kept.collect())
+}
+
 /// Remembers that a rejected event was run again, and what it came to.
 ///
 /// # Errors
 /// If the database does not take it.
-pub async fn mark_replayed(pool: &PgPool, id: Uuid, came_to: &str) -> Result<(), Error> {
+pub async fn mark_replayed(executor: impl PgExecutor<'_>, id: Uuid, came_to: &str) -> Result<(), Error> {
     sqlx::query!("update rejected_events set replayed_at = recado_now(), replay = $2 where id = $1", id, came_to)
-        .execute(pool)
+        .execute(executor)
         .await?;
     Ok(())
 }

@@ -15,6 +15,7 @@ use super::{
 use crate::domain::{
     notification::{State, Wait},
     phone::Phone,
+    search::Search,
 };
 
 /// Which notifications are wanted. What is none does not matter.
@@ -37,6 +38,25 @@ pub struct Filter {
     pub until: Option<Timestamp>,
     /// Older than this one: the last of the page before.
     pub before: Option<Uuid>,
+}
+
+impl Filter {
+    /// What is looked for, from where a page ended.
+    #[must_use]
+    pub fn of(search: Search, before: Option<Uuid>) -> Filter {
+        Filter {
+            state: search.state,
+            reason: search.reason,
+            order: search.order,
+            phone: search.phone,
+            since: search.since,
+            until: search.until,
+            waiting_on: search.waiting_on,
+            template: search.template,
+            sender: search.sender,
+            before,
+        }
+    }
 }
 
 /// Some of what is wanted.

@@ -31,6 +31,7 @@ pub mod now;
 pub mod opt_ins;
 pub mod outbox;
 pub mod person;
+pub mod plans;
 pub mod pools;
 pub mod progress;
 pub mod receipts;

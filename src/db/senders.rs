@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::{Error, Time, dispatch::millis, time};
@@ -30,8 +30,8 @@ pub async fn register(pool: &PgPool, name: &str) -> Result<i16, Error> {
 ///
 /// # Errors
 /// If the database cannot be asked.
-pub async fn find(pool: &PgPool, name: &str) -> Result<Option<i16>, Error> {
-    Ok(sqlx::query_scalar!("select id from senders where name = $1", name).fetch_optional(pool).await?)
+pub async fn find(executor: impl PgExecutor<'_>, name: &str) -> Result<Option<i16>, Error> {
+    Ok(sqlx::query_scalar!("select id from senders where name = $1", name).fetch_optional(executor).await?)
 }
 
 /// All senders that were ever here, with their keys.

@@ -2,6 +2,7 @@
 //!
 //! Pure: no `async`, no clock, no socket, no randomness. Time and chance are arguments. Knows nobody.
 
+pub mod action;
 pub mod backlog;
 pub mod callback;
 pub mod consent;
@@ -26,6 +27,7 @@ pub mod quiet;
 pub mod rates;
 pub mod role;
 pub mod route;
+pub mod search;
 pub mod sms;
 pub mod source;
 pub mod story;

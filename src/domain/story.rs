@@ -501,9 +501,13 @@ impl Note {
                 format!("It arrived after all, and the SMS {sms} went or may have gone: the person may have both")
             }
             ("resend", _) => "Nothing was heard of it while later messages were reported on: to be sent once more, marked as a resend".to_owned(),
-            ("resend_ordered", _) => "To be sent once more by order, marked as a resend: the person may get it twice".to_owned(),
-            ("retry_ordered", _) => "To be tried again by order".to_owned(),
-            ("gave_up", _) => "Given up: its outcome could not be learnt, and it is not sent again".to_owned(),
+            ("resend_ordered", of) => {
+                format!("To be sent once more by order{}, marked as a resend: the person may get it twice", of_plan(of))
+            }
+            ("retry_ordered", of) => format!("To be tried again by order{}", of_plan(of)),
+            ("gave_up", of) => {
+                format!("Given up{}: its outcome could not be learnt, and it is not sent again", of_plan(of))
+            }
             (what, detail) => {
                 let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
                 format!("{}{detail}", sentence(what))
@@ -520,6 +524,11 @@ fn because(reason: Option<&str>, code: Option<i32>, detail: Option<&str>, explai
     let why = explain(reason).map(|why| format!(": {}", why.trim_end_matches('.'))).unwrap_or_default();
     let detail = detail.map(|detail| format!("; the provider said \u{201c}{detail}\u{201d}")).unwrap_or_default();
     format!(", {reason}{code}{why}{detail}")
+}
+
+/// Of which plan an order was, if of one.
+fn of_plan(detail: Option<&str>) -> String {
+    detail.map(|plan| format!(" of {plan}")).unwrap_or_default()
 }
 
 fn sentence(name: &str) -> String {

@@ -12,13 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Desk, Problem, auth::Caller, openapi::NotFound};
 use crate::db::{
-    holds::{self, Hold, InForce, Scope},
+    holds::{self, BY_HAND, Hold, InForce, Scope},
     keys::Role,
     senders,
 };
-
-/// The reason of every hold that a person placed; what they said is its detail.
-pub const BY_HAND: &str = "operator";
 
 /// The longest text that a hold carries, in characters.
 const DETAIL_MAX: usize = 300;

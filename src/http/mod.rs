@@ -14,13 +14,19 @@ mod idempotency;
 pub mod notifications;
 pub mod openapi;
 pub mod optin;
+pub mod plans;
 mod problem;
 mod rejected;
 pub mod senders;
 mod serving;
 mod webhooks;
 
-use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -39,7 +45,7 @@ pub use health::Standing;
 pub use problem::Problem;
 pub use serving::serve;
 
-use crate::{clock::Clock, config, db::Pools, provider::Dialect, telemetry::Figures};
+use crate::{clock::Clock, config, db::Pools, domain::cost::Prices, provider::Dialect, telemetry::Figures};
 
 /// What the doors need.
 #[derive(Clone)]
@@ -49,6 +55,8 @@ pub struct Doors {
     /// The configured senders by name, as their webhooks are told from forgeries.
     pub senders: BTreeMap<String, Secrets>,
     pub limits: Limits,
+    /// What messages cost, by sender.
+    pub prices: Arc<HashMap<i16, Prices>>,
     /// The doors through which people say yes and no.
     pub public: optin::Public,
     /// What the operators' pages go by.
@@ -155,6 +163,10 @@ pub fn router(doors: Doors) -> Router {
         .route("/v1/senders", get(senders::list))
         .route("/v1/holds", get(holds::list).post(holds::place))
         .route("/v1/holds/{id}", delete(holds::release))
+        .route("/v1/plans", get(plans::list).post(plans::make))
+        .route("/v1/plans/{id}", get(plans::one))
+        .route("/v1/plans/{id}/run", post(plans::run))
+        .route("/v1/plans/{id}/stop", post(plans::stop))
         .merge(optin::api_routes())
         .layer(middleware::from_fn_with_state(Arc::clone(&desk), idempotency::once))
         .layer(DefaultBodyLimit::max(limits.api_body))

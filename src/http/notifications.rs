@@ -18,8 +18,9 @@ use crate::{
         story,
     },
     domain::{
-        notification::{self, Wait},
+        notification,
         phone::Phone,
+        search::Search,
         story::{Line, Story},
     },
     provider,
@@ -71,7 +72,7 @@ fn show(phone: &Phone, persons: bool) -> String {
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     /// pending, sending, in_doubt, accepted, failed or suppressed.
-    #[param(pattern = "^(pending|sending|in_doubt|accepted|failed|suppressed)$", example = "failed")]
+    #[param(pattern = "^(pending|sending|in_doubt|accepted|failed|suppressed)?$", example = "failed")]
     state: Option<String>,
     /// Why it ended without delivery.
     #[param(example = "not_on_whatsapp")]
@@ -88,7 +89,7 @@ pub(super) struct Asked {
     #[param(example = "main")]
     sender: Option<String>,
     /// What a pending one waits for.
-    #[param(pattern = "^(lane|subject|template|consent|quiet|day_limit|budget)$", example = "consent")]
+    #[param(pattern = "^(lane|subject|template|consent|quiet|day_limit|budget)?$", example = "consent")]
     waiting_on: Option<String>,
     /// Planned at that time or later.
     #[param(format = DateTime, example = "2026-11-22T20:00:00Z")]
@@ -144,48 +145,31 @@ pub(super) async fn list(
             "Looking for a phone number needs a key whose role is operator or more.",
         ));
     }
-    let found = listing::page(&desk.doors.pools.ops, &filter(asked)?, limit).await?;
+    let found = listing::page(&desk.doors.pools.ops, &filter(&asked)?, limit).await?;
     let next = found.next.map(|last| last.simple().to_string());
     let persons = caller.sees_persons();
     let listed = |item: Item| Listed { phone: item.phone.as_ref().map(|phone| show(phone, persons)), item };
     Ok(Json(Page { notifications: found.items.into_iter().map(listed).collect(), next }))
 }
 
-fn filter(asked: Asked) -> Result<Filter, Problem> {
-    let state = asked.state.as_deref().map(|name| {
-        let names = ["pending", "sending", "in_doubt", "accepted", "failed", "suppressed"];
-        let known = names.into_iter().find(|known| *known == name);
-        known.ok_or_else(|| Problem::bad(format!("state is one of {}.", names.join(", "))))
-    });
-    let waiting_on = asked.waiting_on.as_deref().map(|name| {
-        Wait::named(name)
-            .ok_or_else(|| Problem::bad(format!("waiting_on is one of {}.", Wait::ALL.map(Wait::as_str).join(", "))))
-    });
-    let at = |name: &str, text: &Option<String>| {
-        let wrong = || Problem::bad(format!("{name} is a time like 2026-11-22T20:00:00Z."));
-        text.as_deref().map(|text| text.parse::<Timestamp>().map_err(|_| wrong())).transpose()
-    };
+fn filter(asked: &Asked) -> Result<Filter, Problem> {
+    let given = [
+        ("state", &asked.state),
+        ("reason", &asked.reason),
+        ("waiting_on", &asked.waiting_on),
+        ("order", &asked.order),
+        ("phone", &asked.phone),
+        ("template", &asked.template),
+        ("sender", &asked.sender),
+        ("since", &asked.since),
+        ("until", &asked.until),
+    ];
+    let search = Search::read(given.into_iter().filter_map(|(key, value)| Some((key, value.as_deref()?))))?;
     let before = asked
         .cursor
         .as_deref()
         .map(|text| Uuid::try_parse(text).map_err(|_| Problem::bad("cursor is what the page before gave as next.")));
-    // A plus that was not escaped came as a space.
-    let phone = asked.phone.as_deref().map(str::trim).map(|text| {
-        let text = if text.starts_with('+') { text.to_owned() } else { format!("+{text}") };
-        Phone::parse(&text).map_err(|why| Problem::unfit(format!("phone {why}.")))
-    });
-    Ok(Filter {
-        state: state.transpose()?,
-        reason: asked.reason,
-        order: asked.order,
-        phone: phone.transpose()?,
-        since: at("since", &asked.since)?,
-        until: at("until", &asked.until)?,
-        waiting_on: waiting_on.transpose()?,
-        template: asked.template,
-        sender: asked.sender,
-        before: before.transpose()?,
-    })
+    Ok(Filter::of(search, before.transpose()?))
 }
 
 #[utoipa::path(get, path = "/v1/notifications/{id}", tag = "Notifications", operation_id = "getNotification",

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use utoipa::{
     Modify, OpenApi, ToResponse, ToSchema,
     openapi::{
-        Content, HeaderBuilder, HttpMethod, KnownFormat, Object, ObjectBuilder, Ref, RefOr, Required, ResponseBuilder,
-        Schema, SchemaFormat, Type,
+        Content, HeaderBuilder, HttpMethod, KnownFormat, Object, ObjectBuilder, OneOf, Ref, RefOr, Required,
+        ResponseBuilder, Schema, SchemaFormat, Type,
         header::Header,
         path::{Operation, ParameterBuilder, ParameterIn},
         schema::AdditionalProperties,
@@ -19,7 +19,7 @@ use utoipa::{
 };
 use uuid::Uuid;
 
-use super::{costs, events, health, holds, idempotency, notifications, optin, rejected, senders, webhooks};
+use super::{costs, events, health, holds, idempotency, notifications, optin, plans, rejected, senders, webhooks};
 
 /// What went wrong with a request (RFC 9457). Never repeats what the request said.
 #[derive(ToSchema)]
@@ -113,6 +113,7 @@ pub(super) fn example() -> Value {
     security(("key" = [])),
     paths(
         notifications::list, notifications::one, costs::list, rejected::list, senders::list, holds::list, holds::place, holds::release,
+        plans::make, plans::list, plans::one, plans::run, plans::stop,
         events::bring, events::bring_own, optin::api::ask, optin::api::one, optin::api::revoke, optin::api::preferences_link,
         webhooks::verify, webhooks::receive, health::alive, health::ready, serve,
     ),
@@ -152,7 +153,9 @@ impl Modify for Common {
             .build();
         let components = api.components.get_or_insert_default();
         components.security_schemes.insert("key".to_owned(), RefOr::T(SecurityScheme::Http(key)));
-        refuse_strangers(components.schemas.get_mut("HoldWanted"));
+        if let Some(RefOr::T(Schema::OneOf(kinds))) = components.schemas.get_mut("HoldWanted") {
+            refuse_strangers(kinds);
+        }
         for (path, item) in &mut api.paths.paths {
             let reads = item.get.as_mut().map(|operation| (HttpMethod::Get, operation));
             let posts = item.post.as_mut().map(|operation| (HttpMethod::Post, operation));
@@ -165,8 +168,7 @@ impl Modify for Common {
 }
 
 /// The kinds of a `oneOf` take what they describe and no more; utoipa says that of structs alone.
-fn refuse_strangers(schema: Option<&mut RefOr<Schema>>) {
-    let Some(RefOr::T(Schema::OneOf(kinds))) = schema else { return };
+fn refuse_strangers(kinds: &mut OneOf) {
     for kind in &mut kinds.items {
         if let RefOr::T(Schema::Object(object)) = kind {
             object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));

@@ -6,7 +6,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use crate::db;
+use crate::{db, domain::search::Wrong};
 
 /// An answer that is no success.
 #[derive(Debug, Clone)]
@@ -64,6 +64,16 @@ impl From<db::Error> for Problem {
                 tracing::error!(%error, "http.database: a row makes no sense");
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
             }
+        }
+    }
+}
+
+impl From<Wrong> for Problem {
+    /// What has the form of its key and cannot be is told from what has not.
+    fn from(wrong: Wrong) -> Problem {
+        match wrong.key {
+            "id" | "state" | "waiting_on" | "since" => Problem::bad(format!("{wrong}.")),
+            _ => Problem::unfit(format!("{wrong}.")),
         }
     }
 }

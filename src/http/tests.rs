@@ -32,6 +32,7 @@ fn desk(request_timeout: Duration) -> Arc<Desk> {
         public: optin::Public::closed(limits()),
         console: config::Console::default(),
         limits: Limits { webhook_body: 10, api_body: 10, request_timeout },
+        prices: Default::default(),
         events: Events { inbox, secrets: BTreeMap::new(), recorded: Arc::new(|| {}) },
         stored: Arc::new(|| {}),
         turned_away: Arc::new(|| {}),

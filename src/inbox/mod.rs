@@ -14,7 +14,7 @@ use crate::{
     clock::{Clock, v7},
     db::{
         self,
-        inbox::{Arrival, Rejected, Verdict, record, reject},
+        inbox::{Arrival, Kept, Rejected, Verdict, record, reject},
     },
     telemetry::{
         self,
@@ -79,6 +79,17 @@ pub enum Became {
 }
 
 impl Became {
+    /// How a rejected event that is run again is marked. None if it was rejected once more.
+    #[must_use]
+    pub const fn came_to(&self) -> Option<&'static str> {
+        match self {
+            Became::Accepted(_) => Some("accepted"),
+            Became::Ignored(_) => Some("ignored"),
+            Became::Duplicate | Became::Conflict => Some("known"),
+            Became::Rejected { .. } => None,
+        }
+    }
+
     /// Its name in the API and the metrics.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
@@ -251,6 +262,17 @@ impl Inbox {
 
 /// Why something is rejected that is larger than an event may be.
 pub const TOO_LARGE: &str = "too_large";
+
+impl From<Kept> for Arrived {
+    /// As it came when it was rejected.
+    fn from(kept: Kept) -> Arrived {
+        let headers = kept.headers.as_object().into_iter().flatten();
+        let headers = headers.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect();
+        let origin =
+            Origin { exchange: kept.exchange, routing_key: kept.routing_key, content_type: kept.content_type, headers };
+        Arrived { origin, body: kept.body, dead: None }
+    }
+}
 
 impl Arrived {
     fn as_bytes(&self) -> Bytes<'_> {

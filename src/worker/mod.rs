@@ -14,6 +14,7 @@ pub mod fleet;
 pub mod health;
 pub mod intake;
 pub mod outbox;
+pub mod plans;
 pub mod purse;
 pub mod rate;
 pub mod receipts;

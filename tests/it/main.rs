@@ -60,6 +60,8 @@ mod keys;
 #[cfg(test)]
 mod optin;
 #[cfg(test)]
+mod plans;
+#[cfg(test)]
 mod privacy;
 #[cfg(test)]
 mod proxy;

@@ -129,6 +129,7 @@ impl Hall {
                 api_body: 64 * 1024,
                 request_timeout: Duration::from_secs(10),
             },
+            prices: Default::default(),
             events: events(&pools, &Clock::system()),
             stored: Arc::new({
                 let nudges = Arc::clone(&nudges);

@@ -149,6 +149,7 @@ impl Street {
                 trusted_proxies: vec![Network::parse("127.0.0.0/8").unwrap()],
             },
             console: config::Console::default(),
+            prices: Default::default(),
             events: crate::doors::hall::events(&house.pools, &house.clock),
             stored: Arc::new(|| {}),
             turned_away: Arc::new(|| {}),

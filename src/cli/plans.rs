@@ -1,0 +1,401 @@
+//! `recado plans`: what is to be done to everything that a search finds, worked out first and run in the background.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::{BufRead, IsTerminal},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::bail;
+
+use super::{complain, database, hold, say, settings};
+use crate::{
+    clock::Clock,
+    config::{Needs, Place, Settings},
+    db::{
+        Pools,
+        plans::{self, Made, Ordered, Plan, Wanted},
+        senders,
+    },
+    domain::{
+        action::{Action, Course, Estimate, FOUND_MAX, Kind, REASON_MAX, Skip},
+        cost::Prices,
+        money::decimal,
+        search,
+    },
+    http::plans::{Shown, reason, refusal, wish},
+};
+
+const EXAMPLE: &str = "Examples:
+  recado plans new retry --state failed --reason undeliverable --since 2026-11-22T20:00:00Z
+  recado plans new give_up --state in_doubt --sender main --run --because \"the shop has called them\"
+  recado plans new replay --reason unfillable_template
+  recado plans new hold --scope template --sender main --template order_confirmed --for 2h
+  recado plans run 12 --because \"Meta's outage is over\"
+  recado plans show 12
+  recado plans stop 12";
+
+/// Acts on everything that a search finds: says first what that would come to, then runs it in the background.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Finds what the search says, and shows what the action would come to. Nothing is done yet.
+    New(Box<New>),
+    /// Shows the plans, the latest first.
+    List {
+        /// So many at most.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=1_000))]
+        limit: i64,
+        /// The same as JSON, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows one plan, and how far it is.
+    Show {
+        id: i64,
+        /// The same as JSON, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Runs a plan that is not older than an hour, and shows how far it is. Interrupted here, it goes on in the service.
+    Run {
+        id: i64,
+        /// Why, for the record.
+        #[arg(long, value_name = "TEXT")]
+        because: String,
+        /// Does not wait for its end.
+        #[arg(long)]
+        detach: bool,
+    },
+    /// Stops a plan after the piece that is in hand. What was done is done.
+    Stop { id: i64 },
+}
+
+#[derive(Debug, clap::Args)]
+struct New {
+    /// retry, resend, cancel, give_up, replay, hold or release.
+    #[arg(value_parser = parse_action)]
+    action: Action,
+    /// Only this one.
+    #[arg(long)]
+    id: Option<String>,
+    /// Only those in this state: pending, sending, in_doubt, accepted, failed or suppressed.
+    #[arg(long)]
+    state: Option<String>,
+    /// Only those that ended, or were rejected, for this reason.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Only those that wait for this, like consent or template.
+    #[arg(long)]
+    waiting_on: Option<String>,
+    /// Only those of this event, order or shipment.
+    #[arg(long)]
+    order: Option<String>,
+    /// Only those to this number.
+    #[arg(long)]
+    phone: Option<String>,
+    /// Only those of this template; or what is held.
+    #[arg(long)]
+    template: Option<String>,
+    /// Only those of this sender; or what is held.
+    #[arg(long)]
+    sender: Option<String>,
+    /// Only those planned (or received) at that time or later, like 2026-11-22T20:00:00Z.
+    #[arg(long)]
+    since: Option<String>,
+    /// Only those before that time.
+    #[arg(long)]
+    until: Option<String>,
+    /// What to hold or release: everything, sender or template.
+    #[arg(long)]
+    scope: Option<String>,
+    /// Only this language of the held template.
+    #[arg(long)]
+    language: Option<String>,
+    /// How long to hold, like 30m or 2h; until it is released if not given.
+    #[arg(long = "for", value_name = "TIME")]
+    lasts: Option<String>,
+    /// Runs it at once, after a question.
+    #[arg(long, requires = "because")]
+    run: bool,
+    /// Why it is run, for the record.
+    #[arg(long, value_name = "TEXT")]
+    because: Option<String>,
+    /// Asks no question.
+    #[arg(long)]
+    yes: bool,
+    /// The plan as JSON, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+impl New {
+    fn pairs(&self) -> Vec<(&'static str, &str)> {
+        let given = [
+            ("id", &self.id),
+            ("state", &self.state),
+            ("reason", &self.reason),
+            ("waiting_on", &self.waiting_on),
+            ("order", &self.order),
+            ("phone", &self.phone),
+            ("template", &self.template),
+            ("sender", &self.sender),
+            ("since", &self.since),
+            ("until", &self.until),
+            ("scope", &self.scope),
+            ("language", &self.language),
+            ("for", &self.lasts),
+        ];
+        given.into_iter().filter_map(|(key, value)| Some((key, value.as_deref()?))).collect()
+    }
+}
+
+fn parse_action(text: &str) -> Result<Action, String> {
+    let names = || Action::ALL.map(Action::as_str).join(", ");
+    Action::named(&text.replace('-', "_")).ok_or_else(|| format!("there are {}", names()))
+}
+
+/// 0 if it was done; 1 if it could not be, or was stopped or failed.
+pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
+    let settings = settings(place, Needs::DATABASE)?;
+    let pools = database(&settings).await?;
+    match args.what {
+        What::New(new) => make(&settings, &pools, &new).await,
+        What::List { limit, json } => list(&pools, limit, json).await,
+        What::Show { id, json } => show(&pools, id, json).await,
+        What::Run { id, because, detach } => begin(&pools, id, &because, detach).await,
+        What::Stop { id } => {
+            let ordered = plans::stop(&pools.ops, id, &hold::somebody()).await?;
+            Ok(answer(&ordered, &format!("Plan {id} is stopped.")))
+        }
+    }
+}
+
+async fn make(settings: &Settings, pools: &Pools, new: &New) -> anyhow::Result<ExitCode> {
+    if new.run && new.because.as_deref().and_then(reason).is_none() {
+        bail!("--because is a text of 1 to {REASON_MAX} characters");
+    }
+    if new.run && !new.yes && !std::io::stdin().is_terminal() {
+        bail!("--run asks before it acts, and there is nobody to be asked: --yes says yes");
+    }
+    let wish = match wish(new.action, new.pairs()) {
+        Ok(wish) => wish,
+        Err(wrong) => {
+            let name = if [&search::KEYS[..], &search::TARGET_KEYS].concat().contains(&wrong.key) { "--" } else { "" };
+            complain(&format!("recado plans: {name}{}: {}.", wrong.key.replace('_', "-"), wrong.cure));
+            return Ok(ExitCode::from(2));
+        }
+    };
+    let prices = Arc::new(prices(settings, pools).await?);
+    let wanted = Wanted { wish, by: hold::somebody(), prices, now: Clock::system().now() };
+    let plan = match plans::make(&pools.ops, wanted).await? {
+        Made::Plan(plan) => *plan,
+        Made::NoSuchSender => bail!("there is no sender of this name in this database; recado senders shows them"),
+        Made::TooMany => {
+            bail!("more than {FOUND_MAX} are found: narrow the search, for example with --since and --until")
+        }
+    };
+    let id = plan.id;
+    if new.json && !new.run {
+        say(&serde_json::to_string_pretty(&Shown::of(plan))?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !new.json {
+        say(&table(&plan));
+    }
+    if !new.run {
+        say(&format!("\nNothing is done yet. To run it within an hour: recado plans run {id} --because TEXT"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !new.yes && !confirmed() {
+        say(&format!("Not run. It stays planned for an hour: recado plans run {id} --because TEXT"));
+        return Ok(ExitCode::FAILURE);
+    }
+    let code = begin(pools, id, new.because.as_deref().unwrap_or_default(), false).await?;
+    if new.json {
+        show(pools, id, true).await?;
+    }
+    Ok(code)
+}
+
+fn confirmed() -> bool {
+    complain("Run it? Type yes.");
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).is_ok() && line.trim().eq_ignore_ascii_case("yes")
+}
+
+/// What messages cost, by sender, as far as the settings here say.
+async fn prices(settings: &Settings, pools: &Pools) -> anyhow::Result<HashMap<i16, Prices>> {
+    let prices = super::rates::prices(settings, super::rates::load(settings)?);
+    let known = senders::all(&pools.ops).await?;
+    Ok(known.into_iter().filter_map(|(id, name)| Some((id, prices.get(&name)?.clone()))).collect())
+}
+
+async fn list(pools: &Pools, limit: i64, json: bool) -> anyhow::Result<ExitCode> {
+    let found = plans::page(&pools.ops, None, limit).await?;
+    if json {
+        say(&serde_json::to_string_pretty(&found.into_iter().map(Shown::of).collect::<Vec<_>>())?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if found.is_empty() {
+        say("There is no plan.");
+    }
+    for plan in &found {
+        say(&format!("{}  {}  {} by {}: {}", plan.id, title(plan), clock(plan), plan.made_by, standing(plan)));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(pools: &Pools, id: i64, json: bool) -> anyhow::Result<ExitCode> {
+    let Some(plan) = plans::one(&pools.ops, id).await? else {
+        complain("There is no plan of this number; recado plans list shows those that are.");
+        return Ok(ExitCode::FAILURE);
+    };
+    say(&if json { serde_json::to_string_pretty(&Shown::of(plan))? } else { table(&plan) });
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn begin(pools: &Pools, id: i64, because: &str, detach: bool) -> anyhow::Result<ExitCode> {
+    let Some(because) = reason(because) else { bail!("--because is a text of 1 to {REASON_MAX} characters") };
+    // Who has the database's address may do everything.
+    let ordered = plans::run(&pools.ops, id, &hold::somebody(), because, true).await?;
+    if let Some(why) = refusal(&ordered) {
+        complain(&why);
+        return Ok(ExitCode::FAILURE);
+    }
+    if detach {
+        say(&format!("Plan {id} is being run; recado plans show {id} says how far it is."));
+        return Ok(ExitCode::SUCCESS);
+    }
+    watch(pools, id).await
+}
+
+/// Tells how far a plan is until it is over.
+async fn watch(pools: &Pools, id: i64) -> anyhow::Result<ExitCode> {
+    const LOOK: Duration = Duration::from_millis(250);
+    const LONG: u32 = 40;
+    let (mut told, mut still) = (String::new(), 0);
+    loop {
+        let Some(plan) = plans::one(&pools.ops, id).await? else { bail!("the plan was removed meanwhile") };
+        let now = standing(&plan);
+        if plan.course != Course::Running {
+            say(&format!("Plan {id}: {now}."));
+            return Ok(if plan.course == Course::Done { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        still = if now == told { still + 1 } else { 0 };
+        if still == 0 {
+            complain(&format!("Plan {id}: {now}"));
+        } else if still == LONG {
+            complain(
+                "Nothing has moved for a while. Is a recado run with the role upkeep there? It goes on by itself once there is.",
+            );
+        }
+        told = now;
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn answer(ordered: &Ordered, done: &str) -> ExitCode {
+    match refusal(ordered) {
+        None => {
+            say(done);
+            ExitCode::SUCCESS
+        }
+        Some(why) => {
+            complain(&why);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn title(plan: &Plan) -> String {
+    let of: Vec<String> = plan.search.iter().map(|(key, value)| format!("{key} {value}")).collect();
+    let of = if of.is_empty() { "everything".to_owned() } else { of.join(", ") };
+    format!("{} ({of})", plan.action.as_str().replace('_', " "))
+}
+
+fn clock(plan: &Plan) -> String {
+    plan.made_at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+/// How far it is, in words.
+fn standing(plan: &Plan) -> String {
+    let skipped: u64 = plan.skipped.values().sum();
+    let progress =
+        format!("{} of {} done, {skipped} left as they were, {} to come", plan.done, plan.found, plan.left());
+    match &plan.course {
+        Course::Planned { out_of_date: false } => {
+            format!("planned, {} of {} would be done", plan.estimate.acts, plan.found)
+        }
+        Course::Planned { out_of_date: true } => "planned more than an hour ago, out of date".to_owned(),
+        Course::Running => progress,
+        Course::Done => format!("done: {} of {}, {skipped} left as they were", plan.done, plan.found),
+        Course::Stopped => format!("stopped: {progress}"),
+        Course::Failed { why } => format!("failed ({why}): {progress}"),
+    }
+}
+
+/// The plan with its numbers, for people.
+fn table(plan: &Plan) -> String {
+    let mut rows = vec![(0, "found".to_owned(), plan.found.to_string(), String::new())];
+    rows = if plan.action.kind() == Kind::Sending { held(&plan.estimate) } else { found(plan, rows) };
+    if !matches!(plan.course, Course::Planned { .. }) {
+        rows.push((0, "done".to_owned(), plan.done.to_string(), String::new()));
+        rows.extend(left_alone(&plan.skipped, 1));
+        rows.push((0, "to come".to_owned(), plan.left().to_string(), String::new()));
+    }
+    let wide = rows.iter().map(|(depth, name, ..)| depth * 2 + name.chars().count()).max().unwrap_or(0);
+    let long = rows.iter().map(|(_, _, number, _)| number.len()).max().unwrap_or(0);
+    let mut text =
+        format!("Plan {}: {}\n  {} by {}: {}\n", plan.id, title(plan), clock(plan), plan.made_by, standing(plan));
+    if let (Some(reason), Some(by)) = (&plan.reason, &plan.begun_by) {
+        text += &format!("  run by {by}: {reason}\n");
+    }
+    for (depth, name, number, more) in rows {
+        let name = format!("{}{name}", "  ".repeat(depth));
+        text += format!("\n  {name:wide$}  {number:>long$}  {more}").trim_end();
+    }
+    text
+}
+
+type Row = (usize, String, String, String);
+
+fn found(plan: &Plan, mut rows: Vec<Row>) -> Vec<Row> {
+    let of = &plan.estimate;
+    let row = |depth, name: &str, number: u64| (depth, name.to_owned(), number.to_string(), String::new());
+    rows.push(row(0, "of these it is done to", of.acts));
+    if plan.action.sends() {
+        rows.push(row(1, "a later stage is true already: they end again", of.stale));
+        rows.push(row(1, "no consent now: they end again", of.no_consent));
+        let mut costs: Vec<String> =
+            of.cost.iter().map(|(currency, micros)| format!("{} {currency}", decimal(*micros))).collect();
+        if of.unpriced > 0 {
+            costs.push(format!("{} without a price", of.unpriced));
+        }
+        rows.push((1, "may go".to_owned(), of.goes.to_string(), costs.join(", ")));
+        rows.push(row(2, "could be duplicates, marked as resends", of.duplicates));
+        rows.push(row(2, "wait until the person confirms", of.not_confirmed));
+    }
+    rows.push(row(0, "left as they are", of.skipped.values().sum()));
+    rows.extend(left_alone(&of.skipped, 1));
+    rows
+}
+
+fn held(of: &Estimate) -> Vec<Row> {
+    vec![
+        (0, "holds on it now".to_owned(), of.holds.to_string(), String::new()),
+        (0, "notifications that wait or would".to_owned(), of.waiting.to_string(), String::new()),
+    ]
+}
+
+fn left_alone(skipped: &BTreeMap<Skip, u64>, depth: usize) -> Vec<Row> {
+    skipped.iter().map(|(skip, n)| (depth, skip.explain().to_owned(), n.to_string(), String::new())).collect()
+}

@@ -1,0 +1,496 @@
+//! What operators may have done to what a search finds: which actions there are, what each does to whom, and what that comes to.
+//! Pure. (What becomes of an event is `plan`'s; a plan here is an operator's.)
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::money::Money;
+
+/// A plan whose numbers are older than this is made anew.
+pub const FRESH: Duration = Duration::from_secs(3_600);
+/// More messages than this that somebody may get twice are for an administrator to send.
+pub const DUPLICATES_OF_AN_OPERATOR: u64 = 100;
+/// The most that one plan acts on.
+pub const FOUND_MAX: u64 = 1_000_000;
+/// The longest reason, in characters.
+pub const REASON_MAX: usize = 300;
+
+/// Something that an operator can have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Lets those try again of which it is proven that nothing arrived.
+    Retry,
+    /// The same, and also what may have arrived: marked as a resend.
+    Resend,
+    /// Ends what is pending or in doubt.
+    Cancel,
+    /// Ends what is in doubt: it may have arrived, and is not sent again.
+    GiveUp,
+    /// Runs rejected events again.
+    Replay,
+    Hold,
+    Release,
+}
+
+/// What an action is done to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Notifications,
+    RejectedEvents,
+    /// The sending of a sender, a template or everything.
+    Sending,
+}
+
+impl Action {
+    pub const ALL: [Action; 7] =
+        [Action::Retry, Action::Resend, Action::Cancel, Action::GiveUp, Action::Replay, Action::Hold, Action::Release];
+
+    /// Its name everywhere.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Action::Retry => "retry",
+            Action::Resend => "resend",
+            Action::Cancel => "cancel",
+            Action::GiveUp => "give_up",
+            Action::Replay => "replay",
+            Action::Hold => "hold",
+            Action::Release => "release",
+        }
+    }
+
+    #[must_use]
+    pub fn named(name: &str) -> Option<Action> {
+        Action::ALL.into_iter().find(|action| action.as_str() == name)
+    }
+
+    #[must_use]
+    pub const fn kind(self) -> Kind {
+        match self {
+            Action::Retry | Action::Resend | Action::Cancel | Action::GiveUp => Kind::Notifications,
+            Action::Replay => Kind::RejectedEvents,
+            Action::Hold | Action::Release => Kind::Sending,
+        }
+    }
+
+    /// Whether messages go because of it.
+    #[must_use]
+    pub const fn sends(self) -> bool {
+        matches!(self, Action::Retry | Action::Resend)
+    }
+}
+
+/// Where a plan is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Course {
+    /// Nothing was done yet. Its numbers may be too old for it to be run.
+    Planned {
+        out_of_date: bool,
+    },
+    /// It is being done, or waits for a process that does it.
+    Running,
+    Done,
+    /// By somebody; what was done until then is done.
+    Stopped,
+    Failed {
+        why: String,
+    },
+}
+
+impl Course {
+    /// Its name in the database and for people.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Course::Planned { .. } => "planned",
+            Course::Running => "running",
+            Course::Done => "done",
+            Course::Stopped => "stopped",
+            Course::Failed { .. } => "failed",
+        }
+    }
+}
+
+/// A state without what belongs to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StateName {
+    Pending,
+    Sending,
+    InDoubt,
+    Accepted,
+    Failed,
+    Suppressed,
+}
+
+impl StateName {
+    pub const ALL: [StateName; 6] = [
+        StateName::Pending,
+        StateName::Sending,
+        StateName::InDoubt,
+        StateName::Accepted,
+        StateName::Failed,
+        StateName::Suppressed,
+    ];
+
+    /// Its name in the database and for people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            StateName::Pending => "pending",
+            StateName::Sending => "sending",
+            StateName::InDoubt => "in_doubt",
+            StateName::Accepted => "accepted",
+            StateName::Failed => "failed",
+            StateName::Suppressed => "suppressed",
+        }
+    }
+
+    #[must_use]
+    pub fn named(name: &str) -> Option<StateName> {
+        StateName::ALL.into_iter().find(|state| state.as_str() == name)
+    }
+}
+
+/// What has to be known of a notification to act on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    pub state: StateName,
+    /// Why it ended without delivery, if it did.
+    pub reason: Option<String>,
+    /// Its time is over.
+    pub expired: bool,
+    /// What it says is kept still.
+    pub kept: bool,
+    /// An SMS went instead.
+    pub followed: bool,
+}
+
+impl Standing {
+    /// Whether the person may have it already, one way or another.
+    #[must_use]
+    pub fn may_have_arrived(&self) -> bool {
+        self.state == StateName::InDoubt
+            || self.followed
+            || matches!(self.reason.as_deref(), Some("unknown" | "delivered_elsewhere"))
+    }
+}
+
+/// Why something is left as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Skip {
+    /// It has not ended, or is being sent just now.
+    OnItsWay,
+    /// The provider has it.
+    Accepted,
+    /// It has ended already.
+    Ended,
+    /// It may have arrived: only a resend sends it again.
+    MayHaveArrived,
+    /// Its time is over.
+    Expired,
+    /// What it said is not kept any more.
+    NotKept,
+    /// Only what is in doubt can be given up.
+    NotInDoubt,
+    /// It was removed since.
+    Gone,
+    /// Of a rejected event only the beginning was kept.
+    BeginningOnly,
+    /// A rejected event that was run again before.
+    Replayed,
+    /// It was run, and rejected again.
+    RejectedAgain,
+}
+
+impl Skip {
+    pub const ALL: [Skip; 11] = [
+        Skip::OnItsWay,
+        Skip::Accepted,
+        Skip::Ended,
+        Skip::MayHaveArrived,
+        Skip::Expired,
+        Skip::NotKept,
+        Skip::NotInDoubt,
+        Skip::Gone,
+        Skip::BeginningOnly,
+        Skip::Replayed,
+        Skip::RejectedAgain,
+    ];
+
+    /// Its name in the database and for programs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Skip::OnItsWay => "on_its_way",
+            Skip::Accepted => "accepted",
+            Skip::Ended => "ended",
+            Skip::MayHaveArrived => "may_have_arrived",
+            Skip::Expired => "expired",
+            Skip::NotKept => "not_kept",
+            Skip::NotInDoubt => "not_in_doubt",
+            Skip::Gone => "gone",
+            Skip::BeginningOnly => "beginning_only",
+            Skip::Replayed => "replayed",
+            Skip::RejectedAgain => "rejected_again",
+        }
+    }
+
+    /// For people, in English.
+    #[must_use]
+    pub const fn explain(self) -> &'static str {
+        match self {
+            Skip::OnItsWay => "on its way already",
+            Skip::Accepted => "the provider has it",
+            Skip::Ended => "ended already",
+            Skip::MayHaveArrived => "may have arrived: only a resend sends it again",
+            Skip::Expired => "its time is over",
+            Skip::NotKept => "what it said is not kept any more",
+            Skip::NotInDoubt => "not in doubt",
+            Skip::Gone => "removed since",
+            Skip::BeginningOnly => "only its beginning was kept",
+            Skip::Replayed => "run again before",
+            Skip::RejectedAgain => "rejected again",
+        }
+    }
+}
+
+/// Whether an action is done to a notification that stands so; else why not.
+///
+/// # Errors
+/// Why it is left as it is.
+pub fn judge(action: Action, of: &Standing) -> Result<(), Skip> {
+    match (action, of.state) {
+        (Action::Retry | Action::Resend, StateName::Pending | StateName::Sending) => Err(Skip::OnItsWay),
+        (Action::Retry | Action::Resend, StateName::Accepted) => Err(Skip::Accepted),
+        (Action::Retry | Action::Resend, StateName::Failed | StateName::Suppressed | StateName::InDoubt) => {
+            if of.expired {
+                Err(Skip::Expired)
+            } else if !of.kept {
+                Err(Skip::NotKept)
+            } else if action == Action::Retry && of.may_have_arrived() {
+                Err(Skip::MayHaveArrived)
+            } else {
+                Ok(())
+            }
+        }
+        (Action::Cancel, StateName::Pending | StateName::InDoubt) | (Action::GiveUp, StateName::InDoubt) => Ok(()),
+        (Action::Cancel, StateName::Sending) => Err(Skip::OnItsWay),
+        (Action::GiveUp, StateName::Pending | StateName::Sending) => Err(Skip::NotInDoubt),
+        (Action::Cancel | Action::GiveUp, StateName::Accepted) => Err(Skip::Accepted),
+        (Action::Cancel | Action::GiveUp, StateName::Failed | StateName::Suppressed) => Err(Skip::Ended),
+        // They are done to no notification.
+        (Action::Replay | Action::Hold | Action::Release, _) => Err(Skip::Gone),
+    }
+}
+
+/// How a person's consent to a message stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Agreed {
+    Yes,
+    /// They were asked, or may yet be.
+    NotYet,
+    No,
+}
+
+/// Notifications that stand alike.
+#[derive(Debug, Clone)]
+pub struct Group {
+    pub standing: Standing,
+    /// A later stage of its journey is true already.
+    pub stale: bool,
+    pub agreed: Agreed,
+    /// What one of them is expected to cost.
+    pub price: Option<Money>,
+    pub count: u64,
+}
+
+/// What a plan would come to if it were run now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Estimate {
+    pub found: u64,
+    /// How many it would be done to.
+    pub acts: u64,
+    /// Why it would not be done to the others.
+    pub skipped: BTreeMap<Skip, u64>,
+    /// Of those that may go: people who may get it twice.
+    pub duplicates: u64,
+    /// A later stage is true already: they end again, as superseded.
+    pub stale: u64,
+    /// Nobody agreed to them now: they end again.
+    pub no_consent: u64,
+    /// The person has not answered yet: they wait.
+    pub not_confirmed: u64,
+    /// How many messages may go.
+    pub goes: u64,
+    /// What those are expected to cost, in millionths, by currency.
+    pub cost: BTreeMap<String, i64>,
+    /// Of those, the ones that no price list knows.
+    pub unpriced: u64,
+    /// Of a hold or a release: the holds there are, and how many wait or would.
+    pub holds: u64,
+    pub waiting: u64,
+}
+
+impl Estimate {
+    /// Counts groups together.
+    #[must_use]
+    pub fn of(action: Action, groups: &[Group]) -> Estimate {
+        let mut estimate = Estimate::default();
+        for group in groups {
+            estimate.add(action, group);
+        }
+        estimate
+    }
+
+    fn add(&mut self, action: Action, group: &Group) {
+        let n = group.count;
+        self.found += n;
+        if let Err(skip) = judge(action, &group.standing) {
+            *self.skipped.entry(skip).or_default() += n;
+            return;
+        }
+        self.acts += n;
+        if !action.sends() {
+            return;
+        }
+        if group.stale {
+            self.stale += n;
+            return;
+        }
+        match group.agreed {
+            Agreed::No => {
+                self.no_consent += n;
+                return;
+            }
+            Agreed::NotYet => self.not_confirmed += n,
+            Agreed::Yes => {}
+        }
+        self.goes += n;
+        if group.standing.may_have_arrived() {
+            self.duplicates += n;
+        }
+        match group.price {
+            Some(price) => {
+                let sum = self.cost.entry(price.currency.to_string()).or_default();
+                *sum = sum.saturating_add(price.micros.saturating_mul(i64::try_from(n).unwrap_or(i64::MAX)));
+            }
+            None => self.unpriced += n,
+        }
+    }
+
+    /// Whether an operator may not run it, since so many people may get something twice.
+    #[must_use]
+    pub fn needs_admin(&self) -> bool {
+        needs_admin(self.duplicates)
+    }
+}
+
+/// Whether so many possible duplicates are more than an operator decides.
+#[must_use]
+pub const fn needs_admin(duplicates: u64) -> bool {
+    duplicates > DUPLICATES_OF_AN_OPERATOR
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn standing() -> impl Strategy<Value = Standing> {
+        let reasons = ["undeliverable", "unknown", "delivered_elsewhere", "expired"];
+        (
+            proptest::sample::select(StateName::ALL.to_vec()),
+            proptest::sample::select(reasons.to_vec()),
+            any::<[bool; 3]>(),
+        )
+            .prop_map(|(state, reason, [expired, kept, followed])| Standing {
+                state,
+                reason: matches!(state, StateName::Failed | StateName::Suppressed).then(|| reason.to_owned()),
+                expired,
+                kept,
+                followed,
+            })
+    }
+
+    fn group() -> impl Strategy<Value = Group> {
+        let agreed = proptest::sample::select(vec![Agreed::Yes, Agreed::NotYet, Agreed::No]);
+        (standing(), any::<bool>(), agreed, proptest::option::of(0i64..1_000_000), 0u64..100_000).prop_map(
+            |(standing, stale, agreed, price, count)| {
+                let price =
+                    price.map(|micros| format!("{} USD", crate::domain::money::decimal(micros)).parse().unwrap());
+                Group { standing, stale, agreed, price, count }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_retry_never_touches_what_may_have_arrived(of in standing()) {
+            if judge(Action::Retry, &of).is_ok() {
+                prop_assert!(!of.may_have_arrived());
+                prop_assert!(judge(Action::Resend, &of).is_ok(), "a resend does all that a retry does");
+            }
+        }
+
+        #[test]
+        fn nothing_is_done_to_what_the_provider_has_or_is_getting(of in standing()) {
+            if matches!(of.state, StateName::Accepted | StateName::Sending) {
+                for action in Action::ALL {
+                    prop_assert!(judge(action, &of).is_err(), "{action:?}");
+                }
+            }
+        }
+
+        #[test]
+        fn nothing_goes_again_that_is_over_or_of_which_nothing_is_kept(of in standing()) {
+            if of.expired || !of.kept {
+                prop_assert!(judge(Action::Retry, &of).is_err() && judge(Action::Resend, &of).is_err());
+            }
+        }
+
+        #[test]
+        fn an_estimate_adds_up(groups in proptest::collection::vec(group(), 0..12)) {
+            for action in Action::ALL {
+                let all = Estimate::of(action, &groups);
+                prop_assert_eq!(all.found, groups.iter().map(|group| group.count).sum::<u64>());
+                prop_assert_eq!(all.found, all.acts + all.skipped.values().sum::<u64>());
+                if action.sends() {
+                    prop_assert_eq!(all.acts, all.goes + all.stale + all.no_consent);
+                }
+                prop_assert!(all.duplicates <= all.goes && all.not_confirmed <= all.goes && all.unpriced <= all.goes);
+                if action == Action::Retry {
+                    prop_assert_eq!(all.duplicates, 0);
+                }
+                let kept: Estimate = serde_json::from_value(serde_json::to_value(&all).unwrap()).unwrap();
+                prop_assert_eq!(kept, all);
+            }
+        }
+    }
+
+    #[test]
+    fn names_read_as_what_they_name() {
+        for action in Action::ALL {
+            assert_eq!(Action::named(action.as_str()), Some(action));
+            assert_eq!(serde_json::to_value(action).unwrap(), action.as_str());
+        }
+        for skip in Skip::ALL {
+            assert_eq!(serde_json::to_value(skip).unwrap(), skip.as_str());
+        }
+        for state in StateName::ALL {
+            assert_eq!(StateName::named(state.as_str()), Some(state));
+        }
+        assert_eq!(StateName::ALL.map(StateName::as_str), crate::domain::search::STATES);
+    }
+
+    #[test]
+    fn a_hundred_duplicates_are_an_operators_and_more_an_administrators() {
+        let estimate = |duplicates| Estimate { duplicates, ..Estimate::default() };
+        assert!(!estimate(100).needs_admin() && estimate(101).needs_admin());
+    }
+}
