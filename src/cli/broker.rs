@@ -8,12 +8,12 @@ use lapin::{
 };
 use uuid::Uuid;
 
-use super::{complain, database, reader, run, say, settings};
+use super::{complain, database, hold::somebody, reader, run, say, settings};
 use crate::{
     clock::Clock,
     config::{Needs, Place},
     db::{
-        inbox::{mark_replayed, rejected},
+        inbox::{rejected, replayed_by},
         versions::Versions,
     },
     telemetry::traces::Tracer,
@@ -122,6 +122,7 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
     reader.versions = Versions::of(&pools.ops, &reader.catalogue).await?;
     let reader = Arc::new(reader);
     let inbox = run::inbox(&settings, &pools, &Clock::system(), &reader, &Tracer::default());
+    let by = somebody();
     let (mut seen, mut recorded, mut again, mut partial) = (0, 0, 0, 0);
     let mut after = Uuid::nil();
     loop {
@@ -138,7 +139,7 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
                 let came_to = taken.first().and_then(|one| one.became.came_to());
                 if let Some(came_to) = came_to {
                     recorded += 1;
-                    mark_replayed(&pools.ops, id, came_to).await?;
+                    replayed_by(&pools.ops, id, came_to, &by).await?;
                 } else {
                     again += 1;
                 }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{ago, complain, database, outward, say, settings};
+use super::{ago, complain, database, hold::somebody, outward, say, settings};
 use crate::{
     clock::Clock,
     config::{Callback, Needs, Place, Settings},
@@ -92,14 +92,14 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
             let pools = database(&settings).await?;
             callbacks::open(&pools.ops, &callback.name).await?;
             let since = since.at(Clock::system().now())?;
-            let events = callbacks::replay(&pools.ops, &callback.name, since, undelivered).await?;
+            let events = callbacks::replay(&pools.ops, &callback.name, since, undelivered, &somebody()).await?;
             say(&format!("{events} events are told to {name} again, in order and with the same ids."));
             Ok(ExitCode::SUCCESS)
         }
         What::Resume { name } => {
             let callback = one(&settings, &name)?;
             let pools = database(&settings).await?;
-            if callbacks::resume(&pools.ops, &callback.name).await? {
+            if callbacks::resume(&pools.ops, &callback.name, &somebody()).await? {
                 say(&format!("{name} goes on where it was."));
                 Ok(ExitCode::SUCCESS)
             } else {

@@ -15,12 +15,12 @@ pub use bundle::{bundle, page};
 pub use end::{erase_with, revoke_for};
 pub use import::{Imported, import};
 
-use super::{complain, database, say, settings};
+use super::{complain, database, hold::somebody, say, settings};
 use crate::{
     clock::Clock,
     config::{Needs, Place},
     db::{
-        anchors,
+        anchors, audit,
         consents::{self, Told},
         erasure,
     },
@@ -157,7 +157,16 @@ async fn import_file(place: &Place, path: &std::path::Path, dry_run: bool) -> an
     }
     let pool = pools.as_ref().map(|pools| &pools.ops);
     let mut progress = |lines: u64| complain(&format!("{lines} lines …"));
-    let imported = import(pool, key.as_deref(), input, Clock::system().now(), &mut progress).await?;
+    let imported = import(pool, key.as_deref(), input, Clock::system().now(), &mut progress).await;
+    if let Some(pool) = pool {
+        // Also of one that broke off: what it had recorded stays.
+        let detail = match &imported {
+            Ok(all) => json!({"lines": all.lines, "recorded": all.recorded, "repeats": all.repeats}),
+            Err(_) => json!({"broke_off": true}),
+        };
+        noted(pool, "consent.imported", None, detail).await?;
+    }
+    let imported = imported?;
     for (line, problem) in imported.bad.iter().take(NAMED_MAX) {
         complain(&format!("line {line}: {problem}"));
     }
@@ -189,7 +198,10 @@ async fn import_file(place: &Place, path: &std::path::Path, dry_run: bool) -> an
 async fn show(place: &Place, phone: &str, as_json: bool) -> anyhow::Result<ExitCode> {
     let phone = Phone::parse(phone).map_err(|problem| anyhow::anyhow!("the phone {problem}"))?;
     let pools = database(&settings(place, Needs::DATABASE)?).await?;
-    let Some(told) = consents::of(&pools.ops, &phone).await? else {
+    let told = consents::of(&pools.ops, &phone).await?;
+    let contact = told.as_ref().map(|told| told.contact);
+    audit::looked(&pools.ops, &somebody(), contact, "recado consent show").await?;
+    let Some(told) = told else {
         complain("Nobody with this number is known.");
         return Ok(ExitCode::FAILURE);
     };
@@ -208,8 +220,15 @@ async fn export(place: &Place, phone: &str, html: bool) -> anyhow::Result<ExitCo
         complain("Nobody with this number is known.");
         return Ok(ExitCode::FAILURE);
     };
+    let contact = consents::of(&pools.ops, &phone).await?.map(|told| format!("contact {}", told.contact));
+    noted(&pools.ops, "consent.exported", contact.as_deref(), json!({})).await?;
     say(&if html { page(&bundle)? } else { serde_json::to_string_pretty(&bundle)? });
     Ok(ExitCode::SUCCESS)
+}
+
+/// Puts into the audit trail what the user of this machine did.
+async fn noted(pool: &PgPool, what: &'static str, on: Option<&str>, detail: Value) -> anyhow::Result<()> {
+    Ok(audit::note(pool, &audit::Act { by: &somebody(), what, on, reason: None, detail }).await?)
 }
 
 fn shown(told: &Told) -> Value {

@@ -3,15 +3,15 @@
 use std::process::ExitCode;
 
 use anyhow::bail;
-use uuid::{Builder, Uuid};
 
-use super::{complain, database, say, settings};
+use super::{complain, database, hold::somebody, say, settings};
 use crate::{
     config::{Needs, Place},
     db::{
         keys::{self, Role},
         pools::Pools,
     },
+    domain::role::names_key,
     http::auth,
 };
 
@@ -63,7 +63,7 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
             }
         }
         What::Revoke { name } => {
-            if !keys::revoke(&pools.ops, &name).await? {
+            if !keys::revoke(&pools.ops, &name, &somebody()).await? {
                 bail!("there is no key of this name that was not revoked before; recado keys list shows them");
             }
             say("Revoked.");
@@ -78,15 +78,11 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
 /// If the name is none or taken, or the database does not take it.
 pub async fn create(pools: &Pools, name: &str, role: Role) -> anyhow::Result<String> {
     let name = name.trim();
-    if name.is_empty() || name.chars().count() > 60 || name.chars().any(char::is_control) {
+    if !names_key(name) {
         bail!("a key's name has 1 to 60 characters");
     }
-    let (mut secret, mut id) = ([0; 32], [0; 16]);
-    getrandom::fill(&mut secret)?;
-    getrandom::fill(&mut id)?;
-    let key = auth::spell(&secret);
-    let id: Uuid = Builder::from_random_bytes(id).into_uuid();
-    if !keys::create(&pools.ops, id, name, role, &auth::hash(&key)).await? {
+    let (id, key) = auth::fresh()?;
+    if !keys::create(&pools.ops, id, name, role, &auth::hash(&key), &somebody()).await? {
         bail!("there is, or was, a key named {name}: take another name");
     }
     Ok(key)

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 could not or found something wrong, 2 not understood.
 
+pub mod audit;
 pub mod broker;
 pub mod callbacks;
 pub mod check;
@@ -99,6 +100,8 @@ enum Command {
     Users(users::Args),
     /// Prints the description of the HTTP side.
     Openapi(openapi::Args),
+    /// Shows who did what, and who looked at whose number.
+    Audit(audit::Args),
     /// Stops sending, with a reason.
     Hold(hold::HoldArgs),
     /// Ends holds.
@@ -171,6 +174,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Keys(args) => keys::run(&place, args).await,
         Command::Users(args) => users::run(&place, args).await,
         Command::Openapi(args) => Ok(openapi::run(&args)),
+        Command::Audit(args) => audit::run(&place, args).await,
         Command::Hold(args) => hold::hold(&place, args).await,
         Command::Release(args) => hold::release(&place, args).await,
         Command::Holds(args) => hold::list(&place, args).await,

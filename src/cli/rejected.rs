@@ -6,10 +6,13 @@ use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{complain, database, say, settings};
+use super::{complain, database, hold::somebody, say, settings};
 use crate::{
     config::{Needs, Place},
-    db::rejected::{self, Filter, Listed, Whole},
+    db::{
+        audit::{Act, note},
+        rejected::{self, Filter, Listed, Whole},
+    },
 };
 
 const EXAMPLE: &str = "Examples:
@@ -51,12 +54,17 @@ enum What {
 /// 0; or 1 if there is none of that id.
 pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
     let pools = database(&settings(place, Needs::DATABASE)?).await?;
-    if let Some(What::Show { id, json }) = args.what {
+    if let Some(What::Show { id, json: as_json }) = args.what {
         let Some(found) = rejected::one(&pools.ops, id).await? else {
             complain("There is no rejected event of this id; recado rejected shows those that are.");
             return Ok(ExitCode::FAILURE);
         };
-        say(&if json { as_json(&found)? } else { as_text(&found) });
+        // Its bytes may say who the event is about.
+        let on = id.to_string();
+        let what = "rejected_event.shown";
+        let act = Act { by: &somebody(), what, on: Some(&on), reason: None, detail: json!({}) };
+        note(&pools.ops, &act).await?;
+        say(&if as_json { in_json(&found)? } else { as_text(&found) });
         return Ok(ExitCode::SUCCESS);
     }
     let filter = Filter { reason: args.reason, replayed: args.replayed, before: None };
@@ -122,7 +130,7 @@ fn as_text(found: &Whole) -> String {
     text
 }
 
-fn as_json(found: &Whole) -> anyhow::Result<String> {
+fn in_json(found: &Whole) -> anyhow::Result<String> {
     let mut all = serde_json::to_value(&found.listed)?;
     all["content_type"] = json!(found.content_type);
     all["headers"] = found.headers.clone();

@@ -15,14 +15,13 @@ use secrecy::SecretString;
 use serde::Serialize;
 use sqlx::PgPool;
 
-use super::{catalogue, complain, database, say, settings};
+use super::{catalogue, complain, database, hold::somebody, say, settings};
 use crate::{
     config::{Needs, Place, Settings},
     db::{
         senders,
-        templates::{self, Key, News, Standing},
+        templates::{self, Key, Standing},
     },
-    domain::fact::Approval,
     provider::{meta, twilio},
     worker::{
         templates::{
@@ -181,13 +180,13 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
             if let Some(content_sid) = &content_sid {
                 check_content_sid(content_sid, &chosen)?;
             }
-            let pools = database(&settings).await?;
+            let (pools, by) = (database(&settings).await?, somebody());
             if let (Some(content_sid), [one]) = (&content_sid, chosen.as_slice()) {
                 let sender = senders::register(&pools.ops, &one.sender).await?;
                 let key = Key { sender, template: &one.template, language: &one.language };
-                templates::set_content(&pools.ops, key, content_sid, "operator").await?;
+                templates::set_content(&pools.ops, key, content_sid, &by).await?;
             }
-            approve(&pools.ops, &chosen, "operator").await?;
+            approve(&pools.ops, &chosen, &by).await?;
             let known = templates::list(&pools.ops).await?;
             for one in &chosen {
                 say(&format!("{} {} {}: approved", one.sender, one.template, one.language));
@@ -254,16 +253,7 @@ pub async fn approve(pool: &PgPool, chosen: &[Wanted], by: &str) -> anyhow::Resu
     for one in chosen {
         let sender = senders::register(pool, &one.sender).await?;
         let key = Key { sender, template: &one.template, language: &one.language };
-        let news = News {
-            status: Approval::Approved,
-            category: Some(one.category),
-            quality: None,
-            reason: None,
-            at: None,
-            lasts: None,
-            by,
-        };
-        templates::set(pool, key, &news).await?;
+        templates::approve(pool, key, one.category, by).await?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::{
         pools::Pools,
         users::{self, Change, Changed},
     },
-    domain::role::Role,
+    domain::role::{Role, names_account},
     http::console::passwords,
 };
 
@@ -114,9 +114,7 @@ async fn change(pools: &Pools, name: &str, change: Change) -> anyhow::Result<()>
 }
 
 fn check_name(name: &str) -> anyhow::Result<()> {
-    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._@-".contains(&byte);
-    if !first || name.len() > 60 || !name.bytes().all(plain) {
+    if !names_account(name) {
         bail!("an account's name has 1 to 60 lower-case letters, digits, and . _ - @ after the first");
     }
     Ok(())

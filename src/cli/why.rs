@@ -1,6 +1,7 @@
 //! `recado why`: the whole story of a notification, and why it is where it is.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     process::ExitCode,
 };
@@ -8,12 +9,12 @@ use std::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{complain, database, say, settings};
+use super::{complain, database, hold::somebody, say, settings};
 use crate::{
     clock::Clock,
     config::{Needs, Place},
     db::{
-        person,
+        audit, person,
         story::{self, Found},
     },
     domain::{
@@ -87,6 +88,17 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
     for id in found.notifications.iter().rev() {
         stories.extend(story::of(&pools.ops, *id).await?);
     }
+    let numbers: BTreeSet<&str> = stories
+        .iter()
+        .filter_map(|story| story.phone.as_ref())
+        .chain(person.as_ref().map(|person| &person.phone))
+        .map(Phone::reveal)
+        .collect();
+    let on = match stories.as_slice() {
+        [only] => Some(only.id.to_string()),
+        _ => None,
+    };
+    audit::shown(&pools.ops, &somebody(), on.as_deref(), numbers.len(), "recado why").await?;
     let mut out = Vec::new();
     if args.json {
         let Found { mut events, rejected, more, .. } = found;

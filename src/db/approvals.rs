@@ -118,7 +118,7 @@ pub struct Push<'a> {
     pub category: Option<&'a str>,
 }
 
-/// Notes a push, and the provider's id for the template.
+/// Notes a push, also in the audit trail, and the provider's id for the template.
 ///
 /// # Errors
 /// If the database does not take it.
@@ -129,6 +129,11 @@ pub async fn pushed(pool: &PgPool, key: Key<'_>, push: &Push<'_>) -> Result<(), 
         with known as (
           update template_states set provider_id = coalesce($8, provider_id), version = $5, drifted_from = null
           where sender = $1 and template = $2 and language = $3
+        ), noted as (
+          insert into audit (by, what, "on", detail)
+          select $7, 'template.pushed', concat_ws(' ', s.name, $2::text, $3::text),
+            jsonb_build_object('act', $4::text, 'version', $5::int, 'status', $9::text)
+          from senders s where s.id = $1
         )
         insert into template_pushes (sender, template, language, act, version, stood, by, provider_id, status, category)
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)

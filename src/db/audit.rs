@@ -1,7 +1,7 @@
 //! The audit trail: what operators did and whom they looked at. Appended to, never changed.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::{PgExecutor, PgPool};
 
 use super::{Error, Time, time};
@@ -38,8 +38,37 @@ pub async fn note(executor: impl PgExecutor<'_>, act: &Act<'_>) -> Result<(), Er
     Ok(())
 }
 
+/// Notes that somebody was shown so many full numbers, `through` what; nothing if it was none.
+///
+/// # Errors
+/// If the database does not take it: then they must not be shown.
+pub async fn shown(
+    executor: impl PgExecutor<'_>,
+    by: &str,
+    on: Option<&str>,
+    numbers: usize,
+    through: &str,
+) -> Result<(), Error> {
+    if numbers == 0 {
+        return Ok(());
+    }
+    let detail = json!({"numbers": numbers, "through": through});
+    note(executor, &Act { by, what: "number.shown", on, reason: None, detail }).await
+}
+
+/// Notes that somebody looked at a person's consents and what proves them, `through` what; also if nobody has the number.
+///
+/// # Errors
+/// If the database does not take it: then they must not be shown.
+pub async fn looked(executor: impl PgExecutor<'_>, by: &str, contact: Option<i64>, through: &str) -> Result<(), Error> {
+    let on = contact.map(|contact| format!("contact {contact}"));
+    let detail = json!({"found": contact.is_some(), "through": through});
+    note(executor, &Act { by, what: "consent.shown", on: on.as_deref(), reason: None, detail }).await
+}
+
 /// Something that was done, as it is listed.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = AuditNote)]
 pub struct Noted {
     pub id: i64,
     pub at: Timestamp,

@@ -311,11 +311,11 @@ pub async fn give_up(pool: &PgPool, name: &str, after: Duration, wanted: &[Strin
 }
 
 /// Begins one again: everything since then that is still in the log is delivered once more, or only what was given up. One that was
-/// stopped goes on. Gives how many events that is.
+/// stopped goes on. Gives how many events that is, and says in the audit trail who wanted it.
 ///
 /// # Errors
 /// If the database does not take it.
-pub async fn replay(pool: &PgPool, name: &str, since: Timestamp, undelivered: bool) -> Result<i64, Error> {
+pub async fn replay(pool: &PgPool, name: &str, since: Timestamp, undelivered: bool, by: &str) -> Result<i64, Error> {
     Ok(sqlx::query_scalar!(
         r#"
         -- callbacks: replay
@@ -332,30 +332,39 @@ pub async fn replay(pool: &PgPool, name: &str, since: Timestamp, undelivered: bo
           returning 1
         ), overtaken as (
           delete from callbacks_late l using begun b where l.name = $1 and not $3 and l.position > b.position
+        ), noted as (
+          insert into audit (by, what, "on", detail)
+          select $4, 'callback.replayed', $1::text, jsonb_build_object('since', $2::timestamptz, 'undelivered', $3::bool) from begun
         )
         select case when $3 then (select count(*) from again)
           else (select count(*) from callback_events e, begun b where e.position > b.position) end as "n!"
         "#,
         name,
         time(since) as _,
-        undelivered
+        undelivered,
+        by
     )
     .fetch_one(pool)
     .await?)
 }
 
-/// Lets one that was stopped go on where it was. False if it was not stopped.
+/// Lets one that was stopped go on where it was, and says so in the audit trail. False if it was not stopped.
 ///
 /// # Errors
 /// If the database does not take it.
-pub async fn resume(pool: &PgPool, name: &str) -> Result<bool, Error> {
+pub async fn resume(pool: &PgPool, name: &str, by: &str) -> Result<bool, Error> {
     let done = sqlx::query!(
         r#"
         -- callbacks: resume
-        update callbacks set stopped_at = null, failures = 0, failing_since = null, due_at = recado_now(), since = recado_now()
-        where name = $1 and stopped_at is not null
+        with resumed as (
+          update callbacks set stopped_at = null, failures = 0, failing_since = null, due_at = recado_now(), since = recado_now()
+          where name = $1 and stopped_at is not null
+          returning name
+        )
+        insert into audit (by, what, "on") select $2, 'callback.resumed', name from resumed
         "#,
-        name
+        name,
+        by
     )
     .execute(pool)
     .await?;

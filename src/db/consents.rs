@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 
-use super::{Error, Time, time};
+use super::{Error, Time, audit, time};
 use crate::domain::{
     ledger::{self, Act, BEGINNING, Draft, EVERYTHING, Entry, Hash, Idle, Standings, State},
     phone::Phone,
@@ -62,6 +62,37 @@ pub async fn record(
     let purposes = purposes.iter().map(|purpose| (*purpose).to_owned()).collect();
     let deed = Deed { who, act, purposes, evidence, at, locale: None };
     Ok(record_all(pool, vec![deed]).await?.pop().unwrap_or_default())
+}
+
+/// Records a no that `by`, who is no holder of the phone, brought in with a reason: the audit trail says so, unless it was said before.
+///
+/// # Errors
+/// If the database does not take it; nothing is written then.
+pub async fn revoke(
+    pool: &PgPool,
+    phone: Phone,
+    purposes: &[&str],
+    evidence: Value,
+    (by, reason): (&str, &str),
+    at: Timestamp,
+) -> Result<Recorded, Error> {
+    let purposes: Vec<_> = purposes.iter().map(|purpose| (*purpose).to_owned()).collect();
+    let who = Who::Phone(phone.clone());
+    let deed = Deed { who, act: Act::Revoked, purposes: purposes.clone(), evidence, at, locale: None };
+    let (by, reason) = (by.to_owned(), reason.to_owned());
+    super::alone(pool, move |tx| {
+        Box::pin(async move {
+            let recorded = record_in(tx, &[deed]).await?.pop().unwrap_or_default();
+            if !recorded.entries.is_empty() {
+                let on = format!("contact {}", known(tx, &phone, None).await?);
+                let detail = json!({"purposes": purposes});
+                let act = audit::Act { by: &by, what: "consent.revoked", on: Some(&on), reason: Some(&reason), detail };
+                audit::note(&mut *tx, &act).await?;
+            }
+            Ok(recorded)
+        })
+    })
+    .await
 }
 
 /// Records acts in their order, all or none, and wakes what waited for them.
@@ -422,10 +453,35 @@ pub async fn of(pool: &PgPool, phone: &Phone) -> Result<Option<Told>, Error> {
     )
     .fetch_optional(pool)
     .await?;
-    let Some(row) = row else { return Ok(None) };
-    let chain = entries_of(&mut *pool.acquire().await?, &[row.id]).await?;
-    let standings = standings(&row.consents, row.id)?;
-    Ok(Some(Told { contact: row.id, locale: row.locale, standings, chain }))
+    match row {
+        Some(row) => Ok(Some(told(pool, row.id, row.locale, &row.consents).await?)),
+        None => Ok(None),
+    }
+}
+
+/// All about the person with this contact's number, as the audit trail and the timeline name them. `None` if there is none.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn of_contact(pool: &PgPool, contact: i64) -> Result<Option<Told>, Error> {
+    let row = sqlx::query!(
+        r#"
+        -- consents: of a contact
+        select c.id, c.locale, c.consents from contacts p join contacts c on c.id = coalesce(p.merged_into, p.id) where p.id = $1
+        "#,
+        contact
+    )
+    .fetch_optional(pool)
+    .await?;
+    match row {
+        Some(row) => Ok(Some(told(pool, row.id, row.locale, &row.consents).await?)),
+        None => Ok(None),
+    }
+}
+
+async fn told(pool: &PgPool, contact: i64, locale: Option<String>, consents: &Value) -> Result<Told, Error> {
+    let chain = entries_of(&mut *pool.acquire().await?, &[contact]).await?;
+    Ok(Told { contact, locale, standings: standings(consents, contact)?, chain })
 }
 
 /// The chains of the contacts that proved to be this one.

@@ -2,10 +2,10 @@
 //! evidence, with an entry that says so, and a keyed hash of the number, so that an old yes from a file does not bring them back.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 
-use super::{Error, consents, time};
+use super::{Error, audit, consents, time};
 use crate::domain::{ledger::Act, phone::Phone};
 
 /// What was removed, in rows.
@@ -34,9 +34,23 @@ pub async fn erase(
     phone: Phone,
     hash: [u8; 32],
     evidence: Value,
+    by: &str,
     at: Timestamp,
 ) -> Result<Option<Erased>, Error> {
-    super::alone(pool, move |tx| Box::pin(async move { erase_in(tx, &phone, &hash, &evidence, at).await })).await
+    let by = by.to_owned();
+    super::alone(pool, move |tx| {
+        Box::pin(async move {
+            let erased = erase_in(tx, &phone, &hash, &evidence, at).await?;
+            if let Some(contact) = erased.as_ref().and_then(|erased| erased.contacts.first()) {
+                let on = format!("contact {contact}");
+                let reason = evidence.get("reason").and_then(Value::as_str);
+                let act = audit::Act { by: &by, what: "consent.erased", on: Some(&on), reason, detail: json!({}) };
+                audit::note(&mut *tx, &act).await?;
+            }
+            Ok(erased)
+        })
+    })
+    .await
 }
 
 async fn erase_in(

@@ -71,13 +71,22 @@ pub async fn place(executor: impl PgExecutor<'_>, hold: &Hold) -> Result<bool, E
     let row = sqlx::query!(
         r#"
         -- holds: place
-        insert into holds (scope, sender, template, language, reason, detail, placed_by, until)
-        values ($1::text::hold_scope, $2, $3, $4, $5, $6, $7, recado_now() + $8::int8 * interval '1 ms')
-        on conflict (scope, coalesce(sender, 0), coalesce(template, ''), coalesce(language, ''), reason) where released_at is null
-        -- `greatest` passes over a null, which here is the longest of all.
-        do update set detail = excluded.detail,
-          until = case when holds.until is not null and excluded.until is not null then greatest(holds.until, excluded.until) end
-        returning xmax = 0 as "new!"
+        with placed as (
+          insert into holds (scope, sender, template, language, reason, detail, placed_by, until)
+          values ($1::text::hold_scope, $2, $3, $4, $5, $6, $7, recado_now() + $8::int8 * interval '1 ms')
+          on conflict (scope, coalesce(sender, 0), coalesce(template, ''), coalesce(language, ''), reason) where released_at is null
+          -- `greatest` passes over a null, which here is the longest of all.
+          do update set detail = excluded.detail,
+            until = case when holds.until is not null and excluded.until is not null then greatest(holds.until, excluded.until) end
+          returning id, xmax = 0 as new
+        ), noted as (
+          insert into audit (by, what, "on", reason, detail)
+          select $7, case when new then 'hold.placed' else 'hold.prolonged' end, 'hold ' || id, $6, jsonb_strip_nulls(jsonb_build_object(
+            'scope', $1::text, 'sender', (select name from senders where id = $2), 'template', $3::text, 'language', $4::text))
+          -- What Recado holds by itself is nobody's act.
+          from placed where $7 ~ '^(key|user|cli)( |$)'
+        )
+        select new as "new!" from placed
         "#,
         scope,
         sender,
@@ -120,9 +129,15 @@ pub(super) async fn release_held(
     let released = sqlx::query!(
         r#"
         -- holds: release
-        update holds set released_at = recado_now(), released_by = $6
-        where released_at is null and scope = $1::text::hold_scope and sender is not distinct from $2 and template is not distinct from $3
-          and ($4::text is null or language is not distinct from $4) and ($5::text is null or reason = $5)
+        with released as (
+          update holds set released_at = recado_now(), released_by = $6
+          where released_at is null and scope = $1::text::hold_scope and sender is not distinct from $2 and template is not distinct from $3
+            and ($4::text is null or language is not distinct from $4) and ($5::text is null or reason = $5)
+          returning id
+        ), noted as (
+          insert into audit (by, what, "on") select $6, 'hold.released', 'hold ' || id from released where $6 ~ '^(key|user|cli)( |$)'
+        )
+        select id as "id!" from released
         "#,
         name,
         sender,
@@ -131,9 +146,9 @@ pub(super) async fn release_held(
         reason,
         by
     )
-    .execute(executor)
+    .fetch_all(executor)
     .await?
-    .rows_affected();
+    .len() as u64;
     Ok(released)
 }
 
@@ -143,7 +158,15 @@ pub(super) async fn release_held(
 /// If the database does not take it.
 pub async fn release_one(pool: &PgPool, id: i64, by: &str) -> Result<bool, Error> {
     let row = sqlx::query!(
-        "update holds set released_at = recado_now(), released_by = $2 where id = $1 and released_at is null returning sender, template",
+        r#"
+        -- holds: release one
+        with released as (
+          update holds set released_at = recado_now(), released_by = $2 where id = $1 and released_at is null returning id, sender, template
+        ), noted as (
+          insert into audit (by, what, "on") select $2, 'hold.released', 'hold ' || id from released where $2 ~ '^(key|user|cli)( |$)'
+        )
+        select sender, template from released
+        "#,
         id,
         by
     )

@@ -380,6 +380,29 @@ pub async fn kept(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<(Kept, bool)>, Erro
     Ok(kept.collect())
 }
 
+/// As [`mark_replayed`], for an event that `by` ran again by hand: the audit trail says so.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn replayed_by(pool: &PgPool, id: Uuid, came_to: &str, by: &str) -> Result<(), Error> {
+    sqlx::query!(
+        r#"
+        -- inbox: replayed by hand
+        with replayed as (
+          update rejected_events set replayed_at = recado_now(), replay = $2 where id = $1 returning id, reason
+        )
+        insert into audit (by, what, "on", detail)
+        select $3, 'rejected_event.replayed', id::text, jsonb_build_object('rejected_for', reason, 'came_to', $2::text) from replayed
+        "#,
+        id,
+        came_to,
+        by
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
 /// Remembers that a rejected event was run again, and what it came to.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! The API's keys. Only their hashes are here.
+//! The API's keys. Only their hashes are here. Each change notes itself in the audit trail.
 
 use jiff::Timestamp;
 use sqlx::PgPool;
@@ -22,13 +22,20 @@ pub struct Key {
 ///
 /// # Errors
 /// If the database does not take it.
-pub async fn create(pool: &PgPool, id: Uuid, name: &str, role: Role, hash: &[u8; 32]) -> Result<bool, Error> {
+pub async fn create(pool: &PgPool, id: Uuid, name: &str, role: Role, hash: &[u8; 32], by: &str) -> Result<bool, Error> {
     let done = sqlx::query!(
-        "insert into api_keys (id, name, role, hash) values ($1, $2, $3, $4) on conflict (name) do nothing",
+        r#"
+        -- keys: create
+        with made as (
+          insert into api_keys (id, name, role, hash) values ($1, $2, $3, $4) on conflict (name) do nothing returning name, role
+        )
+        insert into audit (by, what, "on", detail) select $5, 'key.created', name, jsonb_build_object('role', role) from made
+        "#,
         id,
         name,
         role.as_str(),
-        hash.as_slice()
+        hash.as_slice(),
+        by
     )
     .execute(pool)
     .await?;
@@ -89,11 +96,20 @@ pub async fn list(pool: &PgPool) -> Result<Vec<Key>, Error> {
 ///
 /// # Errors
 /// If the database does not take it.
-pub async fn revoke(pool: &PgPool, name: &str) -> Result<bool, Error> {
-    let done =
-        sqlx::query!("update api_keys set revoked_at = recado_now() where name = $1 and revoked_at is null", name)
-            .execute(pool)
-            .await?;
+pub async fn revoke(pool: &PgPool, name: &str, by: &str) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        r#"
+        -- keys: revoke
+        with revoked as (
+          update api_keys set revoked_at = recado_now() where name = $1 and revoked_at is null returning name
+        )
+        insert into audit (by, what, "on") select $2, 'key.revoked', name from revoked
+        "#,
+        name,
+        by
+    )
+    .execute(pool)
+    .await?;
     Ok(done.rows_affected() == 1)
 }
 

@@ -474,6 +474,45 @@ async fn by_token(tx: &mut PgConnection, kind: &str, hash: &Hash, lock: bool) ->
     row.map(Row::parse).transpose()
 }
 
+/// One that waits for its confirmation, as it is listed.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Open {
+    pub form: String,
+    pub way: String,
+    pub source: String,
+    pub purposes: Vec<String>,
+    pub asked_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+/// The opt-ins of a person that can still be confirmed, the latest first.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn open_of(pool: &PgPool, contact: i64) -> Result<Vec<Open>, Error> {
+    let rows = sqlx::query!(
+        r#"
+        -- opt-ins: open
+        select form, way, source, purposes, asked_at as "asked_at: Time", expires_at as "expires_at: Time" from opt_ins
+        where contact_id = $1 and state = 'pending' and expires_at > recado_now() order by asked_at desc limit 20
+        "#,
+        contact
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Open {
+            form: row.form,
+            way: row.way,
+            source: row.source,
+            purposes: row.purposes,
+            asked_at: row.asked_at.to_jiff(),
+            expires_at: row.expires_at.to_jiff(),
+        })
+        .collect())
+}
+
 /// How many asked by a form from public doors in 24 hours, counted up to `most`.
 ///
 /// # Errors

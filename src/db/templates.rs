@@ -3,9 +3,15 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::PgPool;
+use serde_json::json;
+use sqlx::{PgExecutor, PgPool};
 
-use super::{Error, Time, dispatch::millis, holds, time};
+use super::{
+    Error, Time, alone,
+    audit::{Act, note},
+    dispatch::millis,
+    holds, time,
+};
 use crate::domain::fact::Approval;
 
 /// Why a template is held whose category the provider changed to marketing.
@@ -40,6 +46,52 @@ pub struct News<'a> {
 /// # Errors
 /// If the database does not take it.
 pub async fn set(pool: &PgPool, key: Key<'_>, news: &News<'_>) -> Result<bool, Error> {
+    let taken = write(pool, key, news).await?;
+    if taken && news.status == Approval::Approved {
+        approved(pool, key).await?;
+    }
+    Ok(taken)
+}
+
+/// As [`set`], for a template of which somebody says by hand that it is approved: the audit trail says so.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn approve(pool: &PgPool, key: Key<'_>, category: &str, by: &str) -> Result<(), Error> {
+    let (sender, template, language) = (key.sender, key.template.to_owned(), key.language.to_owned());
+    let (category, by) = (category.to_owned(), by.to_owned());
+    alone(pool, move |tx| {
+        Box::pin(async move {
+            let key = Key { sender, template: &template, language: &language };
+            let news = News {
+                status: Approval::Approved,
+                category: Some(&category),
+                quality: None,
+                reason: None,
+                at: None,
+                lasts: None,
+                by: &by,
+            };
+            write(&mut *tx, key, &news).await?;
+            let name =
+                sqlx::query_scalar!("select name from senders where id = $1", sender).fetch_one(&mut *tx).await?;
+            let on = format!("{name} {template} {language}");
+            let act = Act { by: &by, what: "template.approved", on: Some(&on), reason: None, detail: json!({}) };
+            note(&mut *tx, &act).await
+        })
+    })
+    .await?;
+    approved(pool, key).await
+}
+
+/// What the provider had stopped is released, and what waited comes back.
+async fn approved(pool: &PgPool, key: Key<'_>) -> Result<(), Error> {
+    release_providers(pool, key).await?;
+    holds::wake_template(pool, key.sender, key.template).await?;
+    Ok(())
+}
+
+async fn write(executor: impl PgExecutor<'_>, key: Key<'_>, news: &News<'_>) -> Result<bool, Error> {
     let taken = sqlx::query_scalar!(
         r#"
         -- templates: set
@@ -66,14 +118,9 @@ pub async fn set(pool: &PgPool, key: Key<'_>, news: &News<'_>) -> Result<bool, E
         news.lasts.map(millis),
         news.by
     )
-    .fetch_optional(pool)
-    .await?
-    .is_some();
-    if taken && news.status == Approval::Approved {
-        release_providers(pool, key).await?;
-        holds::wake_template(pool, key.sender, key.template).await?;
-    }
-    Ok(taken)
+    .fetch_optional(executor)
+    .await?;
+    Ok(taken.is_some())
 }
 
 /// Notes by which id the provider knows a template's content: what waited for that comes back. One of whose approval nothing is known

@@ -158,6 +158,37 @@ pub async fn of_template(pool: &PgPool, template: &str) -> Result<Vec<Version>, 
         .collect()
 }
 
+/// What the providers have, as far as it was read.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn at_providers(pool: &PgPool) -> Result<Vec<Version>, Error> {
+    let rows = sqlx::query!(
+        r#"
+        -- versions: at providers
+        select v.id, v.template, v.language, v.number, v.definition, v.first_seen as "first_seen: Time" from template_versions v
+        where exists (select from template_states t where t.version = v.id)
+        order by v.id
+        "#
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let wrong =
+                |_| Error::Inconsistent { table: "template_versions", column: "definition", row: row.id.to_string() };
+            Ok(Version {
+                definition: serde_json::from_value(row.definition).map_err(wrong)?,
+                id: row.id,
+                template: row.template,
+                language: row.language,
+                number: row.number,
+                first_seen: row.first_seen.to_jiff(),
+            })
+        })
+        .collect()
+}
+
 /// The version that the notification of an attempt was made from, if it is known.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! What a key or an account may do.
+//! What a key or an account may do, and how one may be called.
 
 use std::str::FromStr;
 
@@ -30,6 +30,20 @@ impl Role {
             Role::Admin => "admin",
         }
     }
+}
+
+/// Whether an account may be called so: 1 to 60 lower-case letters, digits, and . _ - @ after the first.
+#[must_use]
+pub fn names_account(name: &str) -> bool {
+    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._@-".contains(&byte);
+    first && name.len() <= 60 && name.bytes().all(plain)
+}
+
+/// Whether a key may be called so: 1 to 60 characters, none of which commands a terminal.
+#[must_use]
+pub fn names_key(name: &str) -> bool {
+    name.trim() == name && (1..=60).contains(&name.chars().count()) && !name.chars().any(char::is_control)
 }
 
 /// A text that names no role.

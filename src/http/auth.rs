@@ -7,6 +7,7 @@ use axum::{
     http::{StatusCode, header, request::Parts},
 };
 use sha2::{Digest, Sha256};
+use uuid::{Builder, Uuid};
 
 use super::{Desk, Problem};
 use crate::{db::keys, domain::role::Role};
@@ -27,6 +28,17 @@ pub fn spell(secret: &[u8; 32]) -> String {
         }
     }
     text
+}
+
+/// A new key's id and text.
+///
+/// # Errors
+/// If the system gives no randomness.
+pub fn fresh() -> Result<(Uuid, String), getrandom::Error> {
+    let (mut secret, mut id) = ([0; 32], [0; 16]);
+    getrandom::fill(&mut secret)?;
+    getrandom::fill(&mut id)?;
+    Ok((Builder::from_random_bytes(id).into_uuid(), spell(&secret)))
 }
 
 /// What is kept of a key.

@@ -4,6 +4,7 @@
 //! Nothing is decided here and nothing is done that outlives a request: the loops do that, and they and the doors meet in
 //! Postgres. A request is answered within its time, also if a handler panics, and is logged without its query and body.
 
+mod audit;
 pub mod auth;
 pub mod console;
 pub mod costs;
@@ -158,6 +159,7 @@ pub fn router(doors: Doors) -> Router {
     let api = Router::new()
         .route("/v1/notifications", get(notifications::list))
         .route("/v1/notifications/{id}", get(notifications::one))
+        .route("/v1/audit", get(audit::list))
         .route("/v1/costs", get(costs::list))
         .route("/v1/rejected-events", get(rejected::list))
         .route("/v1/senders", get(senders::list))

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::{Desk, Problem, auth::Caller, openapi::NotFound};
 use crate::{
     db::{
+        audit,
         listing::{self, Filter, Item},
         story,
     },
@@ -148,6 +149,10 @@ pub(super) async fn list(
     let found = listing::page(&desk.doors.pools.ops, &filter(&asked)?, limit).await?;
     let next = found.next.map(|last| last.simple().to_string());
     let persons = caller.sees_persons();
+    if persons {
+        let numbers = found.items.iter().filter(|item| item.phone.is_some()).count();
+        audit::shown(&desk.doors.pools.ops, &caller.name, None, numbers, "GET /v1/notifications").await?;
+    }
     let listed = |item: Item| Listed { phone: item.phone.as_ref().map(|phone| show(phone, persons)), item };
     Ok(Json(Page { notifications: found.items.into_iter().map(listed).collect(), next }))
 }
@@ -184,5 +189,10 @@ pub(super) async fn one(
     let unknown = || Problem::new(StatusCode::NOT_FOUND, "There is no notification of this id.");
     let id = Uuid::try_parse(&id).map_err(|_| unknown())?;
     let story = story::of(&desk.doors.pools.ops, id).await?.ok_or_else(unknown)?;
+    if caller.sees_persons() {
+        let (on, numbers) = (id.to_string(), usize::from(story.phone.is_some()));
+        let through = "GET /v1/notifications/{id}";
+        audit::shown(&desk.doors.pools.ops, &caller.name, Some(&on), numbers, through).await?;
+    }
     Ok(Json(Shown::of(story, caller.sees_persons(), desk.doors.clock.now())))
 }

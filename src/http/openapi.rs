@@ -19,7 +19,9 @@ use utoipa::{
 };
 use uuid::Uuid;
 
-use super::{costs, events, health, holds, idempotency, notifications, optin, plans, rejected, senders, webhooks};
+use super::{
+    audit, costs, events, health, holds, idempotency, notifications, optin, plans, rejected, senders, webhooks,
+};
 
 /// What went wrong with a request (RFC 9457). Never repeats what the request said.
 #[derive(ToSchema)]
@@ -112,7 +114,7 @@ pub(super) fn example() -> Value {
     servers((url = "/", description = "Where `http.listen` is, or `http.public_url`.")),
     security(("key" = [])),
     paths(
-        notifications::list, notifications::one, costs::list, rejected::list, senders::list, holds::list, holds::place, holds::release,
+        notifications::list, notifications::one, audit::list, costs::list, rejected::list, senders::list, holds::list, holds::place, holds::release,
         plans::make, plans::list, plans::one, plans::run, plans::stop,
         events::bring, events::bring_own, optin::api::ask, optin::api::one, optin::api::revoke, optin::api::preferences_link,
         webhooks::verify, webhooks::receive, health::alive, health::ready, serve,

@@ -252,6 +252,8 @@ async fn what_is_no_event_is_kept_with_its_reason_and_stops_nobody() {
             assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stdout));
             fleet.reaches("dead", "accepted").await;
             assert_eq!(fleet.count("select count(*) from rejected_events where replay = 'accepted'").await, 1);
+            let noted = "select count(*) from audit where what = 'rejected_event.replayed' and by like 'cli%' and detail ->> 'came_to' = 'accepted'";
+            assert_eq!(fleet.count(noted).await, 1);
             let replayed = fleet.command(&["replay-rejected", "--reason", "dead_lettered"]).await;
             let told = String::from_utf8_lossy(&replayed.stdout);
             assert!(replayed.status.success() && told.starts_with("Nothing to do"), "{told}");

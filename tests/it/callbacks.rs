@@ -233,12 +233,12 @@ async fn what_is_not_taken_for_days_is_given_up_shown_and_told_again_on_demand()
     drain(&callback).await;
     assert_eq!(target.taken().len(), 1, "it goes on with what is new: {asked} before");
     let since = post.house.clock.now() - jiff::SignedDuration::from_hours(24 * 7);
-    assert_eq!(callbacks::replay(pool, "shop", since, true).await.unwrap(), 3);
+    assert_eq!(callbacks::replay(pool, "shop", since, true, "cli ana").await.unwrap(), 3);
     drain(&callback).await;
     assert_eq!(stories(&target).len(), 4);
     // Everything once more, with the same ids.
     let ids = |seen: Vec<Seen>| seen.iter().map(|seen| seen.header("webhook-id").to_owned()).collect::<Vec<_>>();
-    assert_eq!(callbacks::replay(pool, "shop", since, false).await.unwrap(), 4);
+    assert_eq!(callbacks::replay(pool, "shop", since, false, "cli ana").await.unwrap(), 4);
     drain(&callback).await;
     let mut all = ids(target.taken());
     assert_eq!(all.len(), 8);
@@ -263,10 +263,10 @@ async fn who_answers_that_it_is_gone_is_left_alone_until_somebody_lets_it_go_on(
     drain(&callback).await;
     assert_eq!(target.seen().len(), 1);
     target.takes_everything();
-    assert!(callbacks::resume(&post.house.pools.ops, "shop").await.unwrap());
+    assert!(callbacks::resume(&post.house.pools.ops, "shop", "cli ana").await.unwrap());
     drain(&callback).await;
     assert_eq!(target.taken().len(), 1);
-    assert!(!callbacks::resume(&post.house.pools.ops, "shop").await.unwrap());
+    assert!(!callbacks::resume(&post.house.pools.ops, "shop", "cli ana").await.unwrap());
 }
 
 #[tokio::test]
@@ -454,6 +454,8 @@ async fn an_operator_looks(fleet: &Fleet, target: &Target) {
     until("they are told again", PATIENCE, async || target.taken().len() == told + most).await;
     let (code, text) = said(&["callbacks", "resume", "shop"]).await;
     assert_eq!((code, text.as_str()), (1, "shop is not stopped.\n"));
+    let noted = "select count(*) from audit where what like 'callback.%' and \"on\" = 'shop' and by like 'cli%'";
+    assert_eq!(fleet.count(noted).await, 1, "one was told again, none was resumed");
     let (code, text) = said(&["callbacks", "test", "shp"]).await;
     assert!(code == 1 && text.contains("there is no callback shp; there are shop"), "{text}");
     let (_, text) = said(&["doctor"]).await;

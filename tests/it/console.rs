@@ -1,7 +1,9 @@
 //! The console as operators meet it: who comes in, what each may do, and that it is written down.
 
 mod browser;
+mod desk;
 mod many;
+mod noted;
 mod search;
 mod speed;
 pub mod visit;

@@ -473,7 +473,10 @@ async fn forgetting_somebody_forgets_these_words_too() {
     not_on_whatsapp(&house, &house.claim_one().await).await;
     let phone = recado::domain::phone::Phone::parse(ANA).unwrap();
     let at = house.clock.now();
-    recado::db::erasure::erase(&house.pools.ops, phone, [7; 32], json!({"by": "test"}), at).await.unwrap().unwrap();
+    recado::db::erasure::erase(&house.pools.ops, phone, [7; 32], json!({"by": "test"}), "cli test", at)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(
         house.count("select count(*) from notifications where free_text is not null or sms is not null").await,
         0

@@ -273,6 +273,8 @@ async fn what_is_pushed_goes_out_once_it_is_approved() {
             fleet.count("select count(*) from template_pushes where act = 'create' and provider_id <> ''").await,
             1
         );
+        let noted = "select count(*) from audit where what like 'template.%' and \"on\" = 'main order_confirmed es' and by like 'cli%'";
+        assert_eq!(fleet.count(noted).await, 1);
         let again = fleet.command(&["templates", "push", "--yes"]).await;
         assert!(
             again.status.success() && text(&again.stderr).contains("Everything is there"),

@@ -6,17 +6,14 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use crate::{
-    cli::{complain, database, say, settings},
+    cli::{complain, database, hold::somebody, say, settings},
     clock::Clock,
     config::{Needs, Place, Settings},
     db::{
-        consents::{self, Recorded, Who},
+        consents::{self, Recorded},
         erasure::{self, Erased},
     },
-    domain::{
-        ledger::{Act, EVERYTHING},
-        phone::Phone,
-    },
+    domain::{ledger::EVERYTHING, phone::Phone},
 };
 
 /// Notes a no that somebody gave in another way: on the phone, by letter, in the shop.
@@ -33,7 +30,7 @@ pub async fn revoke_for(
     let purposes: Vec<&str> =
         if purposes.is_empty() { vec![EVERYTHING] } else { purposes.iter().map(String::as_str).collect() };
     let evidence = json!({"by": "operator", "reason": reason});
-    Ok(consents::record(pool, Who::Phone(phone), Act::Revoked, &purposes, evidence, now).await?)
+    Ok(consents::revoke(pool, phone, &purposes, evidence, (&somebody(), reason), now).await?)
 }
 
 pub(super) async fn revoke(place: &Place, phone: &str, purposes: &[String], reason: &str) -> anyhow::Result<ExitCode> {
@@ -59,7 +56,7 @@ pub async fn erase_with(
     now: jiff::Timestamp,
 ) -> anyhow::Result<Option<Erased>> {
     let hash = phone.keyed_hash(key);
-    Ok(erasure::erase(pool, phone, hash, json!({"by": "operator", "reason": reason}), now).await?)
+    Ok(erasure::erase(pool, phone, hash, json!({"by": "operator", "reason": reason}), &somebody(), now).await?)
 }
 
 /// The key without which nobody can tell who was erased.

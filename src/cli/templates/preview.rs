@@ -15,7 +15,7 @@ use crate::{
     config::{Needs, Place},
     domain::{
         event::Event,
-        template::{Catalogue, Reading, Template, bubble},
+        template::{Catalogue, Reading, Template, bubble, formatted},
     },
 };
 
@@ -111,36 +111,6 @@ fn page(name: &str, readings: &[(&str, Reading)]) -> anyhow::Result<String> {
     Ok(pages.get_template("preview.html")?.render(context! { template => name, languages })?)
 }
 
-/// WhatsApp's marks as HTML, everything else escaped.
-fn formatted(text: &str) -> String {
-    const MARKS: [(&str, &str); 4] = [("```", "code"), ("*", "b"), ("_", "i"), ("~", "s")];
-    let mut html = String::new();
-    let mut rest = text;
-    let mut before = ' ';
-    'text: while let Some(letter) = rest.chars().next() {
-        for (mark, tag) in MARKS {
-            let Some(after) = rest.strip_prefix(mark) else { continue };
-            let Some((inside, behind)) = after.split_once(mark) else { continue };
-            let ends = behind.chars().next().is_none_or(|next| !next.is_alphanumeric());
-            let stands = !inside.is_empty() && inside.trim() == inside && !inside.contains('\n');
-            if stands && ends && !before.is_alphanumeric() {
-                let inner = if tag == "code" { escaped(inside) } else { formatted(inside) };
-                html += &format!("<{tag}>{inner}</{tag}>");
-                (rest, before) = (behind, ' ');
-                continue 'text;
-            }
-        }
-        html += &escaped(letter.encode_utf8(&mut [0; 4]));
-        rest = rest.get(letter.len_utf8()..).unwrap_or_default();
-        before = letter;
-    }
-    html
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,15 +119,6 @@ mod tests {
     fn shipped() -> Catalogue {
         let settings = Settings { senders: vec!["main".into()], default_language: "es".into(), ..Settings::default() };
         Catalogue::load(&shipped_messages(), &shipped_events(), &settings).unwrap()
-    }
-
-    #[test]
-    fn whatsapps_marks_are_shown_and_everything_else_is_escaped() {
-        assert_eq!(
-            formatted("*Ana* & <b> 2*3*4 _so_ ~no~ ```a*b*```"),
-            "<b>Ana</b> &amp; &lt;b&gt; 2*3*4 <i>so</i> <s>no</s> <code>a*b*</code>"
-        );
-        assert_eq!(formatted("*_both_*, * not * this\n*nor\nthis*"), "<b><i>both</i></b>, * not * this\n*nor\nthis*");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A message drawn as a WhatsApp bubble, for a terminal.
+//! A message drawn as a WhatsApp bubble for a terminal, and its text for a page.
 
 use super::fill::Reading;
 
@@ -86,10 +86,50 @@ fn width_of(letter: char) -> usize {
     }
 }
 
+/// WhatsApp's marks as HTML, everything else escaped.
+#[must_use]
+pub fn formatted(text: &str) -> String {
+    const MARKS: [(&str, &str); 4] = [("```", "code"), ("*", "b"), ("_", "i"), ("~", "s")];
+    let mut html = String::new();
+    let mut rest = text;
+    let mut before = ' ';
+    'text: while let Some(letter) = rest.chars().next() {
+        for (mark, tag) in MARKS {
+            let Some(after) = rest.strip_prefix(mark) else { continue };
+            let Some((inside, behind)) = after.split_once(mark) else { continue };
+            let ends = behind.chars().next().is_none_or(|next| !next.is_alphanumeric());
+            let stands = !inside.is_empty() && inside.trim() == inside && !inside.contains('\n');
+            if stands && ends && !before.is_alphanumeric() {
+                let inner = if tag == "code" { escaped(inside) } else { formatted(inside) };
+                html += &format!("<{tag}>{inner}</{tag}>");
+                (rest, before) = (behind, ' ');
+                continue 'text;
+            }
+        }
+        html += &escaped(letter.encode_utf8(&mut [0; 4]));
+        rest = rest.get(letter.len_utf8()..).unwrap_or_default();
+        before = letter;
+    }
+    html
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::template::fill::ReadButton;
+
+    #[test]
+    fn whatsapps_marks_are_shown_and_everything_else_is_escaped() {
+        assert_eq!(
+            formatted("*Ana* & <b> 2*3*4 _so_ ~no~ ```a*b*```"),
+            "<b>Ana</b> &amp; &lt;b&gt; 2*3*4 <i>so</i> <s>no</s> <code>a*b*</code>"
+        );
+        assert_eq!(formatted("*_both_*, * not * this\n*nor\nthis*"), "<b><i>both</i></b>, * not * this\n*nor\nthis*");
+    }
 
     #[test]
     fn a_bubble_has_straight_edges() {

@@ -38,7 +38,7 @@ mod shipped;
 mod tests;
 mod text;
 
-pub use bubble::bubble;
+pub use bubble::{bubble, formatted};
 pub use definition::{Definition, Heading, Pressable};
 pub use diff::{Difference, all_differences, differences, lines, places};
 pub use fill::{ReadButton, Reading};

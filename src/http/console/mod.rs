@@ -23,11 +23,15 @@
 mod account;
 mod assets;
 mod audit;
+mod consents;
+mod keys;
 mod login;
 pub mod passwords;
 mod senders;
 mod shell;
+mod templates;
 mod trouble;
+mod users;
 mod visitor;
 
 use std::sync::Arc;
@@ -68,11 +72,29 @@ macro_rules! texts {
 }
 use {template, texts};
 
-const PARTS: &[Part] = &[shell::PART, login::PART, account::PART, audit::PART, senders::PART];
+const PARTS: &[Part] = &[
+    shell::PART,
+    login::PART,
+    account::PART,
+    audit::PART,
+    senders::PART,
+    templates::PART,
+    consents::PART,
+    users::PART,
+    keys::PART,
+];
 
 /// The pages that one must be logged in for.
 fn pages() -> Router<Arc<Desk>> {
-    Router::new().route("/console", get(home)).merge(account::routes()).merge(audit::routes()).merge(senders::routes())
+    Router::new()
+        .route("/console", get(home))
+        .merge(account::routes())
+        .merge(audit::routes())
+        .merge(senders::routes())
+        .merge(templates::routes())
+        .merge(consents::routes())
+        .merge(users::routes())
+        .merge(keys::routes())
 }
 
 /// What is made once for all visits.

@@ -34,7 +34,7 @@ pub(super) const SECTIONS: [(&str, Role); 11] = [
     ("plans", Role::Viewer),
     ("templates", Role::Viewer),
     ("senders", Role::Viewer),
-    ("consents", Role::Viewer),
+    ("consents", Role::Operator),
     ("audit", Role::Admin),
     ("users", Role::Admin),
     ("keys", Role::Admin),

@@ -15,16 +15,12 @@ use uuid::Uuid;
 use super::{Wish, open, preferences, whatsapp_url};
 use crate::{
     db::{
-        consents::{self, Who},
+        audit::{self, Act as Noted},
+        consents,
         keys::Role,
         opt_ins,
     },
-    domain::{
-        form::Way,
-        ledger::{Act, EVERYTHING},
-        opt_in::Verdict,
-        phone::Phone,
-    },
+    domain::{form::Way, ledger::EVERYTHING, opt_in::Verdict, phone::Phone},
     http::{Desk, Problem, auth::Caller, openapi::NotFound},
 };
 
@@ -212,7 +208,7 @@ pub(super) async fn revoke(
     }
     let evidence = json!({"by": "api", "key": caller.name, "reason": reason});
     let (pool, now) = (&desk.doors.pools.ops, desk.doors.clock.now());
-    let recorded = consents::record(pool, Who::Phone(phone), Act::Revoked, &named, evidence, now).await?;
+    let recorded = consents::revoke(pool, phone, &named, evidence, (&caller.name, reason), now).await?;
     tracing::info!(by = caller.name, entries = recorded.entries.len(), "consent.revoked");
     Ok(Json(Revoked { entries: recorded.entries }))
 }
@@ -238,6 +234,9 @@ pub(super) async fn preferences_link(
     let unknown = || Problem::new(StatusCode::NOT_FOUND, "Nobody with this number is known.");
     let told = consents::of(&desk.doors.pools.ops, &phone).await?.ok_or_else(unknown)?;
     let url = preferences::link(&desk, told.contact).await?;
+    let on = format!("contact {}", told.contact);
+    let act = Noted { by: &caller.name, what: "consent.link_made", on: Some(&on), reason: None, detail: json!({}) };
+    audit::note(&desk.doors.pools.ops, &act).await?;
     Ok((StatusCode::CREATED, Json(Link { url })))
 }
 

@@ -19,10 +19,16 @@ pub async fn account(hall: &Hall, name: &str, role: Role) {
 
 /// Runs `recado` with this typed at its standard input. Gives its exit code and what it said.
 pub fn recado_typed(hall: &Hall, arguments: &[&str], typed: &str) -> (i32, String) {
+    recado_typed_as(hall, "", arguments, typed)
+}
+
+/// The same as this user of the machine.
+pub fn recado_typed_as(hall: &Hall, user: &str, arguments: &[&str], typed: &str) -> (i32, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_recado"))
         .args(arguments)
         .env_clear()
         .env("DATABASE_URL", &hall.url)
+        .env("USER", user)
         .current_dir(std::env::temp_dir())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
