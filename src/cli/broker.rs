@@ -13,10 +13,10 @@ use crate::{
     clock::Clock,
     config::{Needs, Place},
     db::{
-        inbox::{Kept, mark_replayed, rejected},
+        inbox::{mark_replayed, rejected},
         versions::Versions,
     },
-    inbox::{Arrived, Became, Origin},
+    inbox::Arrived,
     telemetry::traces::Tracer,
     worker::broker,
 };
@@ -135,8 +135,8 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
                 partial += 1;
             } else if !args.dry_run {
                 let id = one.id;
-                let taken = inbox.take(vec![arrived(one)]).await?;
-                let came_to = taken.first().and_then(|one| came_to(&one.became));
+                let taken = inbox.take(vec![Arrived::again(one)]).await?;
+                let came_to = taken.first().and_then(|one| one.became.came_to());
                 if let Some(came_to) = came_to {
                     recorded += 1;
                     mark_replayed(&pools.ops, id, came_to).await?;
@@ -169,24 +169,6 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
         say(&format!("{recorded} taken.{again}{partly}"));
     }
     Ok(if again + partial > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-/// None if it was rejected once more.
-fn came_to(became: &Became) -> Option<&'static str> {
-    match became {
-        Became::Accepted(_) => Some("accepted"),
-        Became::Ignored(_) => Some("ignored"),
-        Became::Duplicate | Became::Conflict => Some("known"),
-        Became::Rejected { .. } => None,
-    }
-}
-
-fn arrived(kept: Kept) -> Arrived {
-    let headers = kept.headers.as_object().into_iter().flatten();
-    let headers = headers.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect();
-    let origin =
-        Origin { exchange: kept.exchange, routing_key: kept.routing_key, content_type: kept.content_type, headers };
-    Arrived { origin, body: kept.body, dead: None }
 }
 
 /// Declares the exchanges and queues with their bindings.

@@ -90,6 +90,17 @@ impl Became {
             Became::Rejected { .. } => "rejected",
         }
     }
+
+    /// What running a rejected event again came to. None if it was rejected once more.
+    #[must_use]
+    pub const fn came_to(&self) -> Option<&'static str> {
+        match self {
+            Became::Accepted(_) => Some("accepted"),
+            Became::Ignored(_) => Some("ignored"),
+            Became::Duplicate | Became::Conflict => Some("known"),
+            Became::Rejected { .. } => None,
+        }
+    }
 }
 
 /// One that was read, with its place among those that came with it.
@@ -253,6 +264,16 @@ impl Inbox {
 pub const TOO_LARGE: &str = "too_large";
 
 impl Arrived {
+    /// A rejected event, as if it came now.
+    #[must_use]
+    pub fn again(kept: db::inbox::Kept) -> Arrived {
+        let headers = kept.headers.as_object().into_iter().flatten();
+        let headers = headers.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect();
+        let origin =
+            Origin { exchange: kept.exchange, routing_key: kept.routing_key, content_type: kept.content_type, headers };
+        Arrived { origin, body: kept.body, dead: None }
+    }
+
     fn as_bytes(&self) -> Bytes<'_> {
         Bytes {
             exchange: &self.origin.exchange,

@@ -2,6 +2,7 @@
 
 mod browser;
 mod many;
+mod pages;
 mod search;
 mod speed;
 pub mod visit;

@@ -8,7 +8,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Action, Header, Language, Template, text::Text};
+use super::{
+    Action, Header, Language, Template,
+    fill::{ReadButton, Reading, header_text, shown},
+    text::Text,
+};
+use crate::domain::message::{self, Filled};
 
 /// A template in one language, with its placeholders.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -107,6 +112,50 @@ impl Definition {
             }
         }
         numbered
+    }
+}
+
+impl Definition {
+    /// What a person read, with the values that were filled in. What was not filled in stays a placeholder.
+    #[must_use]
+    pub fn reading(&self, filled: &Filled) -> Reading {
+        let body = Text::parse(&self.body).unwrap_or_default();
+        let names = body.placeholders();
+        let value = |name: &str| {
+            let named = filled.body.iter().find(|parameter| parameter.name.as_deref() == Some(name));
+            let place = names.iter().position(|known| *known == name);
+            let value = named.or_else(|| filled.body.get(place?));
+            value.map_or_else(|| format!("{{{{{name}}}}}"), |parameter| shown(&parameter.value).to_owned())
+        };
+        let header = match (&self.header, &filled.header) {
+            (Some(Heading::Text(text)), header) => {
+                Some(header_text(&Text::parse(text).unwrap_or_default(), header.as_ref()))
+            }
+            (Some(Heading::Media(_)), Some(message::Header::Document { filename, .. })) => {
+                Some(format!("[{filename}]"))
+            }
+            (Some(Heading::Media(_)), Some(message::Header::Location { name, address, .. })) => {
+                Some(format!("[{name}, {address}]"))
+            }
+            (Some(Heading::Media(kind)), _) => Some(format!("[{kind}]")),
+            (None, _) => None,
+        };
+        let kind = |kind: &str| match kind {
+            "quick_reply" => "quick_reply",
+            "phone" => "phone",
+            "copy_code" => "copy_code",
+            _ => "url",
+        };
+        let button = |pressable: &Pressable| ReadButton {
+            kind: kind(&pressable.kind),
+            text: if pressable.text.is_empty() { "Copy code".to_owned() } else { pressable.text.clone() },
+        };
+        Reading {
+            header,
+            body: body.render(value),
+            footer: self.footer.clone(),
+            buttons: self.buttons.iter().map(button).collect(),
+        }
     }
 }
 

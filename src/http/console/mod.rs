@@ -23,8 +23,15 @@
 mod account;
 mod assets;
 mod audit;
+mod chart;
+mod doubt;
+mod live;
 mod login;
+mod notification;
+mod notifications;
+mod now;
 pub mod passwords;
+mod rejected;
 mod senders;
 mod shell;
 mod trouble;
@@ -40,6 +47,8 @@ use axum::{
     response::{Redirect, Response},
     routing::get,
 };
+
+pub use live::{Bound, Bounds};
 
 use super::{Desk, optin};
 use crate::{config, config::Network};
@@ -68,11 +77,30 @@ macro_rules! texts {
 }
 use {template, texts};
 
-const PARTS: &[Part] = &[shell::PART, login::PART, account::PART, audit::PART, senders::PART];
+const PARTS: &[Part] = &[
+    shell::PART,
+    login::PART,
+    account::PART,
+    audit::PART,
+    now::PART,
+    notifications::PART,
+    rejected::PART,
+    doubt::PART,
+    senders::PART,
+];
 
 /// The pages that one must be logged in for.
 fn pages() -> Router<Arc<Desk>> {
-    Router::new().route("/console", get(home)).merge(account::routes()).merge(audit::routes()).merge(senders::routes())
+    Router::new()
+        .route("/console", get(home))
+        .merge(account::routes())
+        .merge(audit::routes())
+        .merge(now::routes())
+        .merge(notifications::routes())
+        .merge(notification::routes())
+        .merge(rejected::routes())
+        .merge(doubt::routes())
+        .merge(senders::routes())
 }
 
 /// What is made once for all visits.
@@ -82,6 +110,7 @@ pub(super) struct Console {
     assets: Arc<assets::Assets>,
     guard: login::Guard,
     cookies: visitor::Cookies,
+    live: live::Live,
 }
 
 impl Console {
@@ -91,6 +120,7 @@ impl Console {
             shell: shell::Shell::new(rules.zone.clone(), Arc::clone(&assets)),
             guard: login::Guard::new(rules, trusted),
             cookies: visitor::Cookies::new(base_url),
+            live: live::Live::default(),
             rules: rules.clone(),
             assets,
         }

@@ -144,6 +144,7 @@ impl Street {
                 trusted_proxies: vec![Network::parse("127.0.0.0/8").unwrap()],
             },
             console: config::Console::default(),
+            bounds: recado::http::console::Bounds::default(),
             events: crate::doors::hall::events(&house.pools, &house.clock),
             stored: Arc::new(|| {}),
             turned_away: Arc::new(|| {}),
