@@ -239,3 +239,36 @@ impl fmt::Display for Pressable {
         self.target.as_ref().map_or(Ok(()), |target| write!(f, " → {target}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_person_read_is_told_from_the_version_and_the_values() {
+        let definition = Definition {
+            header: Some(Heading::Text("Order {{1}}".into())),
+            body: "Hello {{name}}, {{order}} comes on {{day}}.".into(),
+            footer: Some("Thanks".into()),
+            buttons: vec![Pressable { kind: "url".into(), text: "See it".into(), target: None }],
+        };
+        let filled: Filled = serde_json::from_str(
+            r#"{"header": {"text": {"text": "A-1"}}, "body": [{"name": "order", "text": "A-1"}, {"name": "name", "text": "Ana"}]}"#,
+        )
+        .unwrap();
+        let reading = definition.reading(&filled);
+        assert_eq!(reading.header.as_deref(), Some("Order A-1"));
+        assert_eq!(reading.body, "Hello Ana, A-1 comes on {{day}}.", "by name; what was never filled in stays");
+        assert_eq!(reading.footer.as_deref(), Some("Thanks"));
+        assert_eq!(reading.buttons[0].text, "See it");
+
+        let numbered = Definition {
+            header: Some(Heading::Media("image".into())),
+            body: "{{2}} {{1}}".into(),
+            ..Definition::default()
+        };
+        let filled: Filled = serde_json::from_str(r#"{"body": [{"text": "first"}, {"text": "second"}]}"#).unwrap();
+        let reading = numbered.reading(&filled);
+        assert_eq!((reading.header.as_deref(), reading.body.as_str()), (Some("[image]"), "first second"));
+    }
+}

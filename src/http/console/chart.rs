@@ -29,10 +29,10 @@ pub(super) struct Series<'a> {
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 190.0;
-const LEFT: f64 = 44.0;
+const LEFT: f64 = 56.0;
 const RIGHT: f64 = 8.0;
-const TOP: f64 = 10.0;
-const BOTTOM: f64 = 22.0;
+const TOP: f64 = 12.0;
+const BOTTOM: f64 = 26.0;
 
 impl Chart<'_> {
     /// The chart's element.

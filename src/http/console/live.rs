@@ -23,7 +23,7 @@ use crate::{
         health::Standing,
         money::{Money, decimal},
     },
-    http::Desk,
+    http::{Desk, notifications::explain},
 };
 
 /// What is known of a sender by its settings.
@@ -83,7 +83,7 @@ pub(super) struct Picture {
     pub waiting_in_all: i64,
     pub holds: Vec<InForce>,
     pub unapproved: Vec<Unapproved>,
-    pub failures: Vec<OfReason>,
+    pub failures: Vec<Ended>,
     #[serde(skip)]
     pub hour: Vec<Bin>,
     #[serde(skip)]
@@ -150,6 +150,20 @@ pub(super) struct Unapproved {
     pub drifted: bool,
 }
 
+/// How many ended so, and why that is.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Ended {
+    #[serde(flatten)]
+    pub of: OfReason,
+    pub why: Option<&'static str>,
+}
+
+impl Ended {
+    pub(super) fn of(of: OfReason) -> Ended {
+        Ended { why: explain(&of.reason), of }
+    }
+}
+
 /// So many may watch at once.
 const LISTENERS_MAX: usize = 64;
 /// A picture is as good as new for so long.
@@ -180,7 +194,7 @@ struct Slow {
     known: Vec<health::Known>,
     budgets: BTreeMap<String, Vec<Budget>>,
     unapproved: Vec<Unapproved>,
-    failures: Vec<OfReason>,
+    failures: Vec<Ended>,
     day: Vec<Bin>,
 }
 
@@ -330,6 +344,7 @@ async fn look_slowly(desk: &Desk, at: Timestamp) -> Result<Slow, Error> {
     });
     let mut failures = tallies::by_reason(pool, minutes_ago(at, 24 * 60), None).await?;
     failures.truncate(10);
+    let failures = failures.into_iter().map(Ended::of).collect();
     let day = tallies::bins(pool, day_begins(at), DAY_BIN).await?;
     Ok(Slow { known, budgets, unapproved: unapproved.collect(), failures, day })
 }

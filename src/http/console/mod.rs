@@ -18,7 +18,7 @@
 //! 4. The section's name in [`shell::SECTIONS`] puts it into the navigation, if it is one of those.
 //!
 //! Every page has `t`, `lang`, `user` (`name`, `role`), `may` (`operate`, `admin`), `csrf`, `section` and `now`; filters `moment`, `ago`,
-//! `thousands`; the function `asset`. What serde can write goes in as `rows => minijinja::value::Serde(&rows)`, moments as text in it. After a POST redirect with `?said=KEY` to show `t.SECTION.KEY`.
+//! `thousands`, `in_address`; the function `asset`. What serde can write goes in as `rows => minijinja::value::Serde(&rows)`, moments as text in it. After a POST redirect with `?said=KEY` to show `t.SECTION.KEY`.
 
 mod account;
 mod assets;

@@ -13,7 +13,7 @@ use minijinja::{context, value::Serde};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Part, template, texts, trouble::Trouble, visitor::Visitor};
+use super::{Part, live::Ended, template, texts, trouble::Trouble, visitor::Visitor};
 use crate::{
     db::{
         listing::{self, Filter, Item},
@@ -295,19 +295,12 @@ impl Event {
     }
 }
 
-#[derive(Serialize)]
-struct Reason {
-    #[serde(flatten)]
-    of: tallies::OfReason,
-    why: Option<&'static str>,
-}
-
 /// Why things ended so in the time that is asked for; in the last day, if none is.
-async fn reasons(desk: &Desk, visitor: &Visitor, filter: &Filter) -> Result<Vec<Reason>, Trouble> {
+async fn reasons(desk: &Desk, visitor: &Visitor, filter: &Filter) -> Result<Vec<Ended>, Trouble> {
     let day = visitor.now.saturating_sub(jiff::SignedDuration::from_hours(24)).unwrap_or(visitor.now);
     let of = tallies::by_reason(&desk.doors.pools.ops, filter.since.unwrap_or(day), filter.until).await?;
     let of = of.into_iter().filter(|of| Some(of.state.as_str()) == filter.state);
-    Ok(of.map(|of| Reason { why: explain(&of.reason), of }).collect())
+    Ok(of.map(Ended::of).collect())
 }
 
 #[cfg(test)]

@@ -267,15 +267,23 @@ async fn the_pages_of_the_day_are_accessible_and_change_by_themselves() {
         )
         .await;
     let doubt = hall.ask("select id::text from notifications where state = 'in_doubt' order by id desc limit 1").await;
+    let failed =
+        hall.ask("select id::text from notifications where reason = 'undeliverable' order by id desc limit 1").await;
+    let waiting =
+        hall.ask("select id::text from notifications where waiting_on = 'template' order by id desc limit 1").await;
     let rejected = hall.ask("select id::text from rejected_events limit 1").await;
     let one = one.unwrap();
     hall.sql(&said(&one)).await;
+    hall.sql("update attempts set detail = 'Message undeliverable.' where reason = 'undeliverable'").await;
     let pages = [
         ("now", "/console/now".to_owned()),
         ("now-table", "/console/now/table?span=day".to_owned()),
         ("notifications", "/console/notifications?state=failed".to_owned()),
-        ("notification", format!("/console/notifications/{}", one)),
+        ("notification", format!("/console/notifications/{one}")),
         ("notification-doubt", format!("/console/notifications/{}", doubt.unwrap())),
+        ("notification-failed", format!("/console/notifications/{}", failed.unwrap())),
+        ("notification-waiting", format!("/console/notifications/{}", waiting.unwrap())),
+        ("search-nothing", "/console/notifications?order=A-9".to_owned()),
         ("rejected", "/console/rejected".to_owned()),
         ("rejected-one", format!("/console/rejected/{}", rejected.unwrap())),
         ("doubt", "/console/doubt".to_owned()),
