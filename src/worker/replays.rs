@@ -56,7 +56,7 @@ impl Replays {
                     inbox::mark_replayed(&self.pool, id, came_to).await?;
                     self.nudge.wake();
                 }
-                // Its reason is written anew; the next try is somebody's decision again.
+                // It was kept or counted once more; the next try is somebody's decision again.
                 None => rejected::forget_wish(&self.pool, id).await?,
             }
         }
