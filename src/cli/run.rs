@@ -1,6 +1,7 @@
 //! `recado run`: the service, as roles under one roof.
 
 mod arriving;
+mod looking;
 
 use std::{collections::HashMap, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
@@ -11,6 +12,7 @@ use uuid::Uuid;
 
 use arriving::events;
 pub use arriving::{drain, inbox, intake_rules, topology};
+use looking::bounds;
 
 use super::{database, settings};
 use crate::{
@@ -41,6 +43,7 @@ use crate::{
         purse::Purse,
         rate::{Backing, SenderRate},
         receipts::{self, Receipts},
+        replays::Replays,
         replies::{self, Line, Replies},
         settling,
         templates::{self as worker_templates, Templates},
@@ -200,6 +203,11 @@ pub async fn start(
             life.role("outbox", publisher.run(life.clone()));
         }
     }
+    if roles.contains(&Role::Intake) {
+        let (pool, every) = (pools.ops.clone(), settings.upkeep.every);
+        let replays = Replays { pool, inbox: inbox.clone(), every, nudge: nudge.clone() };
+        life.role("replays", replays.run(life.clone()));
+    }
     if let Some(address) = broker.filter(|_| roles.contains(&Role::Intake)) {
         for queue in [Queue::Events, Queue::Dead] {
             let connected = Flag::default();
@@ -286,6 +294,7 @@ fn doors(
         public: http::optin::Public::closed(settings.forms.clone()),
         console: settings.console.clone(),
         prices: Arc::default(),
+        bounds: bounds(settings),
         events,
         stored: Arc::new(move || stored.wake()),
         turned_away: Arc::new(move || turned_away.set(true)),
@@ -566,16 +575,20 @@ fn by_sender(ids: &HashMap<String, i16>, prices: &HashMap<String, Prices>) -> Ha
     ids.iter().filter_map(|(name, id)| Some((*id, prices.get(name)?.clone()))).collect()
 }
 
+fn patience(settings: &Settings) -> Patience {
+    Patience {
+        window: settings.doubt.window,
+        later_attempts: settings.doubt.later_attempts as usize,
+        max: settings.doubt.max,
+    }
+}
+
 fn upkeep_rules(settings: &Settings, listed: Vec<i16>, prices: HashMap<i16, Prices>) -> upkeep::Rules {
     upkeep::Rules {
         every: settings.upkeep.every,
         tidy_every: settings.upkeep.tidy_every,
         batch: i64::try_from(settings.upkeep.batch).unwrap_or(1_000),
-        patience: Patience {
-            window: settings.doubt.window,
-            later_attempts: settings.doubt.later_attempts as usize,
-            max: settings.doubt.max,
-        },
+        patience: patience(settings),
         listed,
         gone_after: settings.dispatch.gone_after,
         retry: retry(settings),

@@ -385,7 +385,11 @@ impl<'a> Wanted<'a> {
     }
 }
 
-async fn items(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Item>, Error> {
+/// These notifications, the latest first.
+///
+/// # Errors
+/// If the database cannot be asked, or a row makes no sense.
+pub async fn items(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Item>, Error> {
     let rows = sqlx::query!(
         r#"
         -- listing: page

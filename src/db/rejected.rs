@@ -1,5 +1,7 @@
 //! Rejected events as people look at them. How they are kept and run again is `inbox`'s.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -120,4 +122,66 @@ pub async fn one(pool: &PgPool, id: Uuid) -> Result<Option<Whole>, Error> {
         headers: row.headers,
         body: row.body,
     }))
+}
+
+/// Wants one run again; whoever reads events does it. False if there is none of that id that can be.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn want(pool: &PgPool, id: Uuid, by: &str) -> Result<bool, Error> {
+    let wanted = sqlx::query!(
+        "update rejected_events set wanted_at = recado_now(), wanted_by = $2 where id = $1 and replayed_at is null and whole",
+        id,
+        by
+    )
+    .execute(pool)
+    .await?;
+    Ok(wanted.rows_affected() > 0)
+}
+
+/// Those that somebody wants run again, at most `limit`. Until they are done they are wanted again after `lease`: whoever took them
+/// may have died.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn take_wanted(pool: &PgPool, limit: i64, lease: Duration) -> Result<Vec<Uuid>, Error> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        -- rejected: take wanted
+        update rejected_events set wanted_at = recado_now() + make_interval(secs => $2) where id in (
+          select id from rejected_events where wanted_at <= recado_now() and replayed_at is null order by wanted_at limit $1
+          for update skip locked
+        )
+        returning id
+        "#,
+        limit,
+        lease.as_secs_f64()
+    )
+    .fetch_all(pool)
+    .await?)
+}
+
+/// Nobody wants it run again any more.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn forget_wish(pool: &PgPool, id: Uuid) -> Result<(), Error> {
+    sqlx::query!("update rejected_events set wanted_at = null where id = $1", id).execute(pool).await?;
+    Ok(())
+}
+
+/// How many of each reason nobody has run again, the most frequent first.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn reasons(pool: &PgPool) -> Result<Vec<(String, i64)>, Error> {
+    let rows = sqlx::query!(
+        r#"
+        -- rejected: reasons
+        select reason, count(*) as "n!" from rejected_events where replayed_at is null group by reason order by 2 desc, 1
+        "#
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.reason, row.n)).collect())
 }

@@ -189,6 +189,39 @@ pub async fn at_providers(pool: &PgPool) -> Result<Vec<Version>, Error> {
         .collect()
 }
 
+/// What a notification says, as far as it is kept.
+#[derive(Debug, Clone)]
+pub struct Content {
+    pub definition: Option<Definition>,
+    /// The filled-in values, JSON.
+    pub filled: Option<String>,
+    pub free_text: Option<String>,
+    /// Its latest attempt went as a free text, or it is an SMS.
+    pub as_text: bool,
+}
+
+/// What a notification says: its version of the template, and the values or the words.
+///
+/// # Errors
+/// If the database cannot be asked, or a definition cannot be read.
+pub async fn content(pool: &PgPool, notification: uuid::Uuid) -> Result<Option<Content>, Error> {
+    let row = sqlx::query!(
+        r#"
+        -- versions: content
+        select v.definition as "definition?", n.filled::text, n.free_text, n.as_text or n.fallback_of is not null as "as_text!"
+        from notifications n left join template_versions v on v.id = n.version where n.id = $1
+        "#,
+        notification
+    )
+    .fetch_optional(pool)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let wrong =
+        |_| Error::Inconsistent { table: "template_versions", column: "definition", row: notification.to_string() };
+    let definition = row.definition.map(serde_json::from_value).transpose().map_err(wrong)?;
+    Ok(Some(Content { definition, filled: row.filled, free_text: row.free_text, as_text: row.as_text }))
+}
+
 /// The version that the notification of an attempt was made from, if it is known.
 ///
 /// # Errors

@@ -62,6 +62,8 @@ pub struct Doors {
     pub public: optin::Public,
     /// What the operators' pages go by.
     pub console: config::Console,
+    /// What they know of the senders and of doubts, by the settings.
+    pub bounds: console::Bounds,
     /// Where events go that are brought here.
     pub events: Events,
     /// Called when a webhook was stored: whoever applies them is to look.

@@ -31,6 +31,7 @@ fn desk(request_timeout: Duration) -> Arc<Desk> {
         senders: BTreeMap::new(),
         public: optin::Public::closed(limits()),
         console: config::Console::default(),
+        bounds: console::Bounds::default(),
         limits: Limits { webhook_body: 10, api_body: 10, request_timeout },
         prices: Default::default(),
         events: Events { inbox, secrets: BTreeMap::new(), recorded: Arc::new(|| {}) },

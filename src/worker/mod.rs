@@ -19,6 +19,7 @@ pub mod purse;
 pub mod rate;
 pub mod receipts;
 pub mod relay;
+pub mod replays;
 pub mod replies;
 pub mod settling;
 mod stops;

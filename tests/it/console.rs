@@ -4,6 +4,7 @@ mod browser;
 mod desk;
 mod many;
 mod noted;
+mod pages;
 mod search;
 mod speed;
 pub mod visit;

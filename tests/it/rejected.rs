@@ -1,6 +1,17 @@
 //! `recado rejected` and `recado replay-rejected`, as an operator meets them.
 
-use crate::{doors::hall::Hall, why::recado};
+use std::time::Duration;
+
+use recado::{
+    clock::Clock,
+    db::rejected,
+    worker::{Nudge, replays::Replays},
+};
+
+use crate::{
+    doors::hall::{Hall, events},
+    why::recado,
+};
 
 #[tokio::test]
 async fn rejected_events_are_listed_with_their_reasons_and_shown_with_their_bytes() {
@@ -37,4 +48,27 @@ async fn rejected_events_are_listed_with_their_reasons_and_shown_with_their_byte
     assert!(shown["body"].as_str().unwrap().starts_with("{\"phone\""));
     let unknown = recado(&hall, &["rejected", "show", "0193f2c4-8d1e-7a30-9b1d-2f0c5a1e7b44"]);
     assert!(unknown.code == 1 && unknown.stderr.contains("no rejected event of this id"), "{}", unknown.stderr);
+}
+
+#[tokio::test]
+async fn a_wish_to_run_one_again_outlives_who_took_it_and_ends_when_it_is_rejected_once_more() {
+    let hall = Hall::open().await;
+    let id = hall.rejected(1, "invalid_json", "no").await;
+    let pool = &hall.pools.ops;
+    let wants = "select count(*)::text from rejected_events where wanted_at is not null";
+    assert!(rejected::want(pool, id, "user olga").await.unwrap());
+    let minute = Duration::from_secs(60);
+    assert_eq!(rejected::take_wanted(pool, 10, minute).await.unwrap(), [id]);
+    assert!(rejected::take_wanted(pool, 10, minute).await.unwrap().is_empty(), "another process runs it");
+    // Whoever took it died, and its time is over.
+    hall.sql("update rejected_events set wanted_at = now() - interval '1 s'").await;
+
+    let inbox = events(&hall.pools, &Clock::system()).inbox;
+    let replays = Replays { pool: pool.clone(), inbox, every: minute, nudge: Nudge::default() };
+    replays.step().await.unwrap();
+    assert_eq!(hall.ask(wants).await.unwrap(), "0", "it would be run again for ever");
+    let open =
+        hall.ask("select count(*)::text from rejected_events where replayed_at is null and reason = 'invalid_json'");
+    assert_ne!(open.await.unwrap(), "0", "it is still among the rejected");
+    assert!(rejected::want(pool, id, "user olga").await.unwrap(), "and may be wanted again");
 }

@@ -8,7 +8,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Action, Header, Language, Template, text::Text};
+use super::{
+    Action, Header, Language, Template,
+    fill::{ReadButton, Reading, header_text, shown},
+    text::Text,
+};
+use crate::domain::message::{self, Filled};
 
 /// A template in one language, with its placeholders.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -110,6 +115,50 @@ impl Definition {
     }
 }
 
+impl Definition {
+    /// What a person read, with the values that were filled in. What was not filled in stays a placeholder.
+    #[must_use]
+    pub fn reading(&self, filled: &Filled) -> Reading {
+        let body = Text::parse(&self.body).unwrap_or_default();
+        let names = body.placeholders();
+        let value = |name: &str| {
+            let named = filled.body.iter().find(|parameter| parameter.name.as_deref() == Some(name));
+            let place = names.iter().position(|known| *known == name);
+            let value = named.or_else(|| filled.body.get(place?));
+            value.map_or_else(|| format!("{{{{{name}}}}}"), |parameter| shown(&parameter.value).to_owned())
+        };
+        let header = match (&self.header, &filled.header) {
+            (Some(Heading::Text(text)), header) => {
+                Some(header_text(&Text::parse(text).unwrap_or_default(), header.as_ref()))
+            }
+            (Some(Heading::Media(_)), Some(message::Header::Document { filename, .. })) => {
+                Some(format!("[{filename}]"))
+            }
+            (Some(Heading::Media(_)), Some(message::Header::Location { name, address, .. })) => {
+                Some(format!("[{name}, {address}]"))
+            }
+            (Some(Heading::Media(kind)), _) => Some(format!("[{kind}]")),
+            (None, _) => None,
+        };
+        let kind = |kind: &str| match kind {
+            "quick_reply" => "quick_reply",
+            "phone" => "phone",
+            "copy_code" => "copy_code",
+            _ => "url",
+        };
+        let button = |pressable: &Pressable| ReadButton {
+            kind: kind(&pressable.kind),
+            text: if pressable.text.is_empty() { "Copy code".to_owned() } else { pressable.text.clone() },
+        };
+        Reading {
+            header,
+            body: body.render(value),
+            footer: self.footer.clone(),
+            buttons: self.buttons.iter().map(button).collect(),
+        }
+    }
+}
+
 impl Template {
     /// What it says in that language. `None` if it has no such language.
     #[must_use]
@@ -188,5 +237,38 @@ impl fmt::Display for Pressable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.text.is_empty() { &self.kind } else { &self.text })?;
         self.target.as_ref().map_or(Ok(()), |target| write!(f, " → {target}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_person_read_is_told_from_the_version_and_the_values() {
+        let definition = Definition {
+            header: Some(Heading::Text("Order {{1}}".into())),
+            body: "Hello {{name}}, {{order}} comes on {{day}}.".into(),
+            footer: Some("Thanks".into()),
+            buttons: vec![Pressable { kind: "url".into(), text: "See it".into(), target: None }],
+        };
+        let filled: Filled = serde_json::from_str(
+            r#"{"header": {"text": {"text": "A-1"}}, "body": [{"name": "order", "text": "A-1"}, {"name": "name", "text": "Ana"}]}"#,
+        )
+        .unwrap();
+        let reading = definition.reading(&filled);
+        assert_eq!(reading.header.as_deref(), Some("Order A-1"));
+        assert_eq!(reading.body, "Hello Ana, A-1 comes on {{day}}.", "by name; what was never filled in stays");
+        assert_eq!(reading.footer.as_deref(), Some("Thanks"));
+        assert_eq!(reading.buttons[0].text, "See it");
+
+        let numbered = Definition {
+            header: Some(Heading::Media("image".into())),
+            body: "{{2}} {{1}}".into(),
+            ..Definition::default()
+        };
+        let filled: Filled = serde_json::from_str(r#"{"body": [{"text": "first"}, {"text": "second"}]}"#).unwrap();
+        let reading = numbered.reading(&filled);
+        assert_eq!((reading.header.as_deref(), reading.body.as_str()), (Some("[image]"), "first second"));
     }
 }

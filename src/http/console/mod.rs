@@ -18,15 +18,22 @@
 //! 4. The section's name in [`shell::SECTIONS`] puts it into the navigation, if it is one of those.
 //!
 //! Every page has `t`, `lang`, `user` (`name`, `role`), `may` (`operate`, `admin`), `csrf`, `section` and `now`; filters `moment`, `ago`,
-//! `thousands`; the function `asset`. What serde can write goes in as `rows => minijinja::value::Serde(&rows)`, moments as text in it. After a POST redirect with `?said=KEY` to show `t.SECTION.KEY`.
+//! `thousands`, `in_address`; the function `asset`. What serde can write goes in as `rows => minijinja::value::Serde(&rows)`, moments as text in it. After a POST redirect with `?said=KEY` to show `t.SECTION.KEY`.
 
 mod account;
 mod assets;
 mod audit;
+mod chart;
 mod consents;
+mod doubt;
 mod keys;
+mod live;
 mod login;
+mod notification;
+mod notifications;
+mod now;
 pub mod passwords;
+mod rejected;
 mod senders;
 mod shell;
 mod templates;
@@ -44,6 +51,8 @@ use axum::{
     response::{Redirect, Response},
     routing::get,
 };
+
+pub use live::{Bound, Bounds};
 
 use super::{Desk, optin};
 use crate::{config, config::Network};
@@ -77,6 +86,10 @@ const PARTS: &[Part] = &[
     login::PART,
     account::PART,
     audit::PART,
+    now::PART,
+    notifications::PART,
+    rejected::PART,
+    doubt::PART,
     senders::PART,
     templates::PART,
     consents::PART,
@@ -90,6 +103,11 @@ fn pages() -> Router<Arc<Desk>> {
         .route("/console", get(home))
         .merge(account::routes())
         .merge(audit::routes())
+        .merge(now::routes())
+        .merge(notifications::routes())
+        .merge(notification::routes())
+        .merge(rejected::routes())
+        .merge(doubt::routes())
         .merge(senders::routes())
         .merge(templates::routes())
         .merge(consents::routes())
@@ -104,6 +122,7 @@ pub(super) struct Console {
     assets: Arc<assets::Assets>,
     guard: login::Guard,
     cookies: visitor::Cookies,
+    live: live::Live,
 }
 
 impl Console {
@@ -113,6 +132,7 @@ impl Console {
             shell: shell::Shell::new(rules.zone.clone(), Arc::clone(&assets)),
             guard: login::Guard::new(rules, trusted),
             cookies: visitor::Cookies::new(base_url),
+            live: live::Live::default(),
             rules: rules.clone(),
             assets,
         }

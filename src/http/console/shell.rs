@@ -65,6 +65,7 @@ impl Shell {
         templates.add_filter("moment", move |at: Value| moment(&at, &zone));
         templates.add_filter("ago", ago);
         templates.add_filter("thousands", thousands);
+        templates.add_filter("in_address", in_address);
         let all = read_texts();
         let texts = LANGUAGES.map(|language| (language, Value::from(Serde(all.get(language)))));
         Shell { templates, texts: BTreeMap::from(texts) }
@@ -125,6 +126,17 @@ impl Shell {
         }
     }
 
+    /// A part of a page that is the same for all who read this language; empty if it cannot be made.
+    pub(super) fn fragment(&self, language: &str, template: &str, values: Value) -> String {
+        let t = self.texts.get(language).cloned().unwrap_or_default();
+        let all = context! { t, lang => language.replace('_', "-"), language, ..values };
+        let made = self.templates.get_template(template).and_then(|part| part.render(all));
+        made.unwrap_or_else(|error| {
+            tracing::error!(template, line = error.line(), kind = ?error.kind(), "console: a part of a page cannot be made");
+            String::new()
+        })
+    }
+
     /// One text.
     pub(super) fn text(&self, language: &str, section: &str, key: &str) -> Option<Value> {
         let text = self.texts.get(language)?.get_attr(section).ok()?.get_attr(key).ok()?;
@@ -179,6 +191,12 @@ fn ago(state: &State<'_, '_>, at: &Value) -> String {
         5_400..172_800 => format!("{} h", seconds / 3_600),
         _ => format!("{} d", seconds / 86_400),
     }
+}
+
+/// A text as a part of an address' question.
+#[expect(clippy::needless_pass_by_value, reason = "a filter of minijinja takes its arguments so")]
+fn in_address(text: String) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 /// A whole number with its thousands set apart as the page's language does.

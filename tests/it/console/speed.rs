@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use jiff::SignedDuration;
 use recado::{clock::Clock, db::keys::Role};
 
-use super::many::{Amounts, MANY, fill};
+use super::{
+    many::{Amounts, MANY, fill},
+    visit::Visit,
+};
 use crate::{claim::claims_of_50, doors::hall::Hall};
 
 /// As much that is open as among the many, and nothing else.
@@ -26,13 +29,20 @@ async fn everything_answers_at_once_among_five_million_notifications() {
     fill(&hall.pools.ops, MANY).await;
     let mut slow = Vec::new();
     let key = hall.key(Role::Operator).await;
-    for path in asked(&hall).await {
+    let mut visit = Visit::of(&hall, "ana", Role::Admin).await;
+    let api = asked(&hall).await;
+    let pages = pages(&hall, &api).await;
+    for path in api.into_iter().chain(pages) {
         let mut took = Vec::with_capacity(CALLS);
         for _ in 0..CALLS {
             let began = Instant::now();
-            let answer = hall.read(&path, &key).await;
+            let status = if path.starts_with("/console") {
+                visit.get(&path).await.status
+            } else {
+                hall.read(&path, &key).await.status
+            };
             took.push(began.elapsed());
-            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+            assert_eq!(status, 200, "{path}");
         }
         took.sort();
         let (middle, p95) = (took[CALLS / 2], took[CALLS * 95 / 100]);
@@ -89,6 +99,33 @@ async fn asked(hall: &Hall) -> Vec<String> {
     all.push(format!("/v1/notifications/{one}"));
     all.push("/v1/rejected-events?reason=no_phone".to_owned());
     all.push("/v1/costs?by=template".to_owned());
+    all
+}
+
+/// Every page: those of the API's lists and stories, and what there is besides.
+async fn pages(hall: &Hall, api: &[String]) -> Vec<String> {
+    let rejected = hall.ask("select id::text from rejected_events order by id desc limit 1").await.unwrap();
+    let mut all: Vec<String> = [
+        "now",
+        "now/table?span=hour",
+        "now/table?span=day",
+        "doubt",
+        "rejected",
+        "rejected?replayed=yes",
+        "senders",
+        "audit",
+        "account",
+    ]
+    .map(|page| format!("/console/{page}"))
+    .into();
+    all.push(format!("/console/rejected/{rejected}"));
+    all.push("/console/rejected?reason=no_phone".to_owned());
+    // Nothing has this name: events and what was rejected are looked through as well.
+    all.push("/console/notifications?order=no-such-order".to_owned());
+    all.extend(
+        api.iter()
+            .filter_map(|path| Some(format!("/console/notifications{}", path.strip_prefix("/v1/notifications")?))),
+    );
     all
 }
 

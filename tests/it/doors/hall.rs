@@ -124,6 +124,7 @@ impl Hall {
             ]),
             public: http::optin::Public::closed(limits()),
             console: recado::config::Console::default(),
+            bounds: bounds(),
             limits: Limits {
                 webhook_body: 3 * 1024 * 1024,
                 api_body: 64 * 1024,
@@ -435,6 +436,13 @@ fn random() -> Uuid {
 
 fn next_id() -> Uuid {
     recado::clock::v7(Clock::system().now())
+}
+
+/// Two senders with a pace.
+fn bounds() -> http::console::Bounds {
+    let bound = http::console::Bound { per_second: 72.0, ..http::console::Bound::default() };
+    let senders = BTreeMap::from([("main".to_owned(), bound), ("second".to_owned(), bound)]);
+    http::console::Bounds { senders, ..http::console::Bounds::default() }
 }
 
 /// The limits of public doors that nobody comes through.

@@ -150,6 +150,7 @@ impl Street {
             },
             console: config::Console::default(),
             prices: Default::default(),
+            bounds: recado::http::console::Bounds::default(),
             events: crate::doors::hall::events(&house.pools, &house.clock),
             stored: Arc::new(|| {}),
             turned_away: Arc::new(|| {}),

@@ -1,0 +1,425 @@
+//! One notification: all that happened to it, what its person reads, what happens next; and what operators may do about it.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{Path, State},
+    response::{IntoResponse, Redirect, Response},
+    routing::{get, post},
+};
+use jiff::Timestamp;
+use minijinja::{context, value::Serde};
+use serde::Serialize;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{notifications::Chip, trouble::Trouble, visitor::Visitor, visitor::field};
+use crate::{
+    db::{
+        audit::{Act, note},
+        decisions::{self, Decided},
+        story,
+        versions::{self, Content},
+    },
+    domain::{
+        message::Filled,
+        notification::{Best, State as Life, Wait},
+        role::Role,
+        story::{Attempt, Note, Story},
+    },
+    http::{Desk, notifications::explain},
+};
+
+pub(super) fn routes() -> Router<Arc<Desk>> {
+    Router::new()
+        .route("/console/notifications/{id}", get(show))
+        .route("/console/notifications/{id}/number", post(show_number))
+        .route("/console/notifications/{id}/{act}", post(act))
+}
+
+/// One thing that happened, as it is shown. What is none is not.
+#[derive(Debug, Default, Serialize)]
+struct Step {
+    at: Timestamp,
+    /// How long after the event came, in short.
+    after: Option<String>,
+    look: &'static str,
+    /// The name of its text.
+    key: String,
+    /// What follows the text.
+    with: Option<String>,
+    number: Option<i16>,
+    reason: Option<String>,
+    why: Option<&'static str>,
+    code: Option<i32>,
+    /// The provider's own words.
+    detail: Option<String>,
+    by: Option<String>,
+    /// The entry of the consent ledger that allowed it.
+    entry: Option<i32>,
+    as_text: bool,
+    /// When a hold ends.
+    until: Option<Timestamp>,
+}
+
+/// What one attempt cost, or is expected to.
+#[derive(Serialize)]
+struct Price {
+    number: i16,
+    amount: String,
+    billed: bool,
+    of: String,
+}
+
+#[derive(Serialize)]
+struct Bubble {
+    header: Option<String>,
+    body: String,
+    footer: Option<String>,
+    buttons: Vec<String>,
+}
+
+async fn show(State(desk): State<Arc<Desk>>, visitor: Visitor, Path(id): Path<String>) -> Result<Response, Trouble> {
+    let id = Uuid::try_parse(&id).map_err(|_| Trouble::Unknown)?;
+    page(&desk, &visitor, id, false).await
+}
+
+/// The same with the whole number. Who looked is noted before it is shown; a browser that loads the page anew has it masked again.
+async fn show_number(
+    State(desk): State<Arc<Desk>>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+) -> Result<Response, Trouble> {
+    visitor.needs(Role::Operator)?;
+    let id = Uuid::try_parse(&id).map_err(|_| Trouble::Unknown)?;
+    page(&desk, &visitor, id, true).await
+}
+
+/// The page; `whole` has the number shown, which is noted.
+async fn page(desk: &Desk, visitor: &Visitor, id: Uuid, whole: bool) -> Result<Response, Trouble> {
+    let pool = &desk.doors.pools.ops;
+    let story = story::of(pool, id).await?.ok_or(Trouble::Unknown)?;
+    if whole {
+        let on = id.to_string();
+        let by = visitor.caller.name.as_str();
+        note(pool, &Act { by, what: "number.shown", on: Some(&on), reason: None, detail: json!({}) }).await?;
+    }
+    let persons = visitor.caller.role >= Role::Operator;
+    // What the message says may name the person.
+    let (mut bubble, mut sms) = (None, None);
+    if persons {
+        bubble = versions::content(pool, id).await?.and_then(|content| self::bubble(&content));
+        if let Some(followed) = &story.fallback {
+            sms = versions::content(pool, followed.id).await?.and_then(|content| self::bubble(&content));
+        }
+    }
+    let phone = story.phone.as_ref().map(|phone| if whole { phone.reveal().to_owned() } else { phone.to_string() });
+    let story = if persons { story } else { story.without_persons() };
+    let values = context! {
+        id => id.to_string(),
+        chip_row => Serde(Chip::of(&story.state)),
+        next => next(&story, visitor.now),
+        phone,
+        whole,
+        persons,
+        bubble => bubble.map(Serde),
+        sms => sms.map(Serde),
+        steps => Serde(&told(&story)),
+        costs => Serde(&costs(&story)),
+        acts => Serde(acts(&story, visitor.now)),
+        story => Serde(&story),
+    };
+    Ok(visitor.page(desk, "notifications", "notification.html", values))
+}
+
+/// Everything that happened, also to the SMS that followed, in the order of time.
+fn told(story: &Story) -> Vec<Step> {
+    let mut all = steps(story);
+    if let Some(sms) = &story.fallback {
+        // The event is told already.
+        let sms = Story { event: None, ..(**sms).clone() };
+        all.extend(steps(&sms).into_iter().map(|step| {
+            let with = step.with.map_or_else(|| "SMS".to_owned(), |with| format!("SMS · {with}"));
+            Step { with: Some(with), ..step }
+        }));
+        all.sort_by_key(|step| step.at);
+    }
+    let began = story.event.as_ref().map_or(story.created_at, |event| event.received_at);
+    for step in &mut all {
+        step.after = after(began, step.at);
+    }
+    all
+}
+
+/// How long after `began`, as people say it; nothing if it was then or before.
+fn after(began: Timestamp, at: Timestamp) -> Option<String> {
+    let seconds = at.duration_since(began).as_secs_f64();
+    Some(match seconds {
+        ..0.001 => return None,
+        ..1.0 => format!("+{:.0} ms", seconds * 1_000.0),
+        ..90.0 => format!("+{seconds:.1} s"),
+        ..5_400.0 => format!("+{:.0} min", seconds / 60.0),
+        ..172_800.0 => format!("+{:.0} h", seconds / 3_600.0),
+        _ => format!("+{:.0} d", seconds / 86_400.0),
+    })
+}
+
+fn bubble(content: &Content) -> Option<Bubble> {
+    if let (true, Some(text)) = (content.as_text, &content.free_text) {
+        return Some(Bubble { header: None, body: text.clone(), footer: None, buttons: Vec::new() });
+    }
+    let filled: Filled = serde_json::from_str(content.filled.as_deref()?).ok()?;
+    let reading = content.definition.as_ref()?.reading(&filled);
+    Some(Bubble {
+        header: reading.header,
+        body: reading.body,
+        footer: reading.footer,
+        buttons: reading.buttons.into_iter().map(|button| button.text).collect(),
+    })
+}
+
+/// Everything that happened, in the order of time.
+fn steps(story: &Story) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let step = |at, key: &str| Step { at, key: key.to_owned(), ..Step::default() };
+    if let Some(event) = &story.event {
+        steps.push(Step { with: Some(event.r#type.clone()), ..step(event.received_at, "step_received") });
+        steps.extend(event.conflicts.iter().map(|at| Step { look: "warn", ..step(*at, "step_conflict") }));
+    }
+    let version = story.version.map(|version| format!(" v{version}")).unwrap_or_default();
+    let planned = if story.fallback_of.is_some() { "step_follows" } else { "step_planned" };
+    let by = story.route.as_ref().map(|rule| format!(" ({rule})")).unwrap_or_default();
+    steps.push(Step {
+        with: Some(format!(
+            "{}{version} · {} · {}{by} · {}",
+            story.template, story.language, story.sender, story.purpose
+        )),
+        ..step(story.created_at, planned)
+    });
+    if let Some(entry) = &story.consent
+        && let Some(at) = entry.at
+    {
+        let act = entry.act.as_deref().unwrap_or("act");
+        steps.push(Step {
+            with: Some(format!("{} · #{}", story.purpose, entry.number)),
+            ..step(at, &format!("step_consent_{act}"))
+        });
+    }
+    steps.extend(story.notes.iter().map(noted));
+    for hold in &story.holds {
+        steps.push(Step {
+            look: "warn",
+            with: Some(hold.on.clone()),
+            reason: Some(hold.reason.clone()),
+            why: explain(&hold.reason),
+            detail: hold.detail.clone(),
+            by: Some(hold.placed_by.clone()),
+            until: hold.until,
+            ..step(hold.placed_at, "step_held")
+        });
+    }
+    for attempt in &story.attempts {
+        tried(attempt, &mut steps);
+    }
+    if let (Some(at), Some(reason)) = (story.ended_at, story.state.reason()) {
+        let look = if story.state.name() == "failed" { "bad" } else { "warn" };
+        let ended = step(at, &format!("step_ended_{}", story.state.name()));
+        let by = story.superseded_by.clone();
+        steps.push(Step { look, reason: Some(reason.to_owned()), why: explain(reason), with: by, ..ended });
+    }
+    if let Life::InDoubt { since } = story.state {
+        steps.push(Step { look: "warn", ..step(since, "step_in_doubt") });
+    }
+    steps.sort_by_key(|step| step.at);
+    steps
+}
+
+fn noted(note: &Note) -> Step {
+    const KNOWN: [&str; 11] = [
+        "settled_by_evidence",
+        "duplicate_confirmed",
+        "sms_follows",
+        "follows",
+        "duplicate_by_sms",
+        "resend",
+        "resend_ordered",
+        "retry_ordered",
+        "gave_up",
+        "cancelled",
+        "undelivered",
+    ];
+    let (key, with) = match (note.what.as_str(), &note.detail) {
+        ("waits", Some(on)) if Wait::named(on).is_some() => (format!("step_waits_{on}"), None),
+        (what, detail) if KNOWN.contains(&what) => (format!("step_{what}"), detail.clone()),
+        (what, detail) => ("step_other".to_owned(), Some(format!("{what} {}", detail.as_deref().unwrap_or_default()))),
+    };
+    let look = match note.what.as_str() {
+        "duplicate_confirmed" | "duplicate_by_sms" | "gave_up" | "undelivered" => "warn",
+        "settled_by_evidence" => "ok",
+        _ => "",
+    };
+    Step { at: note.at, look, key, with, by: note.by.clone(), ..Step::default() }
+}
+
+fn tried(attempt: &Attempt, steps: &mut Vec<Step>) {
+    let number = Some(attempt.number);
+    let begun = if attempt.resend { "step_resent" } else { "step_claimed" };
+    let (entry, as_text) = (Some(attempt.consent_entry).filter(|entry| *entry > 0), attempt.as_text);
+    steps.push(Step { at: attempt.claimed_at, key: begun.to_owned(), number, entry, as_text, ..Step::default() });
+    if let (Some(at), Some(outcome)) = (attempt.ended_at, attempt.outcome.as_deref()) {
+        let look = match outcome {
+            "accepted" => "ok",
+            "unclear" => "warn",
+            "rejected" => "bad",
+            _ => "",
+        };
+        steps.push(Step {
+            at,
+            look,
+            key: format!("step_outcome_{outcome}"),
+            with: attempt.message_id.clone(),
+            number,
+            reason: attempt.reason.clone(),
+            why: attempt.reason.as_deref().and_then(explain),
+            code: attempt.code,
+            detail: attempt.detail.clone(),
+            ..Step::default()
+        });
+    }
+    // The provider tells whole seconds by its own clock: nothing is reported before it was asked for.
+    let begin =
+        attempt.ended_at.filter(|_| attempt.outcome.as_deref() == Some("accepted")).unwrap_or(attempt.claimed_at);
+    let mut receipts: Vec<_> = attempt.receipts.iter().collect();
+    let place = |kind: &str| ["sent", "failed", "delivered", "read"].iter().position(|known| *known == kind);
+    receipts.sort_by_key(|receipt| (receipt.at, place(&receipt.kind)));
+    for receipt in receipts {
+        let look = match receipt.kind.as_str() {
+            "delivered" | "read" => "ok",
+            "failed" => "bad",
+            _ => "",
+        };
+        steps.push(Step {
+            at: receipt.at.max(begin),
+            look,
+            key: format!("step_receipt_{}", receipt.kind),
+            number,
+            reason: receipt.reason.clone(),
+            why: receipt.reason.as_deref().and_then(explain),
+            code: receipt.code,
+            detail: receipt.detail.clone(),
+            ..Step::default()
+        });
+    }
+}
+
+/// What its attempts cost and those of the SMS that followed.
+fn costs(story: &Story) -> Vec<Price> {
+    let of_sms = story.fallback.iter().flat_map(|sms| &sms.attempts);
+    story.attempts.iter().chain(of_sms).filter_map(price).collect()
+}
+
+fn price(attempt: &Attempt) -> Option<Price> {
+    let cost = attempt.cost.as_ref()?;
+    let currency = cost.currency.as_deref().unwrap_or_default();
+    let amount = cost.actual.as_ref().or(cost.predicted.as_ref())?;
+    let of: Vec<&str> = [&cost.category, &cost.country].into_iter().flatten().map(String::as_str).collect();
+    Some(Price {
+        number: attempt.number,
+        amount: format!("{amount} {currency}"),
+        billed: cost.actual.is_some(),
+        of: of.join(", "),
+    })
+}
+
+/// The name of the sentence that says what happens next.
+fn next(story: &Story, now: Timestamp) -> String {
+    match &story.state {
+        Life::Pending { .. } if story.expires_at <= now => "next_expires".to_owned(),
+        Life::Pending { .. } if !story.holds.is_empty() => "next_held".to_owned(),
+        Life::Pending { waiting_on: Some(wait), .. } => format!("next_{}", wait.as_str()),
+        Life::Pending { due_at, waiting_on: None } if *due_at > now => "next_later".to_owned(),
+        Life::Pending { .. } => "next_due".to_owned(),
+        Life::Sending { .. } => "next_sending".to_owned(),
+        Life::InDoubt { .. } if story.doubt == "resend_once" && story.resends == 0 => "next_doubt_resend".to_owned(),
+        Life::InDoubt { .. } => "next_doubt".to_owned(),
+        Life::Accepted { receipt: None, .. } => "next_unconfirmed".to_owned(),
+        Life::Accepted { receipt: Some(Best::Sent), .. } => "next_sent".to_owned(),
+        Life::Accepted { receipt: Some(Best::Delivered | Best::Read), .. } => "next_arrived".to_owned(),
+        Life::Failed { reason } if reason == "unknown" => "next_unknown".to_owned(),
+        Life::Failed { .. } | Life::Suppressed { .. } if story.expires_at <= now => "next_over".to_owned(),
+        Life::Failed { .. } | Life::Suppressed { .. } => "next_ended".to_owned(),
+    }
+}
+
+/// What may be done about it.
+fn acts(story: &Story, now: Timestamp) -> Vec<&'static str> {
+    let alive = story.expires_at > now;
+    let doubtful = matches!(story.state.reason(), Some("unknown" | "delivered_elsewhere")) || story.fallback.is_some();
+    match &story.state {
+        Life::Pending { .. } => vec!["cancel"],
+        Life::InDoubt { .. } if alive => vec!["resend", "give_up"],
+        Life::InDoubt { .. } => vec!["give_up"],
+        Life::Failed { .. } | Life::Suppressed { .. } if alive && doubtful => vec!["resend"],
+        Life::Failed { .. } | Life::Suppressed { .. } if alive => vec!["retry"],
+        Life::Failed { .. } | Life::Suppressed { .. } | Life::Sending { .. } | Life::Accepted { .. } => Vec::new(),
+    }
+}
+
+async fn act(
+    State(desk): State<Arc<Desk>>,
+    visitor: Visitor,
+    Path((id, act)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Response, Trouble> {
+    visitor.needs(Role::Operator)?;
+    let id = Uuid::try_parse(&id).map_err(|_| Trouble::Unknown)?;
+    let reason = field(&body, "reason").unwrap_or_default();
+    let reason = reason.trim();
+    let back = |said: &str| Ok(Redirect::to(&format!("{}?said={said}", from(&body, id))).into_response());
+    if reason.is_empty() || reason.len() > 500 {
+        return back("needs_reason");
+    }
+    let (pool, by) = (&desk.doors.pools.ops, visitor.caller.name.as_str());
+    let (decided, what) = match act.as_str() {
+        "retry" => (decisions::retry(pool, id, by).await?, "notification.retried"),
+        "resend" => (decisions::resend(pool, id, by).await?, "notification.resent"),
+        "cancel" | "give_up" => (decisions::cancel(pool, id, by).await?, "notification.cancelled"),
+        _ => return Err(Trouble::Unknown),
+    };
+    match decided {
+        Decided::Unknown => Err(Trouble::Unknown),
+        Decided::Refused { .. } => back("not_done"),
+        Decided::Done => {
+            let on = id.to_string();
+            note(pool, &Act { by, what, on: Some(&on), reason: Some(reason), detail: json!({}) }).await?;
+            back("done")
+        }
+    }
+}
+
+/// The page that it was posted from: this one's, or the list of doubts.
+fn from(body: &Bytes, id: Uuid) -> String {
+    match field(body, "from").as_deref() {
+        Some("doubt") => "/console/doubt".to_owned(),
+        _ => format!("/console/notifications/{id}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_an_event_says_how_long_after_it() {
+        let began: Timestamp = "2026-11-25T10:00:00Z".parse().unwrap();
+        let said = |later: &str| after(began, later.parse().unwrap());
+        assert_eq!(said("2026-11-25T09:59:00Z"), None);
+        assert_eq!(said("2026-11-25T10:00:00Z"), None);
+        assert_eq!(said("2026-11-25T10:00:00.34Z").as_deref(), Some("+340 ms"));
+        assert_eq!(said("2026-11-25T10:00:02.25Z").as_deref(), Some("+2.2 s"));
+        assert_eq!(said("2026-11-25T10:12:00Z").as_deref(), Some("+12 min"));
+        assert_eq!(said("2026-11-28T10:00:00Z").as_deref(), Some("+3 d"));
+    }
+}

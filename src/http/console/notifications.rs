@@ -1,0 +1,343 @@
+//! The search: what can be asked for stands in the address, so that a list can be sent to somebody. Numbers stay masked here.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Query, State},
+    response::{IntoResponse, Redirect, Response},
+    routing::get,
+};
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use minijinja::{context, value::Serde};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Part, live::Ended, template, texts, trouble::Trouble, visitor::Visitor};
+use crate::{
+    db::{
+        listing::{self, Filter, Item},
+        senders, story, tallies,
+    },
+    domain::{
+        notification::{State as Life, Wait},
+        phone::Phone,
+        role::Role,
+    },
+    http::{Desk, notifications::explain},
+};
+
+pub(super) const PART: Part = Part {
+    name: "notifications",
+    templates: &[template!("notifications.html"), template!("notification.html"), template!("states.html")],
+    texts: texts!("notifications"),
+};
+
+const PAGE: i64 = 50;
+/// So many events are shown of what no message was found for.
+const ELSEWHERE: i64 = 20;
+
+const STATES: [&str; 6] = ["pending", "sending", "in_doubt", "accepted", "failed", "suppressed"];
+
+pub(super) fn routes() -> Router<Arc<Desk>> {
+    Router::new().route("/console/notifications", get(show))
+}
+
+/// What stands in the form and in the address. Empty is none.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(super) struct Asked {
+    order: String,
+    phone: String,
+    state: String,
+    reason: String,
+    waiting_on: String,
+    template: String,
+    sender: String,
+    since: String,
+    until: String,
+    #[serde(skip_serializing)]
+    cursor: String,
+}
+
+impl Asked {
+    /// The same as an address' question, without what is empty.
+    fn query(&self) -> String {
+        let fields = [
+            ("order", &self.order),
+            ("phone", &self.phone),
+            ("state", &self.state),
+            ("reason", &self.reason),
+            ("waiting_on", &self.waiting_on),
+            ("template", &self.template),
+            ("sender", &self.sender),
+            ("since", &self.since),
+            ("until", &self.until),
+        ];
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in fields {
+            if !value.trim().is_empty() {
+                query.append_pair(name, value.trim());
+            }
+        }
+        query.finish()
+    }
+
+    /// What it means; or the name of the field that cannot be read.
+    fn filter(&self, zone: &TimeZone) -> Result<Filter, &'static str> {
+        let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let state = text(&self.state).map(|name| STATES.into_iter().find(|known| *known == name).ok_or("state"));
+        let wait = text(&self.waiting_on).map(|name| Wait::named(&name).ok_or("waiting_on"));
+        // A plus that was not escaped came as a space.
+        let phone = text(&self.phone).map(|text| {
+            let spelled = if text.starts_with('+') { text } else { format!("+{text}") };
+            Phone::parse(&spelled).map_err(|_| "phone")
+        });
+        // People write a number where they look for anything.
+        let order = text(&self.order);
+        let (order, phone) = match (order.as_deref().map(Phone::parse), phone) {
+            (Some(Ok(number)), None) => (None, Some(Ok(number))),
+            (_, phone) => (order, phone),
+        };
+        let at = |name: &'static str, given: &str| text(given).map(|text| moment(&text, zone).ok_or(name)).transpose();
+        Ok(Filter {
+            state: state.transpose()?,
+            reason: text(&self.reason),
+            waiting_on: wait.transpose()?,
+            order,
+            phone: phone.transpose()?,
+            template: text(&self.template),
+            sender: text(&self.sender),
+            since: at("since", &self.since)?,
+            until: at("until", &self.until)?,
+            before: text(&self.cursor).map(|text| Uuid::try_parse(&text).map_err(|_| "cursor")).transpose()?,
+        })
+    }
+}
+
+/// A moment as a browser's field gives it, in the console's time zone; or with a zone of its own.
+fn moment(text: &str, zone: &TimeZone) -> Option<Timestamp> {
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Some(at);
+    }
+    let at: DateTime = text.parse().ok()?;
+    Some(at.to_zoned(zone.clone()).ok()?.timestamp())
+}
+
+#[derive(Serialize)]
+struct Row {
+    id: Uuid,
+    #[serde(flatten)]
+    chip: Chip,
+    at: Timestamp,
+    phone: Option<String>,
+    template: String,
+    language: String,
+    sender: String,
+    subject: Option<String>,
+    event_id: String,
+    duplicate: bool,
+}
+
+/// A state as it is shown: its text's name, and how it looks.
+#[derive(Debug, Serialize)]
+pub(super) struct Chip {
+    pub state: &'static str,
+    pub look: &'static str,
+    pub reason: Option<String>,
+    /// The sentence for it.
+    pub why: Option<&'static str>,
+    pub due_at: Option<Timestamp>,
+}
+
+impl Chip {
+    pub(super) fn of(state: &Life) -> Chip {
+        use crate::domain::notification::Best;
+        let plain = |state, look| Chip { state, look, reason: None, why: None, due_at: None };
+        let ended = |state, look, reason: &str| Chip {
+            reason: Some(reason.to_owned()),
+            why: explain(reason),
+            ..plain(state, look)
+        };
+        match state {
+            Life::Pending { due_at, waiting_on: None } => Chip { due_at: Some(*due_at), ..plain("due", "info") },
+            Life::Pending { due_at, waiting_on: Some(wait) } => Chip {
+                due_at: Some(*due_at),
+                ..plain(
+                    match wait {
+                        Wait::Lane => "waits_lane",
+                        Wait::Subject => "waits_subject",
+                        Wait::Template => "waits_template",
+                        Wait::Consent => "waits_consent",
+                        Wait::Quiet => "waits_quiet",
+                        Wait::DayLimit => "waits_day_limit",
+                        Wait::Budget => "waits_budget",
+                    },
+                    "mute",
+                )
+            },
+            Life::Sending { .. } => plain("sending", "info"),
+            Life::InDoubt { .. } => plain("in_doubt", "warn"),
+            Life::Accepted { receipt: None, .. } => plain("unconfirmed", "info"),
+            Life::Accepted { receipt: Some(Best::Sent), .. } => plain("sent", "info"),
+            Life::Accepted { receipt: Some(Best::Delivered), .. } => plain("delivered", "ok"),
+            Life::Accepted { receipt: Some(Best::Read), .. } => plain("read", "ok"),
+            Life::Failed { reason } => ended("failed", "bad", reason),
+            Life::Suppressed { reason } => ended("suppressed", "mute", reason),
+        }
+    }
+}
+
+impl Row {
+    fn of(item: Item) -> Row {
+        Row {
+            id: item.id,
+            chip: Chip::of(&item.state),
+            at: item.created_at,
+            phone: item.phone.as_ref().map(Phone::to_string),
+            template: item.template,
+            language: item.language,
+            sender: item.sender,
+            subject: item.subject,
+            event_id: item.event_id,
+            duplicate: item.duplicate,
+        }
+    }
+}
+
+async fn show(
+    State(desk): State<Arc<Desk>>,
+    visitor: Visitor,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Trouble> {
+    let pool = &desk.doors.pools.ops;
+    let zone = &desk.console.rules.zone;
+    let (filter, wrong) = match asked.filter(zone) {
+        Ok(filter) => (filter, None),
+        Err(field) => (Filter::default(), Some(field)),
+    };
+    if filter.phone.is_some() || wrong == Some("phone") {
+        // A viewer who may try numbers would see whose they are.
+        visitor.needs(Role::Operator)?;
+    }
+    let found = match wrong {
+        None => Some(listing::page(pool, &filter, PAGE).await?),
+        Some(_) => None,
+    };
+    let mut elsewhere = story::Found::default();
+    if found.as_ref().is_some_and(|found| found.items.is_empty())
+        && let Some(word) = &filter.order
+    {
+        elsewhere = story::find(pool, word, ELSEWHERE).await?;
+        if let ([id, ..], []) = (elsewhere.notifications.as_slice(), elsewhere.events.as_slice()) {
+            // A notification's own id, or a provider's.
+            return Ok(Redirect::to(&format!("/console/notifications/{id}")).into_response());
+        }
+        if visitor.caller.role < Role::Operator {
+            // They are found by what stands in their bytes: whoever may try words would learn who is named there.
+            elsewhere.rejected.clear();
+        }
+    }
+    let (rows, next, looked_back_to) = match found {
+        Some(found) => (found.items.into_iter().map(Row::of).collect(), found.next, found.looked_back_to),
+        None => (Vec::new(), None, None),
+    };
+    let names = senders::all(pool).await?.into_iter().map(|(_, name)| name).collect::<Vec<_>>();
+    let ends = matches!(asked.state.as_str(), "failed" | "suppressed") && asked.order.is_empty();
+    let reasons = if ends { reasons(&desk, &visitor, &filter).await? } else { Vec::new() };
+    let query = asked.query();
+    let more = next.map(|next| {
+        let mark = if query.is_empty() { "" } else { "&" };
+        format!("/console/notifications?{query}{mark}cursor={}", next.simple())
+    });
+    let values = context! {
+        asked => Serde(&asked),
+        wrong,
+        rows => Serde(&rows),
+        more,
+        query,
+        first => asked.cursor.is_empty(),
+        looked_back_to => looked_back_to.map(|at| at.to_string()),
+        states => STATES,
+        waits => Wait::ALL.map(Wait::as_str),
+        senders => names,
+        reasons => Serde(&reasons),
+        events => Serde(elsewhere.events.into_iter().map(Event::of).collect::<Vec<_>>()),
+        rejected => Serde(&elsewhere.rejected),
+    };
+    Ok(visitor.page(&desk, "notifications", "notifications.html", values))
+}
+
+/// An event that was looked for, whatever came of it.
+#[derive(Serialize)]
+struct Event {
+    id: String,
+    source: String,
+    r#type: String,
+    subject: Option<String>,
+    received_at: Timestamp,
+    /// Why no message followed.
+    ignored: Option<String>,
+    messages: usize,
+}
+
+impl Event {
+    fn of(event: crate::domain::story::Event) -> Event {
+        Event {
+            id: event.id,
+            source: event.source,
+            r#type: event.r#type,
+            subject: event.subject,
+            received_at: event.received_at,
+            ignored: event.ignored,
+            messages: event.notifications.len(),
+        }
+    }
+}
+
+/// Why things ended so in the time that is asked for; in the last day, if none is.
+async fn reasons(desk: &Desk, visitor: &Visitor, filter: &Filter) -> Result<Vec<Ended>, Trouble> {
+    let day = visitor.now.saturating_sub(jiff::SignedDuration::from_hours(24)).unwrap_or(visitor.now);
+    let of = tallies::by_reason(&desk.doors.pools.ops, filter.since.unwrap_or(day), filter.until).await?;
+    let of = of.into_iter().filter(|of| Some(of.state.as_str()) == filter.state);
+    Ok(of.map(Ended::of).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_read_as_a_browser_asks_it() {
+        let zone = TimeZone::get("Europe/Madrid").unwrap();
+        let asked = Asked {
+            order: " order:7 ".into(),
+            phone: " 34600111222".into(),
+            state: "failed".into(),
+            since: "2026-11-25T10:00".into(),
+            until: "2026-11-25T10:00:00Z".into(),
+            ..Asked::default()
+        };
+        let filter = asked.filter(&zone).unwrap();
+        assert_eq!(filter.order.as_deref(), Some("order:7"));
+        assert_eq!(filter.phone.unwrap().reveal(), "+34600111222");
+        assert_eq!(filter.since.unwrap().to_string(), "2026-11-25T09:00:00Z");
+        assert_eq!(filter.until.unwrap().to_string(), "2026-11-25T10:00:00Z");
+        assert_eq!(
+            asked.query(),
+            "order=order%3A7&phone=34600111222&state=failed&since=2026-11-25T10%3A00&until=2026-11-25T10%3A00%3A00Z"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let zone = TimeZone::UTC;
+        let wrong = |asked: Asked| asked.filter(&zone).unwrap_err();
+        let typed = Asked { order: "+34 600 111 222".into(), ..Asked::default() }.filter(&zone).unwrap();
+        assert!(typed.phone.is_some() && typed.order.is_none(), "a number where anything is looked for");
+        assert_eq!(wrong(Asked { phone: "12".into(), ..Asked::default() }), "phone");
+        assert_eq!(wrong(Asked { state: "lost".into(), ..Asked::default() }), "state");
+        assert_eq!(wrong(Asked { since: "yesterday".into(), ..Asked::default() }), "since");
+        assert!(Asked::default().filter(&zone).unwrap().order.is_none());
+    }
+}

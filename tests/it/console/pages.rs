@@ -1,0 +1,297 @@
+//! The pages that operators look at all day: what they show, to whom, and what can be done there.
+
+use recado::db::keys::Role;
+use reqwest::StatusCode;
+
+use super::{
+    browser::enters,
+    many::{FEW, fill},
+    visit::Visit,
+};
+use crate::{
+    doors::hall::Hall,
+    harness::{Fleet, PATIENCE, until},
+    optin::driver::{Browser, ENTER},
+};
+
+const ANA: &str = "+34600111222";
+
+#[tokio::test]
+async fn an_order_is_found_by_its_name_and_leads_to_its_whole_story() {
+    let hall = Hall::open().await;
+    let id = hall.notification("evt-1", ANA).await;
+    hall.attempt(id, "rejected", Some("the number +34600111222 is unknown")).await;
+    hall.sql(&said(&id.to_string())).await;
+    let mut operator = Visit::of(&hall, "ana", Role::Operator).await;
+    let list = operator.get("/console/notifications?order=subject-of-evt-1").await;
+    assert!(list.text.contains(&format!("/console/notifications/{id}")), "{}", list.text);
+    assert!(!list.text.contains(ANA) && !list.text.contains("600111222"), "a number is masked in a list");
+    let story = operator.get(&format!("/console/notifications/{id}")).await;
+    for word in [
+        "Event received",
+        "Planned",
+        "Consent: confirmed",
+        "The provider refused it",
+        "131026",
+        "is unknown",
+        "Hola Ana, tu pedido A-1042",
+    ] {
+        assert!(story.text.contains(word), "{word} is missing in {}", story.text);
+    }
+    // By its own id, or by a provider's, one comes straight there.
+    let led = operator.get(&format!("/console/notifications?order={id}")).await;
+    assert_eq!(led.leads(), format!("/console/notifications/{id}"));
+
+    let mut viewer = Visit::of(&hall, "vera", Role::Viewer).await;
+    let story = viewer.get(&format!("/console/notifications/{id}")).await;
+    assert!(!story.text.contains("is unknown"), "the provider's words may name the person");
+    assert!(!story.text.contains("Hola Ana"), "and so may the message's");
+    assert!(!story.text.contains("Try again"), "a viewer changes nothing");
+    let looked = viewer.get("/console/notifications?phone=%2B34600111222").await;
+    assert_eq!(looked.status, StatusCode::FORBIDDEN, "who may try numbers would see whose they are");
+}
+
+#[tokio::test]
+async fn a_number_is_shown_whole_only_to_who_asks_and_may_and_that_is_noted() {
+    let hall = Hall::open().await;
+    let id = hall.notification("evt-1", ANA).await;
+    let page = format!("/console/notifications/{id}");
+    let mut viewer = Visit::of(&hall, "vera", Role::Viewer).await;
+    assert!(!viewer.get(&page).await.text.contains("Show number"), "what a viewer may not do is not offered");
+    let csrf = viewer.get("/console/account").await.csrf();
+    let refused = viewer.post(&format!("{page}/number"), &[("csrf", &csrf)]).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert!(!refused.text.contains(ANA));
+    let noted = "select string_agg(what || ' ' || by || ' ' || \"on\", ', ' order by id) from audit where what = 'number.shown'";
+    assert_eq!(hall.ask(noted).await, None, "nobody has seen it yet");
+
+    let mut operator = Visit::of(&hall, "olga", Role::Operator).await;
+    assert!(!operator.get(&page).await.text.contains(ANA), "not before it is asked for");
+    let unposted = operator.get(&format!("{page}/number")).await;
+    assert_eq!(unposted.status, StatusCode::METHOD_NOT_ALLOWED, "an address alone shows nothing");
+    let shown = operator.fill(&page, &format!("{page}/number"), &[]).await;
+    assert!(shown.text.contains(ANA), "{}", shown.text);
+    assert_eq!(shown.header("cache-control"), "no-store");
+    assert_eq!(hall.ask(noted).await.unwrap(), format!("number.shown user olga {id}"));
+    assert!(!operator.get(&page).await.text.contains(ANA), "and it is masked again");
+}
+
+#[tokio::test]
+async fn a_search_that_finds_no_message_shows_the_event_and_what_was_rejected() {
+    let hall = Hall::open().await;
+    hall.notification("evt-1", ANA).await;
+    hall.sql("update inbox set notifications = '{}', ignored = 'no_template'; delete from notifications").await;
+    let rejected = hall.rejected(7, "unfillable_template", r#"{"order":"A-2001","customer":"Ana"}"#).await;
+    let mut operator = Visit::of(&hall, "olga", Role::Operator).await;
+    let ignored = operator.get("/console/notifications?order=evt-1").await.text;
+    assert!(ignored.contains("No message:") && ignored.contains("no_template"), "{ignored}");
+    let found = operator.get("/console/notifications?order=A-2001").await.text;
+    assert!(found.contains(&format!("/console/rejected/{rejected}")), "{found}");
+    assert!(operator.get("/console/notifications?order=A-9").await.text.contains("Nothing found"));
+
+    let mut viewer = Visit::of(&hall, "vera", Role::Viewer).await;
+    let found = viewer.get("/console/notifications?order=Ana").await.text;
+    assert!(!found.contains("/console/rejected/"), "whoever may try words would learn who is named where: {found}");
+    let by_number = viewer.get("/console/notifications?order=%2B34600111222").await;
+    assert_eq!(by_number.status, StatusCode::FORBIDDEN);
+}
+
+/// Has this notification made from a version of its template, with values.
+fn said(id: &str) -> String {
+    format!(
+        r#"with version as (
+          insert into template_versions (template, language, number, hash, definition) values ('order_confirmed', 'es', 1, '\\x01',
+            '{{"header": {{"text": "Pedido {{{{1}}}}"}}, "body": "Hola {{{{1}}}}, tu pedido {{{{2}}}} está confirmado. Te avisamos cuando salga.",
+              "footer": "Gracias por tu compra", "buttons": [{{"kind": "url", "text": "Ver el pedido", "target": "https://shop.example/{{{{1}}}}"}}]}}')
+          returning id
+        )
+        update notifications set version = (select id from version), filled = '{{"header": {{"text": {{"text": "A-1042"}}}},
+          "body": [{{"text": "Ana"}}, {{"text": "A-1042"}}]}}' where id = '{id}'"#
+    )
+}
+
+#[tokio::test]
+async fn what_is_live_is_told_part_by_part_and_ends_with_the_process() {
+    let hall = Hall::open().await;
+    let viewer = Visit::of(&hall, "vera", Role::Viewer).await;
+    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+    let asked = client.get(format!("http://{}/console/now/live", hall.address())).header("cookie", &viewer.cookie);
+    let mut stream = asked.send().await.unwrap();
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    let mut told = String::new();
+    while !told.contains("event: work\n") {
+        let chunk = stream.chunk().await.unwrap().expect("it goes on");
+        told += std::str::from_utf8(&chunk).unwrap();
+    }
+    for part in ["figures", "charts", "senders"] {
+        assert!(told.contains(&format!("event: {part}\ndata: ")), "{part}: {told}");
+    }
+    hall.stand(|standing| standing.stopping = true);
+    while stream.chunk().await.unwrap().is_some() {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rejected_event_that_is_wanted_is_run_again() {
+    Fleet::run("wanted", |plan| plan.people = 2, async |fleet| {
+        let service = fleet.start().await;
+        let wanted = "with kept as (
+            insert into rejected_events (id, reason, detail, exchange, routing_key, headers, size, body_hash, body, whole, wanted_at, wanted_by)
+            select gen_random_uuid(), 'unfillable_template', 'It was so.', 'shop.events', 'order.confirmed', '{}', 1, '\\x01', convert_to(jsonb_build_object(
+              'specversion', '1.0', 'id', 'again', 'source', '/shop', 'type', 'order.confirmed', 'time', to_json(now()),
+              'data', jsonb_build_object('customer', jsonb_build_object('phone', '+34600100000', 'name', 'Ana'),
+                'order', jsonb_build_object('number', 'again')))::text, 'UTF8'), true, now(), 'user ana'
+            returning 1)
+            select count(*) from kept";
+        assert_eq!(fleet.count(wanted).await, 1);
+        let replayed = "select count(*) from rejected_events where replay = 'accepted'";
+        until("it is run again", PATIENCE, async || fleet.count(replayed).await == 1).await;
+        assert_eq!(fleet.count("select count(*) from notifications where event_id = 'again'").await, 1);
+        fleet.stop(service).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_an_operator_decides_is_done_with_a_reason_and_written_down() {
+    let hall = Hall::open().await;
+    let id = hall.notification("evt-1", ANA).await;
+    let page = format!("/console/notifications/{id}");
+    let mut operator = Visit::of(&hall, "ana", Role::Operator).await;
+    let refused = operator.fill(&page, &format!("{page}/cancel"), &[("reason", " ")]).await;
+    assert_eq!(refused.leads(), format!("{page}?said=needs_reason"));
+    let done = operator.fill(&page, &format!("{page}/cancel"), &[("reason", "the customer called")]).await;
+    assert_eq!(done.leads(), format!("{page}?said=done"));
+    assert!(operator.get(done.leads()).await.text.contains("Cancelled"));
+    let state = format!("select state::text || ' ' || reason from notifications where id = '{id}'");
+    assert_eq!(hall.ask(&state).await.unwrap(), "suppressed cancelled");
+    let again = operator.fill(&page, &format!("{page}/retry"), &[("reason", "a mistake")]).await;
+    assert_eq!(again.leads(), format!("{page}?said=done"));
+    let noted = hall.ask("select string_agg(what || ' ' || by || ': ' || reason, ', ' order by id) from audit where what like 'notification.%'");
+    assert_eq!(
+        noted.await.unwrap(),
+        "notification.cancelled user ana: the customer called, notification.retried user ana: a mistake"
+    );
+
+    let mut viewer = Visit::of(&hall, "vera", Role::Viewer).await;
+    let csrf = viewer.get("/console/account").await.csrf();
+    let refused = viewer.post(&format!("{page}/cancel"), &[("csrf", &csrf), ("reason", "for fun")]).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert_eq!(hall.ask(&format!("select state::text from notifications where id = '{id}'")).await.unwrap(), "pending");
+}
+
+#[tokio::test]
+async fn the_bytes_of_a_rejected_event_are_for_operators_and_who_looks_is_noted() {
+    let hall = Hall::open().await;
+    let id = hall.rejected(7, "unfillable_template", r#"{"customer":"Ana"}"#).await;
+    let page = format!("/console/rejected/{id}");
+    let mut viewer = Visit::of(&hall, "vera", Role::Viewer).await;
+    assert!(viewer.get("/console/rejected").await.text.contains("unfillable_template"));
+    assert!(!viewer.get(&page).await.text.contains("Ana"));
+    let csrf = viewer.get("/console/account").await.csrf();
+    assert_eq!(viewer.post(&format!("{page}/body"), &[("csrf", &csrf)]).await.status, StatusCode::FORBIDDEN);
+
+    let mut operator = Visit::of(&hall, "olga", Role::Operator).await;
+    assert!(!operator.get(&page).await.text.contains("Ana"), "not before it is asked for");
+    let shown = operator.fill(&page, &format!("{page}/body"), &[]).await;
+    assert!(shown.text.contains("&quot;customer&quot;: &quot;Ana&quot;"), "{}", shown.text);
+    let wanted = operator.fill(&page, &format!("{page}/replay"), &[("reason", "the template is mended")]).await;
+    assert_eq!(wanted.leads(), format!("{page}?said=wanted"));
+    let by = hall.ask("select wanted_by from rejected_events where wanted_at is not null").await;
+    assert_eq!(by.unwrap(), "user olga");
+    let noted =
+        hall.ask("select string_agg(what, ', ' order by id) from audit where what like 'rejected_event.%'").await;
+    assert_eq!(noted.unwrap(), "rejected_event.shown, rejected_event.replayed");
+}
+
+#[tokio::test]
+async fn a_doubt_says_what_it_waits_for_and_can_be_decided() {
+    let hall = Hall::open().await;
+    let id = hall.notification("evt-1", ANA).await;
+    hall.attempt(id, "unclear", None).await;
+    let mut operator = Visit::of(&hall, "ana", Role::Operator).await;
+    let list = operator.get("/console/doubt").await;
+    assert!(list.text.contains("silence proves nothing"), "{}", list.text);
+    assert!(list.text.contains("It ends as failed; it may have been received."));
+    let resend = format!("/console/notifications/{id}/resend");
+    let done = operator.fill("/console/doubt", &resend, &[("reason", "asked for"), ("from", "doubt")]).await;
+    assert_eq!(done.leads(), "/console/doubt?said=done");
+    assert!(operator.get("/console/doubt").await.text.contains("Nothing is in doubt."));
+}
+
+#[tokio::test]
+async fn an_operator_finds_an_order_by_its_number_and_reads_what_became_of_it() {
+    let (hall, browser) = (Hall::open().await, Browser::open().await);
+    let id = hall.notification("evt-1", ANA).await;
+    hall.attempt(id, "accepted", None).await;
+    hall.sql("update inbox set subject = 'order:A-1042', journey_key = 'A-1042'; update notifications set subject = 'order:A-1042'").await;
+    hall.sql(&said(&id.to_string())).await;
+    enters(&browser, &hall, "olga", Role::Operator).await;
+    browser.shows("h1", "Now").await;
+    browser.click("nav a[href='/console/notifications']").await;
+    browser.write("#order", "A-1042").await;
+    browser.press(ENTER).await;
+    browser.shows("#found", "order:A-1042").await;
+    browser.click("#found tbody a").await;
+    browser.shows("h1", "order:A-1042").await;
+    for step in
+        ["Event received", "Planned", "Consent: confirmed", "Allowed by consent entry 1", "The provider took it"]
+    {
+        browser.shows("#story", step).await;
+    }
+    browser.shows(".bubble", "Hola Ana, tu pedido A-1042 está confirmado.").await;
+    assert!(!browser.text("#number").await.contains("600111222"));
+    browser.click("#show-number").await;
+    browser.shows("#number", ANA).await;
+    assert_eq!(hall.ask("select by from audit where what = 'number.shown'").await.unwrap(), "user olga");
+}
+
+#[tokio::test]
+async fn the_pages_of_the_day_are_accessible_and_change_by_themselves() {
+    let (hall, browser) = (Hall::open().await, Browser::open().await);
+    fill(&hall.pools.ops, FEW).await;
+    hall.sql("insert into holds (scope, sender, template, reason, placed_by) select 'template', id, 'delivered', 'a typo', 'ana' from senders where name = 'main'").await;
+    let at = |path: &str| format!("http://{}{path}", hall.address());
+    enters(&browser, &hall, "olga", Role::Operator).await;
+
+    // A message is delivered, and whoever watches sees it.
+    browser.go(&at("/console/now")).await;
+    // The part may be replaced between finding and reading it, so that the page itself is asked.
+    let delivered = async || browser.run("return document.querySelector('#delivered').textContent").await;
+    let before = delivered().await;
+    hall.sql("insert into outbox (notification_id, kind, sender) select id, 'delivered', 1 from notifications order by id limit 5000").await;
+    until("the page has changed", PATIENCE, async || delivered().await != before).await;
+
+    let one = hall
+        .ask(
+            "select id::text from notifications where state = 'accepted' and receipt = 'read' order by id desc limit 1",
+        )
+        .await;
+    let doubt = hall.ask("select id::text from notifications where state = 'in_doubt' order by id desc limit 1").await;
+    let failed =
+        hall.ask("select id::text from notifications where reason = 'undeliverable' order by id desc limit 1").await;
+    let waiting =
+        hall.ask("select id::text from notifications where waiting_on = 'template' order by id desc limit 1").await;
+    let rejected = hall.ask("select id::text from rejected_events limit 1").await;
+    let one = one.unwrap();
+    hall.sql(&said(&one)).await;
+    hall.sql("update attempts set detail = 'Message undeliverable.' where reason = 'undeliverable'").await;
+    let pages = [
+        ("now", "/console/now".to_owned()),
+        ("now-table", "/console/now/table?span=day".to_owned()),
+        ("notifications", "/console/notifications?state=failed".to_owned()),
+        ("notification", format!("/console/notifications/{one}")),
+        ("notification-doubt", format!("/console/notifications/{}", doubt.unwrap())),
+        ("notification-failed", format!("/console/notifications/{}", failed.unwrap())),
+        ("notification-waiting", format!("/console/notifications/{}", waiting.unwrap())),
+        ("search-nothing", "/console/notifications?order=A-9".to_owned()),
+        ("rejected", "/console/rejected".to_owned()),
+        ("rejected-one", format!("/console/rejected/{}", rejected.unwrap())),
+        ("doubt", "/console/doubt".to_owned()),
+    ];
+    let mut found = Vec::new();
+    for (name, path) in pages {
+        browser.go(&at(&path)).await;
+        found.extend(browser.look("console", name).await);
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
