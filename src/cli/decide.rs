@@ -8,6 +8,7 @@ use super::{complain, database, hold::somebody, say, settings};
 use crate::{
     config::{Needs, Place},
     db::decisions::{self, Decided},
+    domain::action::Action,
 };
 
 /// Ends a notification that is pending or in doubt.
@@ -30,7 +31,7 @@ pub struct RetryArgs {
 /// 0 if it was done, 1 if it is not in a state for it.
 pub async fn cancel(place: &Place, args: CancelArgs) -> anyhow::Result<ExitCode> {
     let pools = database(&settings(place, Needs::DATABASE)?).await?;
-    let decided = decisions::cancel(&pools.ops, args.id, &somebody()).await?;
+    let decided = decisions::decide(&pools.ops, Action::Cancel, args.id, &somebody(), None).await?;
     Ok(tell(&decided, "Cancelled.", |state| match state {
         "sending" => "it is on its way just now; ask again when it has been answered",
         _ => "it has ended already",
@@ -40,11 +41,8 @@ pub async fn cancel(place: &Place, args: CancelArgs) -> anyhow::Result<ExitCode>
 /// 0 if it is pending again, 1 if it is not in a state for it.
 pub async fn retry(place: &Place, args: RetryArgs) -> anyhow::Result<ExitCode> {
     let pools = database(&settings(place, Needs::DATABASE)?).await?;
-    let decided = if args.resend {
-        decisions::resend(&pools.ops, args.id, &somebody()).await?
-    } else {
-        decisions::retry(&pools.ops, args.id, &somebody()).await?
-    };
+    let action = if args.resend { Action::Resend } else { Action::Retry };
+    let decided = decisions::decide(&pools.ops, action, args.id, &somebody(), None).await?;
     Ok(tell(&decided, "It is pending again.", |state| match state {
         "accepted" => "the provider has it; to say it again, publish a new event",
         "in_doubt" => "it may have been received; --resend sends it once more, marked as a resend",

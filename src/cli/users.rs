@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use sqlx::PgPool;
 use uuid::{Builder, Uuid};
 
 use super::{complain, database, hold::somebody, say, settings};
@@ -61,7 +62,7 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
     match args.what {
         What::Create { name, role } => {
             check_name(&name)?;
-            create(&pools, &name, role, &ask_password()?).await?;
+            create(&pools.ops, &name, role, &ask_password()?).await?;
             say(&format!("Made: {name}, {}.", role.as_str()));
         }
         What::List { json: true } => say(&serde_json::to_string_pretty(&users::list(&pools.ops).await?)?),
@@ -91,13 +92,13 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
 ///
 /// # Errors
 /// If name or password are none, the name is taken, or the database does not take it.
-pub async fn create(pools: &Pools, name: &str, role: Role, password: &str) -> anyhow::Result<()> {
+pub async fn create(pool: &PgPool, name: &str, role: Role, password: &str) -> anyhow::Result<()> {
     check_name(name)?;
     let hash = hash(password).await?;
     let mut id = [0; 16];
     getrandom::fill(&mut id)?;
     let id: Uuid = Builder::from_random_bytes(id).into_uuid();
-    if !users::create(&pools.ops, id, name, role, &hash, &somebody()).await? {
+    if !users::create(pool, id, name, role, &hash, &somebody()).await? {
         bail!("there is an account {name} already; recado users list shows them");
     }
     Ok(())

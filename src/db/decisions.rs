@@ -40,32 +40,17 @@ pub(super) struct Order<'a> {
     pub detail: Option<&'a str>,
 }
 
-/// Ends a notification that is pending (as suppressed) or in doubt (as failed: it may have been received).
+/// Does one thing to one notification, and notes it in the audit trail with `why`:
+///
+/// - cancel ends what is pending (as suppressed) or in doubt (as failed: it may have been received); give up only the latter;
+/// - retry makes one pending again whose every attempt is proven undelivered: it failed for a known reason, or it was suppressed. It goes
+///   through the whole claim again, consent included;
+/// - resend does that also to what is in doubt or ended so: the person may get it twice, so the next attempt is marked as a resend.
 ///
 /// # Errors
 /// If the database does not take it.
-pub async fn cancel(pool: &PgPool, id: Uuid, by: &str) -> Result<Decided, Error> {
-    one(pool, Action::Cancel, id, by).await
-}
-
-/// Makes a notification pending again, whose every attempt is proven undelivered: it failed for a known reason, or it was
-/// suppressed. It goes through the whole claim again, consent included.
-///
-/// # Errors
-/// If the database does not take it.
-pub async fn retry(pool: &PgPool, id: Uuid, by: &str) -> Result<Decided, Error> {
-    one(pool, Action::Retry, id, by).await
-}
-
-/// As [`retry`], also for what is in doubt or ended so: the person may get it twice, so the next attempt is marked as a resend.
-///
-/// # Errors
-/// If the database does not take it.
-pub async fn resend(pool: &PgPool, id: Uuid, by: &str) -> Result<Decided, Error> {
-    one(pool, Action::Resend, id, by).await
-}
-
-async fn one(pool: &PgPool, action: Action, id: Uuid, by: &str) -> Result<Decided, Error> {
+pub async fn decide(pool: &PgPool, action: Action, id: Uuid, by: &str, why: Option<&str>) -> Result<Decided, Error> {
+    let why = why.map(str::to_owned);
     let by = by.to_owned();
     alone(pool, move |tx| {
         Box::pin(async move {
@@ -88,7 +73,7 @@ async fn one(pool: &PgPool, action: Action, id: Uuid, by: &str) -> Result<Decide
                 Action::Retry | Action::Replay | Action::Hold | Action::Release => "notification.retried",
             };
             let on = id.to_string();
-            let note = audit::Act { by: &by, what, on: Some(&on), reason: None, detail: json!({}) };
+            let note = audit::Act { by: &by, what, on: Some(&on), reason: why.as_deref(), detail: json!({}) };
             audit::note(&mut *tx, &note).await?;
             Ok(Decided::Done)
         })

@@ -1,5 +1,6 @@
 //! The console as operators meet it: who comes in, what each may do, and that it is written down.
 
+mod acting;
 mod browser;
 mod desk;
 mod many;

@@ -1,5 +1,6 @@
 //! What goes where a template cannot: free texts inside a person's 24 hours, and SMS to people whom WhatsApp cannot reach.
 
+use recado::domain::action::Action;
 use recado::{
     db::{
         decisions::{self, Decided},
@@ -407,7 +408,7 @@ async fn an_sms_does_not_go_any_more_if_the_message_arrived_after_all() {
     assert!(house.claim_of(sms, false, None).await.go.is_empty());
     assert!(!house.stand(id).await.duplicate);
     assert_eq!(house.told(short).await, ["suppressed"]);
-    let refused = decisions::retry(&house.pools.ops, short, "ana").await.unwrap();
+    let refused = decisions::decide(&house.pools.ops, Action::Retry, short, "ana", None).await.unwrap();
     assert!(matches!(refused, Decided::Refused { .. }), "{refused:?}");
 }
 
@@ -430,9 +431,9 @@ async fn if_both_arrive_the_message_says_so() {
 async fn an_operator_sends_it_again_beside_its_sms_only_on_purpose() {
     let (house, sms) = house_with_sms_agreed().await;
     let id = refused_order(&house, sms).await;
-    let refused = decisions::retry(&house.pools.ops, id, "ana").await.unwrap();
+    let refused = decisions::decide(&house.pools.ops, Action::Retry, id, "ana", None).await.unwrap();
     assert!(matches!(refused, Decided::Refused { followed: true, .. }), "{refused:?}");
-    assert_eq!(decisions::resend(&house.pools.ops, id, "ana").await.unwrap(), Decided::Done);
+    assert_eq!(decisions::decide(&house.pools.ops, Action::Resend, id, "ana", None).await.unwrap(), Decided::Done);
     let again = house.claim_one().await;
     assert!(again.resend, "it is marked");
     not_on_whatsapp(&house, &again).await;

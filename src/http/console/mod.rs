@@ -33,6 +33,7 @@ mod notification;
 mod notifications;
 mod now;
 pub mod passwords;
+mod plans;
 mod rejected;
 mod senders;
 mod shell;
@@ -90,6 +91,7 @@ const PARTS: &[Part] = &[
     notifications::PART,
     rejected::PART,
     doubt::PART,
+    plans::PART,
     senders::PART,
     templates::PART,
     consents::PART,
@@ -108,6 +110,7 @@ fn pages() -> Router<Arc<Desk>> {
         .merge(notification::routes())
         .merge(rejected::routes())
         .merge(doubt::routes())
+        .merge(plans::routes())
         .merge(senders::routes())
         .merge(templates::routes())
         .merge(consents::routes())

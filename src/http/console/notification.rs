@@ -24,6 +24,7 @@ use crate::{
         versions::{self, Content},
     },
     domain::{
+        action::{Action, Kind},
         message::Filled,
         notification::{Best, State as Life, Wait},
         role::Role,
@@ -382,20 +383,12 @@ async fn act(
         return back("needs_reason");
     }
     let (pool, by) = (&desk.doors.pools.ops, visitor.caller.name.as_str());
-    let (decided, what) = match act.as_str() {
-        "retry" => (decisions::retry(pool, id, by).await?, "notification.retried"),
-        "resend" => (decisions::resend(pool, id, by).await?, "notification.resent"),
-        "cancel" | "give_up" => (decisions::cancel(pool, id, by).await?, "notification.cancelled"),
-        _ => return Err(Trouble::Unknown),
-    };
+    let action = Action::named(&act).filter(|action| action.kind() == Kind::Notifications).ok_or(Trouble::Unknown)?;
+    let decided = decisions::decide(pool, action, id, by, Some(reason)).await?;
     match decided {
         Decided::Unknown => Err(Trouble::Unknown),
         Decided::Refused { .. } => back("not_done"),
-        Decided::Done => {
-            let on = id.to_string();
-            note(pool, &Act { by, what, on: Some(&on), reason: Some(reason), detail: json!({}) }).await?;
-            back("done")
-        }
+        Decided::Done => back("done"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The search: what can be asked for stands in the address, so that a list can be sent to somebody. Numbers stay masked here.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Router,
@@ -250,7 +250,9 @@ async fn show(
         let mark = if query.is_empty() { "" } else { "&" };
         format!("/console/notifications?{query}{mark}cursor={}", next.simple())
     });
+    let all = search(&filter);
     let values = context! {
+        all => Serde(&all),
         asked => Serde(&asked),
         wrong,
         rows => Serde(&rows),
@@ -266,6 +268,22 @@ async fn show(
         rejected => Serde(&elsewhere.rejected),
     };
     Ok(visitor.page(&desk, "notifications", "notifications.html", values))
+}
+
+/// The same as a plan is asked for it, by the names of its keys.
+fn search(filter: &Filter) -> BTreeMap<&'static str, String> {
+    let pairs = [
+        ("order", filter.order.clone()),
+        ("phone", filter.phone.as_ref().map(|phone| phone.reveal().to_owned())),
+        ("state", filter.state.map(str::to_owned)),
+        ("reason", filter.reason.clone()),
+        ("waiting_on", filter.waiting_on.map(|wait| wait.as_str().to_owned())),
+        ("template", filter.template.clone()),
+        ("sender", filter.sender.clone()),
+        ("since", filter.since.map(|at| at.to_string())),
+        ("until", filter.until.map(|at| at.to_string())),
+    ];
+    pairs.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
 }
 
 /// An event that was looked for, whatever came of it.

@@ -73,7 +73,7 @@ async fn every_act_on_the_command_line_leaves_one_note() {
     let rejected = hall.rejected(1, "bad_phone", "{}").await;
     let bea = bea(&hall).await;
     let mut trail = Trail::of(&hall).await;
-    let acts: [(&[&str], i32, &[&str]); 22] = [
+    let acts: [(&[&str], i32, &[&str]); 25] = [
         (&["hold", "everything", "--reason", "wrong prices"], 0, &["hold.placed hold 1 | cli root"]),
         (&["hold", "everything", "--reason", "still wrong"], 0, &["hold.prolonged hold 1 | cli root"]),
         (&["release", "everything"], 0, &["hold.released hold 1 | cli root"]),
@@ -92,6 +92,9 @@ async fn every_act_on_the_command_line_leaves_one_note() {
         ),
         (&["why", "+34600999888"], 1, &[]),
         (&["why", ANA], 0, &["number.shown NOTIFICATION | cli root"]),
+        (&["cancel", "NOTIFICATION"], 0, &["notification.cancelled NOTIFICATION | cli root"]),
+        (&["cancel", "NOTIFICATION"], 1, &[]),
+        (&["retry", "NOTIFICATION"], 0, &["notification.retried NOTIFICATION | cli root"]),
         (&["rejected", "show", "REJECTED"], 0, &["rejected_event.shown REJECTED | cli root"]),
         (&["consent", "show", BEA], 0, &["consent.shown CONTACT | cli root"]),
         (&["consent", "show", "+34600999888"], 1, &["consent.shown | cli root"]),

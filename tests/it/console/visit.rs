@@ -14,7 +14,7 @@ pub const PASSWORD: &str = "correct horse battery";
 
 /// Makes an account with [`PASSWORD`].
 pub async fn account(hall: &Hall, name: &str, role: Role) {
-    users::create(&hall.pools, name, role, PASSWORD).await.unwrap();
+    users::create(&hall.pools.ops, name, role, PASSWORD).await.unwrap();
 }
 
 /// Runs `recado` with this typed at its standard input. Gives its exit code and what it said.
