@@ -413,7 +413,7 @@ fn check_approvals(
         let more = missing.len().saturating_sub(SHOWN_MAX);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         missing.truncate(SHOWN_MAX);
-        found.warn(what, format!("{approved} are approved, not: {}{more}", missing.join(", ")), cure);
+        found.warn(what, format!("{approved} approved, not yet: {}{more}", missing.join(", ")), cure);
     }
 }
 

@@ -120,7 +120,7 @@ enum Command {
     Healthcheck(healthcheck::Args),
     /// Shows everything on this machine, against the simulator.
     Demo(demo::Args),
-    /// Simulates Meta's WhatsApp Cloud API, for development and tests.
+    /// Simulates Meta's WhatsApp Cloud API and Twilio's Messages and Content APIs, for development and tests.
     Sim(Box<sim::Args>),
 }
 

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, str::FromStr, time::Duration};
 
 use sqlx::{
-    PgConnection, PgPool,
+    ConnectOptions, Connection, PgConnection, PgPool,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
@@ -166,5 +166,10 @@ pub async fn schema(pool: &PgPool) -> Result<Schema, Error> {
 /// # Errors
 /// If a migration fails; those before it stay applied.
 pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
-    MIGRATOR.run(pool).await
+    // A migration may take long, and then the log would have the whole of it.
+    let quiet = PgConnectOptions::clone(&pool.connect_options()).disable_statement_logging();
+    let mut connection = quiet.connect().await?;
+    MIGRATOR.run(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
 }

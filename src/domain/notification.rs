@@ -262,7 +262,8 @@ pub mod reason {
             "unknown" => "Its outcome could not be learnt: it may have been received, and was not sent again.",
             "tries_exhausted" => "It was tried as often as allowed.",
             "template_outdated" => {
-                "It was made from an older version of its template, and its values do not fit the one that is approved now."
+                "It was made from an older version of its template, and its values do not fit the one that is approved now. A retry sends the \
+                 same values; publish the event again under another id, and it is made from the new version."
             }
             "lease_lost" => "The process that was sending it did not come back with an answer.",
             "too_late_to_send" => "The claim was too old when its turn came, so nothing was sent.",

@@ -17,7 +17,7 @@ use super::refusal::Refusal;
 use super::templates::{Fitted, Frame, Press, no_translation};
 use super::twilio::Call;
 use super::webhooks::{Sent, StatusNews, Update};
-use super::world::{Accepted, State, World};
+use super::world::{Accepted, Line, State, World};
 
 /// A message that was accepted and is not yet known to anybody.
 pub(super) struct Taken {
@@ -172,8 +172,9 @@ impl World {
                 by_user_id: accepted.to.is_empty(),
             });
             let course = course(person, false, [0, 0, 100]);
-            let category = accepted.category.clone();
-            updates.extend(news(&sent, &course[1.min(course.len())..], now, category.as_deref(), None));
+            let Some(line) = state.senders.get_mut(&accepted.phone_number_id) else { continue };
+            let price = Price::of(line, accepted.category.as_deref(), &course, now);
+            updates.extend(news(&sent, &course[1.min(course.len())..], now, price, None));
         }
         drop(state);
         self.outbox.schedule(updates);
@@ -243,16 +244,19 @@ impl World {
         if fails.is_none() && person.ways.offline && !person.ways.blocked {
             person.waiting.push(no);
         }
+        let who = person.who();
+        let line = state.senders.get_mut(phone_number_id).ok_or_else(|| unknown_object(phone_number_id))?;
+        let price = Price::of(line, fit.category.as_deref(), &course, now);
         let sent = Arc::new(Sent {
             face,
-            who: person.who(),
+            who,
             wamid: wamid.clone(),
             tag: asked.tag.map(str::to_owned),
             by_user_id: dialled.is_none(),
         });
         let updates = match fault {
             Some(Fault::Silent) => Vec::new(),
-            _ => news(&sent, &course, now, fit.category.as_deref(), fails.as_ref()),
+            _ => news(&sent, &course, now, price, fails.as_ref()),
         };
         let draft = Draft {
             no,
@@ -402,21 +406,37 @@ pub(super) fn course(person: &Person, fails: bool, [sent, delivered, read]: [u64
     course
 }
 
+/// As what a message is charged. Since October 2026 a template costs the same whether the person's window is open or not, and of a
+/// number's texts that arrive the first of each month cost nothing.
+#[derive(Clone, Copy)]
+struct Price {
+    category: &'static str,
+    free: bool,
+}
+
+impl Price {
+    fn of(line: &mut Line, category: Option<&str>, course: &[(&'static str, u64)], now: i64) -> Price {
+        let category = match category {
+            Some("UTILITY") => "utility",
+            Some("MARKETING") => "marketing",
+            Some("AUTHENTICATION") => "authentication",
+            _ => "service",
+        };
+        let arrives = course.iter().any(|(status, _)| matches!(*status, "delivered" | "read"));
+        let free = category == "service" && arrives && line.month.has_free(line.sender.free_texts, now);
+        Price { category, free }
+    }
+}
+
 /// Statuses as updates. The price is on the first that says that the message arrived.
 fn news(
     sent: &Arc<Sent>,
     course: &[(&'static str, u64)],
     now: i64,
-    category: Option<&str>,
+    price: Price,
     fails: Option<&Refusal>,
 ) -> Vec<(u64, Update)> {
-    let category = match category {
-        Some("UTILITY") => "utility",
-        Some("MARKETING") => "marketing",
-        Some("AUTHENTICATION") => "authentication",
-        _ => "service",
-    };
-    let mut priced = Some(category);
+    let mut priced = Some(price.category);
     course
         .iter()
         .map(|(status, delay)| {
@@ -424,6 +444,7 @@ fn news(
                 status,
                 at: now + ms(*delay),
                 priced: if matches!(*status, "delivered" | "read") { priced.take() } else { None },
+                free: price.free,
                 error: fails.cloned(),
             };
             (*delay, Update::Status(Arc::clone(sent), news))

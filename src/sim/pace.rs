@@ -1,5 +1,5 @@
 //! The two limits of pace: messages in a moving second on one business number, and the pair limit between one number and
-//! one person. Pure: the time is an argument.
+//! one person. And how many texts of a number were free this month. Pure: the time is an argument.
 
 use std::collections::VecDeque;
 
@@ -43,5 +43,25 @@ impl Second {
 
     pub(super) fn count(&mut self, now: i64) {
         self.0.push_back(now);
+    }
+}
+
+/// The texts of a number that were free in one month, of UTC.
+#[derive(Debug, Default)]
+pub(super) struct Month {
+    of: String,
+    free: u32,
+}
+
+impl Month {
+    /// Whether one more is free of `limit` at `now` (Unix ms); if so, it is counted.
+    pub(super) fn has_free(&mut self, limit: u32, now: i64) -> bool {
+        let of = jiff::Timestamp::from_millisecond(now).unwrap_or_default().strftime("%Y-%m").to_string();
+        if self.of != of {
+            (self.of, self.free) = (of, 0);
+        }
+        let free = self.free < limit;
+        self.free += u32::from(free);
+        free
     }
 }

@@ -142,6 +142,8 @@ pub(super) struct StatusNews {
     pub(super) at: i64,
     /// The category under which it is charged, on the status that says so.
     pub(super) priced: Option<&'static str>,
+    /// It costs nothing.
+    pub(super) free: bool,
     pub(super) error: Option<Refusal>,
 }
 
@@ -249,7 +251,8 @@ fn status(sent: &Sent, news: &StatusNews) -> Value {
         put(&mut status, "biz_opaque_callback_data", tag.as_str().into());
     }
     if let Some(category) = news.priced {
-        let pricing = json!({"billable": true, "pricing_model": "PMP", "type": "regular", "category": category});
+        let kind = if news.free { "free_customer_service" } else { "regular" };
+        let pricing = json!({"billable": !news.free, "pricing_model": "PMP", "type": kind, "category": category});
         put(&mut status, "pricing", pricing);
     }
     if let Some(error) = &news.error {

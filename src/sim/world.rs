@@ -19,7 +19,7 @@ use super::faults::{Faults, Script};
 use super::feed::{Feed, Happening, What};
 use super::ledger::Ledger;
 use super::outbox::{Outbox, Tally};
-use super::pace::{Pair, Second};
+use super::pace::{Month, Pair, Second};
 use super::people::{Person, Ways, user_id, wa_id};
 use super::refusal::Refusal;
 use super::review::Desk;
@@ -59,6 +59,8 @@ pub struct Sender {
     pub code_verification_status: String,
     /// What Meta says stands in its way. Sending itself is refused by `trouble`.
     pub obstacle: Option<Obstacle>,
+    /// So many texts a month that arrive cost nothing; more are charged as service messages.
+    pub free_texts: u32,
     /// A test number: only these people (WhatsApp ids); others are 131030.
     pub only: Option<BTreeSet<String>>,
 }
@@ -79,6 +81,7 @@ impl Default for Sender {
             name_status: "APPROVED".into(),
             code_verification_status: "VERIFIED".into(),
             obstacle: None,
+            free_texts: 1_000,
             only: None,
         }
     }
@@ -177,6 +180,7 @@ pub(super) struct Line {
     pub(super) sender: Sender,
     pub(super) face: Arc<Face>,
     pub(super) second: Second,
+    pub(super) month: Month,
 }
 
 impl World {
@@ -264,8 +268,9 @@ impl World {
             display: sender.display_phone_number.chars().filter(char::is_ascii_digit).collect(),
         });
         let mut state = self.state();
-        let second = state.senders.remove(&sender.phone_number_id).map(|line| line.second).unwrap_or_default();
-        state.senders.insert(sender.phone_number_id.clone(), Line { sender, face, second });
+        let before = state.senders.remove(&sender.phone_number_id);
+        let (second, month) = before.map(|line| (line.second, line.month)).unwrap_or_default();
+        state.senders.insert(sender.phone_number_id.clone(), Line { sender, face, second, month });
     }
 
     /// Changes a business number. False if there is none with this id.
@@ -496,7 +501,7 @@ impl World {
         state.taken = 0;
         state.inbound = 0;
         for line in state.senders.values_mut() {
-            line.second = Second::default();
+            (line.second, line.month) = Default::default();
         }
         state.exchange.forget();
     }

@@ -88,11 +88,17 @@ impl Bills {
         let yesterday = today.yesterday().unwrap_or(today);
         let sums = costs::sums(&self.pool, yesterday, today, By { day: true, sender: true, ..By::default() }).await?;
         for account in &self.accounts {
-            for on in [yesterday, today] {
-                let open = |sum: &&costs::Sum| sum.day == Some(on) && sum.sender.as_ref() == Some(&account.name);
-                if sums.iter().filter(open).any(|sum| sum.known < sum.messages) {
-                    self.ask(account, on).await?;
-                }
+            let open = |on: Date| {
+                let of = |sum: &&costs::Sum| sum.day == Some(on) && sum.sender.as_ref() == Some(&account.name);
+                sums.iter().filter(of).any(|sum| sum.known < sum.messages)
+            };
+            let yesterdays = open(yesterday);
+            if yesterdays {
+                self.ask(account, yesterday).await?;
+            }
+            // What went at the end of a day may have been sent on the next one by Twilio's time.
+            if yesterdays || open(today) {
+                self.ask(account, today).await?;
             }
         }
         Ok(())

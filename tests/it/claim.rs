@@ -6,15 +6,13 @@ use jiff::{SignedDuration, Timestamp};
 use recado::db::dispatch::{Terms, claim};
 use sqlx::PgPool;
 
-use super::house::{ANA, House, PACE};
+use super::house::{ANA, House, PACE, at_every_provider};
 
 /// The house's clock, for whose time a claim waits while somebody holds the lock 7: its snapshot is older then than what they do.
 const SLOW_CLOCK: &str = "create or replace function recado_now() returns timestamptz language sql stable
     as $$ select coalesce(nullif(current_setting('recado.now', true), '')::timestamptz, now()) from pg_advisory_xact_lock_shared(7) $$";
 
-#[tokio::test]
-async fn one_of_two_goes_also_if_the_person_changes_while_the_claim_looks() {
-    let house = House::start().await;
+async fn one_of_two_goes_also_if_the_person_changes_while_the_claim_looks(house: House) {
     house.agreed().await;
     let orders = [house.order(ANA).await, house.order(ANA).await];
     house.run(SLOW_CLOCK).await;
@@ -112,4 +110,8 @@ pub async fn claims_of_50(pool: &PgPool, sender: i16) -> (Duration, usize) {
     }
     took.sort();
     (took[took.len() / 2], fewest)
+}
+
+at_every_provider! {
+    one_of_two_goes_also_if_the_person_changes_while_the_claim_looks
 }

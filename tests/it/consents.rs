@@ -12,13 +12,11 @@ use recado::{
 use serde_json::{Value, json};
 use sqlx::Row;
 
-use crate::house::{ANA, House, body, messages, text, undelivered};
+use crate::house::{ANA, House, at_every_provider, body, messages, text, undelivered};
 
 const ANA_ID: &str = "34600111222";
 
-#[tokio::test]
-async fn a_yes_wakes_what_waited_for_it() {
-    let house = House::start().await;
+async fn a_yes_wakes_what_waited_for_it(house: House) {
     let id = house.order(ANA).await;
     assert!(house.claim().await.go.is_empty());
     assert_eq!(house.stand(id).await.waiting_on.as_deref(), Some("consent"));
@@ -34,9 +32,7 @@ async fn a_yes_wakes_what_waited_for_it() {
     assert_eq!(named, 2, "the message names the entry that allowed it: the confirmation");
 }
 
-#[tokio::test]
-async fn a_yes_to_something_else_wakes_nothing() {
-    let house = House::start().await;
+async fn a_yes_to_something_else_wakes_nothing(house: House) {
     let id = house.order(ANA).await;
     house.claim().await;
     house.tell(ANA, Act::Imported, "marketing").await;
@@ -51,15 +47,13 @@ async fn nobody_confirms_what_nobody_asked() {
     assert_eq!(house.consent(ANA, "orders").await, None);
 }
 
-#[tokio::test]
-async fn a_stop_ends_everything_that_waits_and_all_that_comes() {
-    let house = House::start().await;
+async fn a_stop_ends_everything_that_waits_and_all_that_comes(house: House) {
     house.agreed().await;
     let waiting = house.event(ANA, "shipping").await;
     house.claim().await;
     assert_eq!(house.stand(waiting).await.waiting_on.as_deref(), Some("consent"));
     let due = house.order(ANA).await;
-    house.hook(&text(ANA_ID, "wamid.in.1", "¡BAJA!")).await;
+    house.written(ANA, "wamid.in.1", "¡BAJA!").await;
     assert!(house.claim().await.go.is_empty());
     for id in [waiting, due] {
         let stand = house.stand(id).await;
@@ -74,25 +68,21 @@ async fn a_stop_ends_everything_that_waits_and_all_that_comes() {
     assert_eq!(did.as_deref(), Some("revoked"));
 }
 
-#[tokio::test]
-async fn what_waits_for_an_answer_ends_at_the_claim_after_the_no() {
-    let house = House::start().await;
+async fn what_waits_for_an_answer_ends_at_the_claim_after_the_no(house: House) {
     let until = house.clock.now() + SignedDuration::from_hours(1);
     house.tell(ANA, Act::Asked { until }, "orders").await;
     let id = house.order(ANA).await;
     house.claim().await;
     assert_eq!(house.stand(id).await.waiting_on.as_deref(), Some("consent"));
-    house.hook(&text(ANA_ID, "wamid.in.1", "stop")).await;
+    house.written(ANA, "wamid.in.1", "stop").await;
     house.claim().await;
     assert_eq!(house.stand(id).await.reason.as_deref(), Some("consent_revoked"));
 }
 
-#[tokio::test]
-async fn a_stop_that_comes_twice_is_one_entry_and_one_message() {
-    let house = House::start().await;
+async fn a_stop_that_comes_twice_is_one_entry_and_one_message(house: House) {
     house.agreed().await;
     for _ in 0..2 {
-        house.hook(&text(ANA_ID, "wamid.in.1", "stop")).await;
+        house.written(ANA, "wamid.in.1", "stop").await;
     }
     let entries = house.count("select count(*) from consent_entries").await;
     assert_eq!(entries, 3, "the yes, the no to orders, the no to everything");
@@ -192,9 +182,7 @@ async fn a_marketing_message_that_the_provider_stopped_is_a_no_to_marketing() {
 }
 
 /// The claim meets a revocation that is half-way: it passes the person over, and afterwards sees the no.
-#[tokio::test]
-async fn nothing_leaves_when_a_no_is_said_while_a_claim_is_under_way() {
-    let house = House::start().await;
+async fn nothing_leaves_when_a_no_is_said_while_a_claim_is_under_way(house: House) {
     house.agreed().await;
     let waiting = house.event(ANA, "shipping").await;
     house.claim().await;
@@ -235,9 +223,7 @@ async fn nothing_leaves_when_a_no_is_said_while_a_claim_is_under_way() {
 }
 
 /// The claim has the person's row first: the revocation waits for it, and what went has gone before the no.
-#[tokio::test]
-async fn a_no_waits_for_the_claim_that_was_first() {
-    let house = House::start().await;
+async fn a_no_waits_for_the_claim_that_was_first(house: House) {
     house.agreed().await;
     let first = house.order(ANA).await;
     let (claimed, revoked) =
@@ -281,7 +267,7 @@ async fn imported_consents_count_and_the_same_file_counts_once() {
 #[tokio::test]
 async fn an_old_yes_from_a_file_does_not_undo_a_no() {
     let house = House::start().await;
-    house.hook(&text(ANA_ID, "wamid.in.1", "stop")).await;
+    house.written(ANA, "wamid.in.1", "stop").await;
     let imported = import(Some(&house.pools.ops), None, FILE.as_bytes(), house.clock.now(), &mut |_| {}).await.unwrap();
     assert_eq!((imported.recorded, imported.overruled), (1, 2));
     assert_ne!(house.consent(ANA, "orders").await.as_deref(), Some("granted"));
@@ -308,4 +294,14 @@ async fn whoever_touches_the_ledger_is_found_out() {
     let after = verify(&house.pools.ops).await.unwrap();
     let broken: Vec<&str> = after.broken.iter().map(|(_, how)| how.as_str()).collect();
     assert_eq!(broken, ["entry 2 was changed", "its last entries are missing", "the evidence of entry 1 was changed"]);
+}
+
+at_every_provider! {
+    a_yes_wakes_what_waited_for_it
+    a_yes_to_something_else_wakes_nothing
+    a_stop_ends_everything_that_waits_and_all_that_comes
+    what_waits_for_an_answer_ends_at_the_claim_after_the_no
+    a_stop_that_comes_twice_is_one_entry_and_one_message
+    nothing_leaves_when_a_no_is_said_while_a_claim_is_under_way
+    a_no_waits_for_the_claim_that_was_first
 }

@@ -11,7 +11,7 @@ use recado::{
 use crate::{
     figures::figures,
     harness::{self, Plan, free_port, order, phone},
-    house::{ANA, House},
+    house::{ANA, House, at_every_provider},
 };
 
 const BEA: &str = "+34600111333";
@@ -26,9 +26,7 @@ fn counting(house: &House, limit: Option<u32>) -> (Fleet, Flag) {
     (house.process(vec![portfolio], Vec::new()), full)
 }
 
-#[tokio::test]
-async fn when_the_days_people_are_used_up_others_wait_until_there_is_room_again() {
-    let house = House::start().await;
+async fn when_the_days_people_are_used_up_others_wait_until_there_is_room_again(house: House) {
     let (fleet, full) = counting(&house, Some(2));
     for who in [ANA, BEA, CARLA, DORA] {
         house.tell(who, recado::domain::ledger::Act::Imported, "orders").await;
@@ -50,7 +48,7 @@ async fn when_the_days_people_are_used_up_others_wait_until_there_is_room_again(
     house.order(ANA).await;
     assert_eq!(house.claim_full().await.go.len(), 1, "who counts already may be written to again");
     // Who wrote to us is inside a window, and does not count.
-    house.hook(&crate::house::text("34600111555", "wamid.in.1", "Hola")).await;
+    house.written(DORA, "wamid.in.1", "Hola").await;
     house.order(DORA).await;
     assert_eq!(house.claim_full().await.go.len(), 1);
 
@@ -80,9 +78,7 @@ async fn the_providers_tier_is_a_limit_that_nobody_has_to_set() {
     assert!(!full.is_up());
 }
 
-#[tokio::test]
-async fn what_waits_for_room_is_looked_at_again_in_a_quarter_of_an_hour() {
-    let house = House::start().await;
+async fn what_waits_for_room_is_looked_at_again_in_a_quarter_of_an_hour(house: House) {
     house.agreed().await;
     let id = house.order(ANA).await;
     assert!(house.claim_full().await.go.is_empty());
@@ -121,4 +117,9 @@ async fn a_process_keeps_to_the_number_of_people_that_the_provider_allows() {
         assert_eq!(fleet.ledger().len(), 6);
     })
     .await;
+}
+
+at_every_provider! {
+    when_the_days_people_are_used_up_others_wait_until_there_is_room_again
+    what_waits_for_room_is_looked_at_again_in_a_quarter_of_an_hour
 }

@@ -434,7 +434,7 @@ async fn a_sender_at_twilio_has_its_own_steps() {
         "approval": {"name": "order_confirmed", "category": "UTILITY", "status": "approved"}});
     patient.sim.world().add_content(&content).unwrap();
     let told = steps(&patient);
-    assert!(told.of("template").1.starts_with("1 are approved, not: "), "{}", told.of("template").1);
+    assert!(told.of("template").1.starts_with("1 approved, not yet: "), "{}", told.of("template").1);
     patient.set("RECADO_SENDERS__SECOND__AUTH_TOKEN", "another");
     let told = steps(&patient);
     assert_eq!(told.wrong()[0], "account");

@@ -5,21 +5,27 @@ use recado::{
     db::{
         decisions::{self, Decided},
         dispatch::{Claim, Frozen},
-        doubt, holds, inbox, outbox, senders, story,
+        doubt, holds, inbox, lanes, outbox, senders, story,
         templates::{self, Key, News},
     },
     domain::{
         fact::Approval,
         ledger::Act,
+        money::Money,
         notification::{AttemptId, Failure, Outcome, Reason},
     },
     http::notifications::explain,
+    worker::{
+        fleet::{Budget, Portfolio},
+        purse::{Purse, Room},
+    },
 };
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::house::{ANA, House, reported, text, undelivered};
+use crate::house::{ANA, House, Mishap, at_every_provider};
 
+const BEA: &str = "+34600111333";
 const WORDS: &str = "Tu pedido A-1 está confirmado.";
 const IN_SHORT: &str = "Pedido A-1 confirmado.";
 
@@ -34,10 +40,7 @@ async fn order_in_words(house: &House) -> Uuid {
 
 /// Ana writes; her 24 hours begin anew.
 async fn ana_writes(house: &House, message_id: &str) {
-    let mut body = text("34600111222", message_id, "¿Dónde está mi pedido?");
-    let message = &mut body["entry"][0]["changes"][0]["value"]["messages"][0];
-    message["timestamp"] = house.clock.now().as_second().to_string().into();
-    house.hook(&body).await;
+    house.written(ANA, message_id, "¿Dónde está mi pedido?").await;
 }
 
 async fn pause(house: &House) {
@@ -80,9 +83,7 @@ async fn told(house: &House, words: usize) -> Vec<outbox::About> {
     }
 }
 
-#[tokio::test]
-async fn who_wrote_in_the_last_day_gets_a_paused_template_in_free_words() {
-    let house = House::start().await;
+async fn who_wrote_in_the_last_day_gets_a_paused_template_in_free_words(house: House) {
     house.agreed().await;
     ana_writes(&house, "wamid.in").await;
     pause(&house).await;
@@ -96,18 +97,14 @@ async fn who_wrote_in_the_last_day_gets_a_paused_template_in_free_words() {
     assert!(told(&house, 1).await[0].as_text);
 }
 
-#[tokio::test]
-async fn an_approved_template_goes_as_itself_whatever_its_file_allows() {
-    let house = House::start().await;
+async fn an_approved_template_goes_as_itself_whatever_its_file_allows(house: House) {
     house.agreed().await;
     ana_writes(&house, "wamid.in").await;
     order_in_words(&house).await;
     assert_eq!(words(&house.claim_one().await), None);
 }
 
-#[tokio::test]
-async fn outside_the_window_it_waits_for_its_template_and_nobody_is_asked() {
-    let house = House::start().await;
+async fn outside_the_window_it_waits_for_its_template_and_nobody_is_asked(house: House) {
     house.agreed().await;
     pause(&house).await;
     let id = order_in_words(&house).await;
@@ -122,9 +119,7 @@ async fn outside_the_window_it_waits_for_its_template_and_nobody_is_asked() {
     assert_eq!(words(&house.claim_one().await), Some(WORDS));
 }
 
-#[tokio::test]
-async fn the_last_minutes_of_a_window_are_not_relied_on() {
-    let house = House::start().await;
+async fn the_last_minutes_of_a_window_are_not_relied_on(house: House) {
     house.agreed().await;
     ana_writes(&house, "wamid.in").await;
     pause(&house).await;
@@ -134,9 +129,7 @@ async fn the_last_minutes_of_a_window_are_not_relied_on() {
     assert_eq!(house.stand(id).await.waiting_on.as_deref(), Some("template"));
 }
 
-#[tokio::test]
-async fn what_its_file_does_not_allow_waits_also_inside_the_window() {
-    let house = House::start().await;
+async fn what_its_file_does_not_allow_waits_also_inside_the_window(house: House) {
     house.agreed().await;
     ana_writes(&house, "wamid.in").await;
     pause(&house).await;
@@ -146,9 +139,7 @@ async fn what_its_file_does_not_allow_waits_also_inside_the_window() {
     assert_eq!(house.stand(id).await.waiting_on.as_deref(), Some("template"));
 }
 
-#[tokio::test]
-async fn what_the_provider_stopped_goes_in_free_words_and_what_an_operator_stopped_does_not() {
-    let house = House::start().await;
+async fn what_the_provider_stopped_goes_in_free_words_and_what_an_operator_stopped_does_not(house: House) {
     house.agreed().await;
     ana_writes(&house, "wamid.in").await;
     let scope = || holds::Scope::Template {
@@ -178,9 +169,7 @@ async fn what_the_provider_stopped_goes_in_free_words_and_what_an_operator_stopp
     }
 }
 
-#[tokio::test]
-async fn a_window_that_the_provider_calls_closed_costs_no_attempt_and_the_template_is_waited_for() {
-    let house = House::start().await;
+async fn a_window_that_the_provider_calls_closed_costs_no_attempt_and_the_template_is_waited_for(house: House) {
     house.agreed().await;
     ana_writes(&house, "wamid.in").await;
     stand(&house, Approval::Rejected).await;
@@ -195,16 +184,14 @@ async fn a_window_that_the_provider_calls_closed_costs_no_attempt_and_the_templa
     assert_eq!((words(&claim), claim.attempt.number), (None, 2));
 }
 
-#[tokio::test]
-async fn the_same_holds_if_that_is_reported_later() {
-    let house = House::start().await;
+async fn the_same_holds_if_that_is_reported_later(house: House) {
     house.agreed().await;
     ana_writes(&house, "wamid.in").await;
     pause(&house).await;
     let id = order_in_words(&house).await;
     let attempt = house.claim_one().await.attempt;
     house.accept(attempt, "wamid.1").await;
-    house.hook(&undelivered(attempt, "wamid.1", 131_047)).await;
+    house.undeliver(attempt, "wamid.1", Mishap::WindowClosed).await;
     assert!(house.claim().await.go.is_empty());
     let is = house.stand(id).await;
     assert_eq!((is.state.as_str(), is.waiting_on.as_deref(), is.tries), ("pending", Some("template"), 0));
@@ -213,23 +200,25 @@ async fn the_same_holds_if_that_is_reported_later() {
 }
 
 /// A house with a sender of SMS.
-async fn house_with_sms() -> (House, i16) {
-    let house = House::start().await;
+async fn with_sms(house: &House) -> i16 {
     house.agreed().await;
-    let sms = senders::register(&house.pools.ops, "sms").await.unwrap();
-    (house, sms)
+    senders::register(&house.pools.ops, "sms").await.unwrap()
 }
 
 /// One where Ana agreed to SMS as well.
-async fn house_with_sms_agreed() -> (House, i16) {
-    let (house, sms) = house_with_sms().await;
+async fn with_sms_agreed(house: &House) -> i16 {
+    let sms = with_sms(house).await;
     house.tell(ANA, Act::Imported, "orders_sms").await;
-    (house, sms)
+    sms
 }
 
 /// An order of Ana's that an SMS may follow.
 async fn order_with_sms(house: &House, sms: i16) -> Uuid {
-    let mut born = house.born(ANA, "orders");
+    order_of(house, ANA, sms).await
+}
+
+async fn order_of(house: &House, phone: &str, sms: i16) -> Uuid {
+    let mut born = house.born(phone, "orders");
     let (purpose, text) = ("orders_sms".to_owned(), IN_SHORT.to_owned());
     born.sms = Some(inbox::Sms { sender: sms, purpose, text });
     let id = born.id;
@@ -250,7 +239,7 @@ async fn undelivered_order(house: &House, sms: i16) -> AttemptId {
     let attempt = house.claim_one().await.attempt;
     house.accept(attempt, "wamid.1").await;
     assert_eq!(followed(house, id).await, None);
-    house.hook(&undelivered(attempt, "wamid.1", 131_026)).await;
+    house.undeliver(attempt, "wamid.1", Mishap::NotOnWhatsapp).await;
     attempt
 }
 
@@ -267,9 +256,8 @@ async fn not_on_whatsapp(house: &House, claim: &Claim) {
     house.answer(claim, refused("undeliverable", 131_026)).await;
 }
 
-#[tokio::test]
-async fn who_is_not_on_whatsapp_and_agreed_to_sms_gets_one() {
-    let (house, sms) = house_with_sms_agreed().await;
+async fn who_is_not_on_whatsapp_and_agreed_to_sms_gets_one(house: House) {
+    let sms = with_sms_agreed(&house).await;
     let id = refused_order(&house, sms).await;
     assert_eq!(house.stand(id).await.reason.as_deref(), Some("undeliverable"));
     let short = followed(&house, id).await.expect("an SMS follows");
@@ -305,9 +293,8 @@ async fn who_is_not_on_whatsapp_and_agreed_to_sms_gets_one() {
     assert_eq!(by_phone.notifications, [id]);
 }
 
-#[tokio::test]
-async fn who_did_not_agree_to_sms_gets_none_and_nobody_waits_for_it() {
-    let (house, sms) = house_with_sms().await;
+async fn who_did_not_agree_to_sms_gets_none_and_nobody_waits_for_it(house: House) {
+    let sms = with_sms(&house).await;
     let id = refused_order(&house, sms).await;
     assert!(house.claim_of(sms, false, None).await.go.is_empty());
     let short = followed(&house, id).await.unwrap();
@@ -322,36 +309,33 @@ async fn who_did_not_agree_to_sms_gets_none_and_nobody_waits_for_it() {
     assert_eq!(house.stand(short).await.reason.as_deref(), Some("not_confirmed"));
 }
 
-#[tokio::test]
-async fn who_said_stop_gets_no_sms_either() {
-    let (house, sms) = house_with_sms_agreed().await;
+async fn who_said_stop_gets_no_sms_either(house: House) {
+    let sms = with_sms_agreed(&house).await;
     let id = order_with_sms(&house, sms).await;
     let claim = house.claim_one().await;
-    house.hook(&text("34600111222", "wamid.stop", "BAJA")).await;
+    house.written(ANA, "wamid.stop", "BAJA").await;
     not_on_whatsapp(&house, &claim).await;
     assert!(house.claim_of(sms, false, None).await.go.is_empty());
     let short = followed(&house, id).await.unwrap();
     assert_eq!(house.stand(short).await.reason.as_deref(), Some("consent_revoked"));
 }
 
-#[tokio::test]
-async fn a_failure_that_is_reported_later_is_followed_once_however_often_it_is_told() {
-    let (house, sms) = house_with_sms_agreed().await;
+async fn a_failure_that_is_reported_later_is_followed_once_however_often_it_is_told(house: House) {
+    let sms = with_sms_agreed(&house).await;
     let id = order_with_sms(&house, sms).await;
     let attempt = house.claim_one().await.attempt;
     house.accept(attempt, "wamid.1").await;
     assert_eq!(followed(&house, id).await, None);
     for _ in 0..2 {
-        house.hook(&undelivered(attempt, "wamid.1", 131_026)).await;
+        house.undeliver(attempt, "wamid.1", Mishap::NotOnWhatsapp).await;
     }
     assert!(followed(&house, id).await.is_some());
     assert_eq!(house.count("select count(*) from notifications").await, 2);
     assert_eq!(house.claim_of(sms, false, None).await.go.len(), 1);
 }
 
-#[tokio::test]
-async fn nothing_follows_what_is_no_proof() {
-    let (house, sms) = house_with_sms_agreed().await;
+async fn nothing_follows_what_is_no_proof(house: House) {
+    let sms = with_sms_agreed(&house).await;
     for (reason, code) in [("recipient_blocked", 130_403), ("parameter_invalid", 100), ("marketing_opted_out", 131_050)]
     {
         let id = order_with_sms(&house, sms).await;
@@ -364,9 +348,8 @@ async fn nothing_follows_what_is_no_proof() {
     assert_eq!(followed(&house, id).await, None, "its template has no SMS");
 }
 
-#[tokio::test]
-async fn nothing_follows_out_of_doubt() {
-    let (house, sms) = house_with_sms_agreed().await;
+async fn nothing_follows_out_of_doubt(house: House) {
+    let sms = with_sms_agreed(&house).await;
     let id = order_with_sms(&house, sms).await;
     let first = house.claim_one().await.attempt;
     house.lose_answer(first).await;
@@ -384,24 +367,22 @@ async fn nothing_follows_out_of_doubt() {
     assert!(house.claim_of(sms, false, None).await.go.is_empty());
 }
 
-#[tokio::test]
-async fn a_doubt_that_a_report_settles_as_impossible_is_followed() {
-    let (house, sms) = house_with_sms().await;
+async fn a_doubt_that_a_report_settles_as_impossible_is_followed(house: House) {
+    let sms = with_sms(&house).await;
     let id = order_with_sms(&house, sms).await;
     let attempt = house.claim_one().await.attempt;
     house.lose_answer(attempt).await;
-    house.hook(&undelivered(attempt, "wamid.1", 131_026)).await;
+    house.undeliver(attempt, "wamid.1", Mishap::NotOnWhatsapp).await;
     assert_eq!(house.stand(id).await.reason.as_deref(), Some("undeliverable"));
     assert!(followed(&house, id).await.is_some());
 }
 
-#[tokio::test]
-async fn an_sms_does_not_go_any_more_if_the_message_arrived_after_all() {
-    let (house, sms) = house_with_sms_agreed().await;
+async fn an_sms_does_not_go_any_more_if_the_message_arrived_after_all(house: House) {
+    let sms = with_sms_agreed(&house).await;
     let attempt = undelivered_order(&house, sms).await;
     let id = attempt.notification;
     let short = followed(&house, id).await.unwrap();
-    house.hook(&reported(attempt, "wamid.1", "delivered")).await;
+    house.report(attempt, "wamid.1", "delivered").await;
     assert_eq!(house.state(id).await, "accepted");
     let is = house.stand(short).await;
     assert_eq!((is.state.as_str(), is.reason.as_deref()), ("suppressed", Some("delivered_elsewhere")));
@@ -412,13 +393,12 @@ async fn an_sms_does_not_go_any_more_if_the_message_arrived_after_all() {
     assert!(matches!(refused, Decided::Refused { .. }), "{refused:?}");
 }
 
-#[tokio::test]
-async fn if_both_arrive_the_message_says_so() {
-    let (house, sms) = house_with_sms_agreed().await;
+async fn if_both_arrive_the_message_says_so(house: House) {
+    let sms = with_sms_agreed(&house).await;
     let attempt = undelivered_order(&house, sms).await;
     let id = attempt.notification;
     let short = house.claim_of(sms, false, None).await.go.remove(0).attempt;
-    house.hook(&reported(attempt, "wamid.1", "delivered")).await;
+    house.report(attempt, "wamid.1", "delivered").await;
     house.accept(short, "SM1").await;
     let is = house.stand(id).await;
     assert_eq!((is.state.as_str(), is.duplicate), ("accepted", true));
@@ -427,9 +407,8 @@ async fn if_both_arrive_the_message_says_so() {
     assert!(lines.iter().any(|line| line.ends_with("the person may have both.")), "{lines:#?}");
 }
 
-#[tokio::test]
-async fn an_operator_sends_it_again_beside_its_sms_only_on_purpose() {
-    let (house, sms) = house_with_sms_agreed().await;
+async fn an_operator_sends_it_again_beside_its_sms_only_on_purpose(house: House) {
+    let sms = with_sms_agreed(&house).await;
     let id = refused_order(&house, sms).await;
     let refused = decisions::decide(&house.pools.ops, Action::Retry, id, "ana", None).await.unwrap();
     assert!(matches!(refused, Decided::Refused { followed: true, .. }), "{refused:?}");
@@ -440,9 +419,8 @@ async fn an_operator_sends_it_again_beside_its_sms_only_on_purpose() {
     assert_eq!(house.count("select count(*) from notifications").await, 2, "one SMS follows, not two");
 }
 
-#[tokio::test]
-async fn an_sms_expires_and_is_overtaken_as_its_message_was() {
-    let (house, sms) = house_with_sms_agreed().await;
+async fn an_sms_expires_and_is_overtaken_as_its_message_was(house: House) {
+    let sms = with_sms_agreed(&house).await;
     let id = refused_order(&house, sms).await;
     house.advance(25 * 3_600);
     assert!(house.claim_of(sms, false, None).await.go.is_empty());
@@ -450,9 +428,8 @@ async fn an_sms_expires_and_is_overtaken_as_its_message_was() {
     assert_eq!(house.stand(short).await.reason.as_deref(), Some("expired"));
 }
 
-#[tokio::test]
-async fn an_sms_that_is_stopped_here_waits() {
-    let (house, sms) = house_with_sms_agreed().await;
+async fn an_sms_that_is_stopped_here_waits(house: House) {
+    let sms = with_sms_agreed(&house).await;
     let id = refused_order(&house, sms).await;
     let scope = holds::Scope::Template { sender: sms, template: "order_confirmed".to_owned(), language: None };
     let hold = holds::Hold { scope, reason: "operator".to_owned(), detail: None, lasts: None, by: "ana".to_owned() };
@@ -464,9 +441,98 @@ async fn an_sms_that_is_stopped_here_waits() {
     assert_eq!(house.claim_of(sms, false, None).await.go.len(), 1);
 }
 
-#[tokio::test]
-async fn forgetting_somebody_forgets_these_words_too() {
-    let (house, sms) = house_with_sms().await;
+/// A house in which both of them agreed to SMS, and are not on WhatsApp.
+async fn with_two(house: &House) -> i16 {
+    let sms = with_sms_agreed(house).await;
+    for purpose in ["orders", "orders_sms"] {
+        house.tell(BEA, Act::Imported, purpose).await;
+    }
+    sms
+}
+
+/// The SMS that follows an order of this person.
+async fn short_of(house: &House, phone: &str, sms: i16) -> Uuid {
+    let id = order_of(house, phone, sms).await;
+    not_on_whatsapp(house, &house.claim_one().await).await;
+    followed(house, id).await.expect("an SMS follows")
+}
+
+async fn so_many_people_a_day_get_an_sms_and_the_next_one_waits_for_tomorrow(house: House) {
+    let sms = with_two(&house).await;
+    let mut texts = Portfolio::new("texts".to_owned(), Some(1), 1.0);
+    texts.senders.push(sms);
+    let full = texts.full.clone();
+    let fleet = house.process(vec![texts], Vec::new());
+    fleet.step().await.unwrap();
+    assert!(!full.is_up());
+
+    let first = short_of(&house, ANA, sms).await;
+    let claim = house.claim_of(sms, full.is_up(), None).await.go.remove(0);
+    assert_eq!(claim.attempt.notification, first);
+    house.accept(claim.attempt, "SM1").await;
+    fleet.step().await.unwrap();
+    assert!(full.is_up(), "whoever was written to on WhatsApp in vain does not count, the SMS does");
+
+    house.advance(12 * 3_600);
+    let second = short_of(&house, BEA, sms).await;
+    assert!(house.claim_of(sms, full.is_up(), None).await.go.is_empty());
+    assert_eq!(house.stand(second).await.waiting_on.as_deref(), Some("day_limit"));
+    let again = short_of(&house, ANA, sms).await;
+    let claim = house.claim_of(sms, full.is_up(), None).await.go.remove(0);
+    assert_eq!(claim.attempt.notification, again, "who counts already gets another");
+    house.accept(claim.attempt, "SM2").await;
+
+    // A day after Ana's second one.
+    house.advance(11 * 3_600);
+    let third = order_of(&house, BEA, sms).await;
+    house.advance(13 * 3_600 + 1);
+    fleet.step().await.unwrap();
+    assert!(!full.is_up());
+    lanes::wake_overdue(&house.pools.ops, 100).await.unwrap();
+    assert_eq!(house.state(second).await, "pending");
+    assert!(house.claim_of(sms, full.is_up(), None).await.go.is_empty());
+    let stand = house.stand(second).await;
+    assert_eq!((stand.state.as_str(), stand.reason.as_deref()), ("suppressed", Some("expired")));
+    not_on_whatsapp(&house, &house.claim_one().await).await;
+    let short = followed(&house, third).await.expect("an SMS follows");
+    assert_eq!(house.claim_of(sms, full.is_up(), None).await.go.remove(0).attempt.notification, short);
+}
+
+async fn the_budget_of_the_sms_is_its_own(house: House) {
+    let sms = with_two(&house).await;
+    let money = |text: &str| text.parse::<Money>().unwrap();
+    let (purse, wide) = (Purse::default(), Purse::default());
+    let budget = |sender, name: &str, daily: &str, purse: &Purse| Budget {
+        sender,
+        name: name.to_owned(),
+        daily: Some(money(daily)),
+        monthly: None,
+        purse: purse.clone(),
+    };
+    let budgets = vec![budget(sms, "sms", "0.01 USD", &purse), budget(house.sender, "main", "5 USD", &wide)];
+    let fleet = house.process(Vec::new(), budgets);
+    fleet.step().await.unwrap();
+    assert_eq!(purse.room(), Room::Free);
+
+    let _ = short_of(&house, ANA, sms).await;
+    let claim = house.claim_of(sms, false, None).await.go.remove(0);
+    house.accept(claim.attempt, "SM1").await;
+    fleet.step().await.unwrap();
+    let Room::Spent { until } = purse.room() else { panic!("{:?}", purse.room()) };
+    assert_eq!(until, "2026-11-23T00:00:00Z".parse().unwrap());
+    assert_eq!(wide.room(), Room::Free, "WhatsApp goes on");
+
+    let second = short_of(&house, BEA, sms).await;
+    assert!(house.claim_of(sms, false, Some(until)).await.go.is_empty());
+    assert_eq!(house.stand(second).await.waiting_on.as_deref(), Some("budget"));
+    house.advance(4 * 3_600 + 1);
+    fleet.step().await.unwrap();
+    assert_eq!(purse.room(), Room::Free);
+    assert_eq!(house.claim_of(sms, false, None).await.go.remove(0).attempt.notification, second, "the next day");
+}
+
+async fn forgetting_somebody_forgets_these_words_too(house: House) {
+    let sms = with_sms(&house).await;
     let mut born = house.born(ANA, "orders");
     born.free_text = Some(WORDS.to_owned());
     born.sms = Some(inbox::Sms { sender: sms, purpose: "orders_sms".to_owned(), text: IN_SHORT.to_owned() });
@@ -483,4 +549,30 @@ async fn forgetting_somebody_forgets_these_words_too() {
         0
     );
     assert_eq!(house.count("select count(*) from notifications where state = 'pending'").await, 0);
+}
+
+at_every_provider! {
+    who_wrote_in_the_last_day_gets_a_paused_template_in_free_words
+    an_approved_template_goes_as_itself_whatever_its_file_allows
+    outside_the_window_it_waits_for_its_template_and_nobody_is_asked
+    the_last_minutes_of_a_window_are_not_relied_on
+    what_its_file_does_not_allow_waits_also_inside_the_window
+    what_the_provider_stopped_goes_in_free_words_and_what_an_operator_stopped_does_not
+    a_window_that_the_provider_calls_closed_costs_no_attempt_and_the_template_is_waited_for
+    the_same_holds_if_that_is_reported_later
+    who_is_not_on_whatsapp_and_agreed_to_sms_gets_one
+    who_did_not_agree_to_sms_gets_none_and_nobody_waits_for_it
+    who_said_stop_gets_no_sms_either
+    a_failure_that_is_reported_later_is_followed_once_however_often_it_is_told
+    nothing_follows_what_is_no_proof
+    nothing_follows_out_of_doubt
+    a_doubt_that_a_report_settles_as_impossible_is_followed
+    an_sms_does_not_go_any_more_if_the_message_arrived_after_all
+    if_both_arrive_the_message_says_so
+    an_operator_sends_it_again_beside_its_sms_only_on_purpose
+    an_sms_expires_and_is_overtaken_as_its_message_was
+    an_sms_that_is_stopped_here_waits
+    so_many_people_a_day_get_an_sms_and_the_next_one_waits_for_tomorrow
+    the_budget_of_the_sms_is_its_own
+    forgetting_somebody_forgets_these_words_too
 }

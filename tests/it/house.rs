@@ -81,6 +81,8 @@ pub enum Mishap {
     Passing,
     NotOnWhatsapp,
     TemplatePaused,
+    /// A free text, outside the person's 24 hours.
+    WindowClosed,
 }
 
 impl Mishap {
@@ -92,6 +94,8 @@ impl Mishap {
             (Mishap::NotOnWhatsapp, Dialect::Twilio) => 63_024,
             (Mishap::TemplatePaused, Dialect::Meta) => 132_015,
             (Mishap::TemplatePaused, Dialect::Twilio) => 63_041,
+            (Mishap::WindowClosed, Dialect::Meta) => 131_047,
+            (Mishap::WindowClosed, Dialect::Twilio) => 63_016,
         }
     }
 }
@@ -379,6 +383,31 @@ impl House {
         self.receipts().step().await.unwrap();
     }
 
+    /// This person writes to the number, now.
+    pub async fn written(&self, phone: &str, message_id: &str, words: &str) {
+        let digits = phone.trim_start_matches('+');
+        match self.dialect {
+            Dialect::Meta => {
+                let mut body = text(digits, message_id, words);
+                let message = &mut body["entry"][0]["changes"][0]["value"]["messages"][0];
+                message["timestamp"] = self.clock.now().as_second().to_string().into();
+                self.hook(&body).await;
+            }
+            Dialect::Twilio => {
+                let from = format!("whatsapp:{phone}");
+                let form = [
+                    ("MessageSid", message_id),
+                    ("SmsStatus", "received"),
+                    ("From", &from),
+                    ("To", "whatsapp:+34600000001"),
+                    ("WaId", digits),
+                    ("Body", words),
+                ];
+                self.form(&form).await;
+            }
+        }
+    }
+
     /// The provider reports on a message, with the attempt's id if there is one.
     pub async fn report(&self, attempt: impl Into<Option<AttemptId>>, message_id: &str, what: &str) {
         let attempt = attempt.into();
@@ -514,6 +543,7 @@ fn chance() -> u128 {
 pub const RATES: &str = "valid_from,market,calling_codes,currency,category,fee
 2026-10-01,Spain,34,USD,utility,0.02
 2026-10-01,Spain,,USD,marketing,0.0707
+2026-10-01,Spain,,USD,service,0.02
 ";
 
 pub fn prices() -> Prices {

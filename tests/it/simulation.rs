@@ -3,6 +3,7 @@
 //!
 //! A run is a list of operations from a seed. One that breaks a law is shortened, then shown with its seed.
 
+mod bills;
 mod laws;
 mod rules;
 mod stage;
@@ -185,7 +186,7 @@ async fn live(dialect: Dialect, lives: usize, length: usize) {
     let mut broken = None;
     let mut otherwise = (0, 0);
     for life in 0..lives {
-        let ops = draw_life(&mut chance, length);
+        let ops = draw_life(&mut chance, length, life % 2 == 0);
         if let Err(why) = play(&mut stage, &ops).await {
             let (ops, why) = shorten(&mut stage, ops, why).await;
             let list: Vec<String> = ops.iter().map(|op| format!("  {op:?},")).collect();
@@ -200,6 +201,9 @@ async fn live(dialect: Dialect, lives: usize, length: usize) {
     if let Some(broken) = broken {
         panic!("{broken}");
     }
+    // Else the laws about them were not tried.
+    let words = (lives / 10).max(1);
+    assert!(otherwise.1 >= words, "{} messages went in free words, and {words} are too few", otherwise.1);
 }
 
 /// Plays a life from an empty house to its rest. Says what broke.
@@ -236,19 +240,43 @@ async fn shorten(stage: &mut Stage, mut ops: Vec<Op>, mut why: String) -> (Vec<O
     (ops, why)
 }
 
-/// A life in which some kinds of operations never happen: what others bring about lasts longer then.
-fn draw_life(chance: &mut Chance, length: usize) -> Vec<Op> {
-    let never: Vec<u64> = (0..KINDS.len() as u64).filter(|_| chance.below(4) == 0).collect();
+/// A life in which some kinds of operations never happen: what others bring about lasts longer then. In one of many `words` messages
+/// may often go in free words.
+fn draw_life(chance: &mut Chance, length: usize, words: bool) -> Vec<Op> {
+    let wanted = |kind: u64| words && WORDS.contains(&kind);
+    let never: Vec<u64> = (0..KINDS.len() as u64).filter(|kind| chance.below(4) == 0 && !wanted(*kind)).collect();
     let mut ops = Vec::with_capacity(length);
     while ops.len() < length {
-        let op = draw(chance);
-        let kind = KINDS.iter().position(|kind| kind(&op));
-        if kind.is_none_or(|kind| !never.contains(&(kind as u64))) {
-            ops.push(op);
+        let drawn = if words && chance.below(12) == 0 { words_may_go(chance) } else { vec![draw(chance)] };
+        for op in drawn {
+            let kind = KINDS.iter().position(|kind| kind(&op));
+            if kind.is_none_or(|kind| !never.contains(&(kind as u64))) {
+                ops.push(op);
+            }
         }
     }
     ops
 }
+
+/// What by itself would hardly ever come together: a template whose file allows free words is paused, somebody wrote and was heard, and
+/// something is to be said to them. What happens to the message is left to chance.
+fn words_may_go(chance: &mut Chance) -> Vec<Op> {
+    let person = chance.below(PEOPLE as u64) as usize;
+    let mut ops = vec![
+        Op::Review { template: "parcel_left", paused: true },
+        Op::Write { person },
+        Op::Hear { percent: 100, twice: chance.below(2) == 0, mixed: chance.below(2) == 0 },
+        Op::Publish { what: What::Left(chance.below(PARCELS)), person },
+    ];
+    if chance.below(2) == 0 {
+        ops.push(Op::Next(draw_trouble(chance)));
+    }
+    ops.push(Op::Dispatch { permits: 1 + chance.below(5) as u32, way: Way::Whatsapp });
+    ops
+}
+
+/// Of these kinds, those without which nothing goes in free words.
+const WORDS: [u64; 3] = [6, 8, 9];
 
 /// What a life can do without.
 const KINDS: [fn(&Op) -> bool; 11] = [

@@ -547,3 +547,36 @@ async fn content_is_pushed_to_twilio_and_goes_out_by_its_own_id() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_template_with_media_is_refused_by_name_and_the_others_are_pushed() {
+    for (dialect, there) in [(Dialect::Meta, "WhatsApp Manager"), (Dialect::Twilio, "Twilio's console")] {
+        let plan = |plan: &mut Plan| {
+            plan.at(dialect);
+            let missing = |name: &Value| name == "order_confirmed" || name == "parcel_arrived";
+            plan.sim.templates.retain(|template| !missing(&template["name"]));
+            plan.sim.contents.retain(|content| !missing(&content["friendly_name"]));
+        };
+        Fleet::run("pushed_media", plan, async |fleet| {
+            fleet.settings.insert("senders.main.content_base_url".to_owned(), fleet.sim.url());
+            if dialect == Dialect::Meta {
+                fleet.settings.remove("senders.main.content_base_url");
+            }
+            let dir = edited(fleet, "Hola {{name}}, tu pedido {{order}} está confirmado.");
+            let file = dir.join("messages/order_confirmed.toml");
+            let picture = "[header]\nkind = \"image\"\nlink = \"'https://shop.example/boxes.png'\"\n\n[languages.es]";
+            let whole = std::fs::read_to_string(&file).expect("a template").replace("[languages.es]", picture);
+            std::fs::write(&file, whole).expect("a template");
+            fleet.settings.insert("templates.dir".to_owned(), dir.display().to_string());
+            let pushed = fleet.command(&["templates", "push", "--yes"]).await;
+            let told = text(&pushed.stdout);
+            let refused = "order_confirmed in es at main: cannot be pushed: its header is of the kind image";
+            let line = told.lines().find(|line| line.starts_with(refused));
+            assert!(line.is_some_and(|line| line.contains(there) && line.contains("recado templates sync")), "{told}");
+            assert!(told.contains("parcel_arrived in es at main: created, pending"), "{told}{}", text(&pushed.stderr));
+            assert_eq!(pushed.status.code(), Some(1), "something is left to do by hand");
+            std::fs::remove_dir_all(dir).expect("the folder goes");
+        })
+        .await;
+    }
+}

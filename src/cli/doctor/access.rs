@@ -501,7 +501,7 @@ impl Visit<'_> {
         } else if missing.is_empty() {
             steps.ok(WHAT, see::TEMPLATE, format!("all {good} are approved"));
         } else {
-            let said = format!("{good} are approved, not: {}{more}", missing.join(", "));
+            let said = format!("{good} approved, not yet: {}{more}", missing.join(", "));
             steps.warn(WHAT, see::TEMPLATE, said, "what is not approved does not go out; recado templates list");
         }
     }

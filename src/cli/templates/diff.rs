@@ -93,7 +93,12 @@ fn told(one: &Compared<'_>, colours: bool) -> Vec<String> {
 /// A difference, line by line.
 pub(super) fn shown(difference: &Difference, colours: bool) -> Vec<String> {
     let (provider, file) = (difference.provider.as_deref(), difference.file.as_deref());
-    let mut all = vec![format!("  {}", difference.place)];
+    let swapped = if difference.is_another_order() {
+        ": the same in another order, so that each value would stand where another is meant"
+    } else {
+        ""
+    };
+    let mut all = vec![format!("  {}{swapped}", difference.place)];
     for (sign, line) in lines(provider.unwrap_or_default(), file.unwrap_or_default()) {
         let colour = match sign {
             '-' => "31",

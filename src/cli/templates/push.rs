@@ -117,9 +117,7 @@ async fn planned<'a>(pool: &PgPool, account: &'a Account, wanted: &'a [Wanted]) 
         });
         let step = match (step, &one.definition.header) {
             (Step::Create | Step::Edit { .. }, Some(Heading::Media(kind))) if kind != "location" => {
-                Step::Impossible(format!(
-                    "its header is of the kind {kind}, for which the provider wants an uploaded example: make it there"
-                ))
+                Step::Impossible(by_hand(desk.manner(), kind, &one.template))
             }
             (step, _) => step,
         };
@@ -127,6 +125,21 @@ async fn planned<'a>(pool: &PgPool, account: &'a Account, wanted: &'a [Wanted]) 
         tasks.push(Task { account, wanted: one, there, differences, step });
     }
     Ok(tasks)
+}
+
+/// Why a template with media in its header is not pushed, and what to do.
+fn by_hand(manner: Manner, kind: &str, template: &str) -> String {
+    let why = format!("its header is of the kind {kind}");
+    match manner {
+        Manner::Edits => format!(
+            "{why}, for which Meta wants an uploaded example, and recado uploads nothing: make or change {template} in WhatsApp Manager as the \
+             file says, then run recado templates sync"
+        ),
+        Manner::Anew => format!(
+            "{why}, and recado makes contents of text only: make one in Twilio's console as the file says, submit it to WhatsApp under the name \
+             {template}, then run recado templates sync"
+        ),
+    }
 }
 
 fn key<'a>(account: &Account, one: &'a Wanted) -> Key<'a> {

@@ -13,6 +13,20 @@ pub struct Difference {
     pub provider: Option<String>,
 }
 
+impl Difference {
+    /// Whether both have the same parameters in another order: numbers have no meaning of their own, so a message would be taken and would
+    /// say the wrong things.
+    #[must_use]
+    pub fn is_another_order(&self) -> bool {
+        let sorted = |list: &Option<String>| {
+            let mut names: Vec<String> = list.iter().flat_map(|list| list.split(", ")).map(str::to_owned).collect();
+            names.sort();
+            names
+        };
+        self.place == "parameters" && sorted(&self.file) == sorted(&self.provider)
+    }
+}
+
 /// Where two definitions differ, from top to bottom; then in which parameters, if in those.
 #[must_use]
 pub fn differences(file: &Definition, provider: &Definition) -> Vec<Difference> {
@@ -134,6 +148,18 @@ mod tests {
         assert_eq!(of("parameters").provider.as_deref(), Some("header image, order"));
         assert_eq!(of("footer").file, None);
         assert_eq!(of("button 1").provider.as_deref(), Some("url: Track → https://shop.example/orders"));
+    }
+
+    #[test]
+    fn numbers_that_are_swapped_are_told_from_others() {
+        let of = |there: &str| {
+            let found = differences(&definition("Hi {{1}}, your order {{2}} is on its way."), &definition(there));
+            (places(&found), found.iter().any(Difference::is_another_order))
+        };
+        let body_and_parameters = || "body, parameters".to_owned();
+        assert_eq!(of("Hi {{2}}, your order {{1}} is on its way."), (body_and_parameters(), true));
+        assert_eq!(of("Hi {{1}}, your order is on its way."), (body_and_parameters(), false));
+        assert_eq!(of("Hi {{1}}, your parcel {{2}} is on its way."), ("body".to_owned(), false));
     }
 
     #[test]

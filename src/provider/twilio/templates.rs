@@ -36,6 +36,8 @@ pub struct Contents {
 }
 
 const PAGE: &str = "100";
+/// What stands above a content that is no text.
+const MEDIA: &str = "media";
 
 impl Contents {
     /// `base_url` of the Content API, without a slash at its end; `user` is the account or an API key.
@@ -102,6 +104,11 @@ fn template_of(name: &str) -> &str {
 pub fn spoken(definition: &Definition, example: &Filled) -> Result<Definition, Reason> {
     let variables = variables(example)?;
     let number = |place: Place| variables.iter().find(|v| v.place == place).map(|v| v.number);
+    let mut definition = definition.clone();
+    if let Some(Heading::Media(kind)) = &mut definition.header {
+        // A content does not say of what kind its media are.
+        MEDIA.clone_into(kind);
+    }
     Ok(definition.numbered(
         number(Place::Header),
         |n| number(Place::Body(n)),
@@ -239,7 +246,7 @@ fn definition(types: &Map<String, Value>) -> Option<Definition> {
     let header = text(said, "header_text").map(Heading::Text);
     let actions = said.get("actions").and_then(Value::as_array);
     Some(Definition {
-        header: header.or(media.then(|| Heading::Media("media".to_owned()))),
+        header: header.or(media.then(|| Heading::Media(MEDIA.to_owned()))),
         body: text(said, "body")?,
         footer: text(said, "footer"),
         buttons: actions.into_iter().flatten().map(button).collect(),

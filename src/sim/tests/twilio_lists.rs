@@ -83,6 +83,20 @@ async fn the_list_can_lag_behind() {
     assert_eq!(bodies(&shop.list(&[]).await), ["hola"]);
 }
 
+#[tokio::test]
+async fn a_price_is_null_until_some_time_after_the_message_was_sent() {
+    let shop = Shop::open_with(|options| options.twilio.price_lag_ms = 60_000).await;
+    let text = shop.taken(&[("To", ANA), ("From", SMS), ("Body", "hola")]).await;
+    assert_eq!(text["price"], Value::Null);
+    shop.pass(59_000);
+    let shown = async || shop.list(&[]).await["messages"][0].clone();
+    let message = shown().await;
+    assert_eq!((&message["status"], &message["price"]), (&json!("delivered"), &Value::Null));
+    shop.pass(2_000);
+    let message = shown().await;
+    assert_eq!((&message["price"], &message["price_unit"]), (&json!("-0.07500"), &json!("USD")));
+}
+
 fn draft() -> Value {
     json!({"friendly_name": "greeting_es", "language": "es", "variables": {"1": "Ana"},
         "types": {"twilio/text": {"body": "Hola {{1}}, gracias."}}})

@@ -59,6 +59,27 @@ async fn a_message_is_sent_delivered_and_read() {
 }
 
 #[tokio::test]
+async fn the_first_texts_of_a_month_that_arrive_cost_nothing() {
+    let shop = Shop::open().await;
+    shop.sim.world().change_sender(NUMBER, |number| number.free_texts = 1);
+    let mut kinds = Vec::new();
+    for wait in [0, 10_000, 31 * 24 * 3_600 * 1_000] {
+        shop.pass(wait);
+        shop.sim.world().reply(ANA, "Hola").unwrap();
+        shop.sim.world().take_webhooks();
+        shop.accepted(&text(ANA, "Hola")).await;
+        shop.pass(10_000);
+        let reports = shop.reported();
+        let pricing = reports.iter().find_map(|report| report.pointer("/entry/0/changes/0/value/statuses/0/pricing"));
+        let pricing = pricing.expect("a price").clone();
+        assert_eq!(pricing["category"], "service");
+        kinds.push((pricing["billable"] == true, pricing["type"].as_str().unwrap().to_owned()));
+    }
+    let free = || (false, "free_customer_service".to_owned());
+    assert_eq!(kinds, [free(), (true, "regular".to_owned()), free()]);
+}
+
+#[tokio::test]
 async fn characters_outside_ascii_are_escaped_and_signed_as_they_are() {
     let shop = Shop::open().await;
     shop.sim.world().reply(ANA, "¡Año nuevo! 🎉").unwrap();

@@ -202,7 +202,9 @@ pub(super) fn show_sent(exchange: &Exchange, accepted: &Accepted, now: i64) -> V
     map.insert("messaging_service_sid".into(), accepted.service.as_deref().into());
     let segments = if assigned { segments(whatsapp, &accepted.text) } else { 0 };
     map.insert("num_segments".into(), segments.to_string().into());
-    map.insert("price".into(), (sent.is_some() && code.is_none()).then_some(price).into());
+    // Nothing was sent that failed; the price of the rest comes later than its statuses.
+    let priced = code.is_none() && sent.is_some_and(|sent| sent + exchange.price_lag_ms <= now);
+    map.insert("price".into(), priced.then_some(price).into());
     shown
 }
 

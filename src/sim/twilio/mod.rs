@@ -58,6 +58,8 @@ pub struct TwilioAccount {
     pub services: Vec<TwilioService>,
     /// A message is in the list so many ms after it was taken.
     pub list_lag_ms: i64,
+    /// What a message costs stands with it so many ms after it was sent; until then its price is null.
+    pub price_lag_ms: i64,
 }
 
 /// An address that messages come from, on one channel.
@@ -104,6 +106,7 @@ impl Default for TwilioAccount {
             numbers: vec![number(""), number(WHATSAPP)],
             services: vec![service],
             list_lag_ms: 0,
+            price_lag_ms: 2_000,
         }
     }
 }
@@ -153,6 +156,7 @@ pub(super) struct Exchange {
     token: String,
     keys: BTreeMap<String, String>,
     list_lag_ms: i64,
+    price_lag_ms: i64,
     desks: BTreeMap<String, Desk>,
     services: BTreeMap<String, TwilioService>,
     contents: BTreeMap<String, content::Content>,
@@ -186,6 +190,7 @@ impl Exchange {
             token: account.token.clone(),
             keys: account.keys.clone(),
             list_lag_ms: account.list_lag_ms,
+            price_lag_ms: account.price_lag_ms,
             desks: BTreeMap::new(),
             services: BTreeMap::new(),
             contents: BTreeMap::new(),
@@ -212,6 +217,7 @@ impl Exchange {
             numbers: self.desks.values().map(|desk| desk.number.clone()).collect(),
             services: self.services.values().cloned().collect(),
             list_lag_ms: self.list_lag_ms,
+            price_lag_ms: self.price_lag_ms,
         }
     }
 
@@ -272,7 +278,7 @@ impl World {
         change(&mut account);
         exchange.take_over(account.numbers, account.services);
         (exchange.sid, exchange.token, exchange.keys) = (account.sid, account.token, account.keys);
-        exchange.list_lag_ms = account.list_lag_ms;
+        (exchange.list_lag_ms, exchange.price_lag_ms) = (account.list_lag_ms, account.price_lag_ms);
     }
 
     /// Sets where what people write to this number is posted to. False if there is none with this address.

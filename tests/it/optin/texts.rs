@@ -1,6 +1,15 @@
 //! Confirming by SMS: a link whose button confirms, a code to type, and everything that can go wrong with them.
 
-use recado::sim::{Fault, Script};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use recado::{
+    clock::Clock,
+    sim::{Fault, Script},
+    worker::{Progress, rate::SenderRate},
+};
 use reqwest::StatusCode;
 
 use super::street::{self, Street};
@@ -209,6 +218,38 @@ async fn when_the_days_sms_are_used_up_the_sender_is_held_and_goes_on_later() {
     street.deliver().await;
     assert_eq!(street.sim.world().texts_to("+34600111666").len(), 1, "the next day");
     assert!(street.sim.world().texts_to("+34600111444").is_empty(), "what came too late is not sent any more");
+}
+
+#[tokio::test]
+async fn texts_go_at_the_rate_of_their_sender_and_no_faster() {
+    let street = Street::open().await;
+    for phone in ["+34600111222", "+34600111333", "+34600111444"] {
+        street.ask(phone, "sms").await;
+    }
+    let mut replies = street.replies();
+    replies.clock = Clock::system();
+    replies.lines.iter_mut().for_each(|line| line.rate = 4);
+    let began = Instant::now();
+    while street.sim.world().texts().len() < 3 {
+        replies.step().await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    // The third one goes two quarters of a second after the first.
+    assert!(began.elapsed() >= Duration::from_millis(500), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn an_answer_leaves_room_to_the_notifications_of_its_number() {
+    let street = Street::open().await;
+    street.writes(ANA, "ayuda").await;
+    let rate = Arc::new(SenderRate::new(2, 0.0));
+    let mut replies = street.replies();
+    replies.lines[0].shared = Some(Arc::clone(&rate));
+    let began = Instant::now();
+    assert_eq!(rate.let_out(2).await, 2, "two notifications, all that may go in a second");
+    assert_eq!(replies.step().await.unwrap(), Progress::Made);
+    assert_eq!(street.heard(ANA).len(), 1);
+    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -21,16 +21,17 @@ use super::{
 pub fn provider(dialect: Dialect, url: &str) -> Arc<dyn Provider> {
     match dialect {
         Dialect::Meta => Arc::new(Meta::new(url, "v25.0", NUMBER, &"sim-token".to_owned().into()).expect("a provider")),
-        Dialect::Twilio => twilio(Channel::Whatsapp, url, "https://recado.example/webhooks/main"),
+        Dialect::Twilio => Arc::new(twilio(Channel::Whatsapp, url)),
     }
 }
 
 /// Who sends SMS.
 pub fn sms(url: &str) -> Arc<dyn Provider> {
-    twilio(Channel::Sms, url, "https://recado.example/webhooks/sms")
+    Arc::new(twilio(Channel::Sms, url))
 }
 
-fn twilio(channel: Channel, url: &str, callback: &str) -> Arc<dyn Provider> {
+pub fn twilio(channel: Channel, url: &str) -> Twilio {
+    let sender = if channel == Channel::Sms { "sms" } else { "main" };
     let account = Account {
         base_url: url,
         account_sid: "AC0123456789abcdef0123456789abcdef",
@@ -38,9 +39,9 @@ fn twilio(channel: Channel, url: &str, callback: &str) -> Arc<dyn Provider> {
         number: Some(&Phone::parse("+34600000001").expect("a phone")),
         user: "AC0123456789abcdef0123456789abcdef",
         password: &"sim-auth-token".to_owned().into(),
-        callback,
+        callback: &format!("https://recado.example/webhooks/{sender}"),
     };
-    Arc::new(Twilio::new(channel, account).expect("a provider"))
+    Twilio::new(channel, account).expect("a provider")
 }
 
 /// What Twilio says in place of Meta's code.

@@ -22,18 +22,20 @@ use recado::{
         webhooks,
     },
     domain::{
-        cost::day,
+        cost::{Prices, day},
         fact::Approval,
         ledger::Act,
         notification::{self, Acceptance, Behind, Outcome, Policy},
         phone::Phone,
+        rates::Book,
         source::Sources,
     },
     inbox::{Arrived, Became, Inbox, Origin, Taken, reading::Reader},
-    provider::{Dialect, Provider},
+    provider::{Dialect, Provider, twilio::Channel},
     sim::{self, Post, Script, Sim, Webhook},
     worker::{
         Flag, Nudge,
+        bills::{Account, Bills},
         dispatch::{Cursor, Dispatcher, outgoing},
         doubt::{self, Lookout},
         rate::SenderRate,
@@ -47,7 +49,7 @@ use serde_json::{Value, json};
 use super::{
     AGREED, OFF_WHATSAPP, Op, Way, What,
     laws::{Laws, Seen},
-    rules::{dispatch_rules, fault, provider, sms, upkeep_rules},
+    rules::{dispatch_rules, fault, provider, sms, twilio, upkeep_rules},
 };
 use crate::{
     harness::{
@@ -577,6 +579,27 @@ impl Stage {
         }
         holds::release(&self.pools.ops, &Scope::Everything, None, "test").await.map_err(|error| error.to_string())?;
         Ok(())
+    }
+
+    /// Messages are priced by this list from now on. Gives who asks Twilio for what it took.
+    pub fn price_by(&mut self, list: &str) -> Bills {
+        let book = Arc::new(Book::load(&[("rates.csv".to_owned(), list.to_owned())]).expect("prices"));
+        let read = |name, kind| Prices::new(Arc::clone(&book), name, kind);
+        let kind = if self.dialect == Dialect::Meta { "meta" } else { "twilio" };
+        self.main.dispatcher.prices = read("main", kind);
+        self.sms.dispatcher.prices = read("sms", "twilio_sms");
+        let account = |name: &str, branch: &Branch, channel| Account {
+            sender: branch.id,
+            name: name.to_owned(),
+            twilio: twilio(channel, &self.sim.url()),
+            prices: branch.dispatcher.prices.clone(),
+        };
+        let mut accounts = vec![account("sms", &self.sms, Channel::Sms)];
+        if self.dialect == Dialect::Twilio {
+            accounts.push(account("main", &self.main, Channel::Whatsapp));
+        }
+        let (pool, clock, wire) = (self.pools.ops.clone(), self.clock.clone(), Bills::wire().expect("a wire"));
+        Bills { worker: uuid::Uuid::nil(), pool, clock, accounts, wire }
     }
 
     /// How many SMS went, and how many messages in free words on WhatsApp.
