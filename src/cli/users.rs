@@ -104,6 +104,19 @@ pub async fn create(pool: &PgPool, name: &str, role: Role, password: &str) -> an
     Ok(())
 }
 
+/// Gives an account a new password of its own, and makes it if it is not there. For a demonstration, whose accounts are nobody's.
+///
+/// # Errors
+/// If the name is none, or the database does not take it.
+pub async fn lend(pool: &PgPool, name: &str, role: Role) -> anyhow::Result<String> {
+    let password = format!("{:016x}", getrandom::u64()?);
+    let change = Change::Password { hash: hash(&password).await?, keep: None };
+    if users::change(pool, name, change, &somebody()).await? == Changed::Unknown {
+        create(pool, name, role, &password).await?;
+    }
+    Ok(password)
+}
+
 async fn change(pools: &Pools, name: &str, change: Change) -> anyhow::Result<()> {
     match users::change(&pools.ops, name, change, &somebody()).await? {
         Changed::Done => say("Done."),

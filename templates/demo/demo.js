@@ -156,6 +156,7 @@
     const console = find("console");
     console.hidden = !worker.console;
     if (worker.console) console.href = worker.console;
+    find("login").textContent = worker.login;
   }
 
   function showBreaks(breaks) {

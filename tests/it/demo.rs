@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     harness::{PATIENCE, amqp_url, drop_database, make_database, unique, until, variable},
-    optin::driver::Browser,
+    optin::driver::{Browser, ENTER},
 };
 
 /// What the demonstration has at the broker, by the setting that names it.
@@ -161,6 +161,15 @@ async fn show(address: &str) {
     assert!(found.is_empty(), "{}", found.join("\n"));
     let complaints = browser.complaints().await;
     assert!(complaints.is_empty(), "{complaints:?}");
+    // The page says who may look after it.
+    let (console, login) =
+        (browser.attribute("#console", "href").await.expect("an address"), browser.text("#login").await);
+    let (name, password) = login.split_once(" / ").expect("a name and a password");
+    browser.go(&console).await;
+    browser.write("#name", name).await;
+    browser.write("#password", password).await;
+    browser.press(ENTER).await;
+    browser.shows("h1", "Now").await;
     strangers(address).await;
 }
 

@@ -90,6 +90,8 @@ pub struct Worker {
     pub kills: u32,
     /// Where people look after it, if this program has such pages.
     pub console: Option<String>,
+    /// Who they may be there: a name and its password.
+    pub login: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -36,12 +36,12 @@ use self::{
     story::Story,
     worker::Worker,
 };
-use super::{complain, open, run, say};
+use super::{complain, open, run, say, users};
 use crate::{
     clock::{Clock, v7},
     config::{Needs, Place, Settings},
     db::{self, Pools, consents, templates},
-    domain::{fact::Approval, ledger::Act, phone::Phone, template::Catalogue},
+    domain::{fact::Approval, ledger::Act, phone::Phone, role::Role, template::Catalogue},
     http::serve,
     lifecycle::{Ending, Lifecycle, Vigil},
     sim::{Fault, Options, Rules, Script, Sender, Sim, TwilioAccount, TwilioNumber},
@@ -119,6 +119,8 @@ const PAGE: &[(&str, &str)] = &[
     ("RECADO_DOUBT__WINDOW", "10s"),
 ];
 
+/// Who may look after it in the console.
+const OPERATOR: &str = "demo";
 /// Where the page is if nobody says.
 const USUAL_PLACE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8025);
 
@@ -197,13 +199,16 @@ impl House {
         let form = super::forms::load(&self.settings)?.iter().next().cloned();
         let places = self.places();
         let broker = (run::address(&self.settings)?, self.topology().await?);
+        let password = users::lend(&self.pools.ops, OPERATOR, Role::Admin).await?;
         let stage = Arc::new(Stage::new(self, worker, cable, broker, shop, form).await?);
+        stage.lend(format!("{OPERATOR} / {password}"));
         stage.worker.start().await?;
         let listener = listen(args.listen).await?;
         let page = listener.local_addr()?;
         life.role("page", serve(listener, page::router(Arc::clone(&stage), life.clone()), life.clone()));
         say(&format!("{places}, API http://{address}, simulated WhatsApp {}", stage.house.sim.url()));
-        say(&format!("\n  Open http://{page}/ in a browser: a shop, a phone, and the story. Ctrl-C ends it.\n"));
+        say(&format!("\n  Open http://{page}/ in a browser: a shop, a phone, and the story. Ctrl-C ends it."));
+        say(&format!("  The operators' console: http://{address}/console, name {OPERATOR}, password {password}\n"));
 
         let watching = tokio::spawn(vigil.watch());
         tokio::join!(stage.watch(life), stage.trade(args.rate, life));

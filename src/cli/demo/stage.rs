@@ -101,6 +101,7 @@ struct Books {
     other: Option<Order>,
     breaks: Breaks,
     console: Option<String>,
+    login: String,
 }
 
 struct Followed {
@@ -152,6 +153,11 @@ impl Stage {
 
     fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the page who may look after it in the console.
+    pub fn lend(&self, login: String) {
+        self.books().login = login;
     }
 
     fn now(&self) -> Timestamp {
@@ -459,7 +465,8 @@ impl Stage {
         }
         let console = self.books().console.clone().filter(|url| !url.is_empty());
         let (life, pid, kills) = (condition.life, condition.pid, condition.kills);
-        self.board.put(Item::Worker(WorkerShown { state: life, pid, kills, console }));
+        let login = self.books().login.clone();
+        self.board.put(Item::Worker(WorkerShown { state: life, pid, kills, console, login }));
         life == Life::Up
     }
 
