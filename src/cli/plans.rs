@@ -25,7 +25,7 @@ use crate::{
         money::decimal,
         search,
     },
-    http::plans::{Shown, reason, refusal, wish},
+    http::plans::{NO_ORDER, Shown, reason, refusal, wish},
 };
 
 const EXAMPLE: &str = "Examples:
@@ -84,7 +84,7 @@ struct New {
     /// retry, resend, cancel, give_up, replay, hold or release.
     #[arg(value_parser = parse_action)]
     action: Action,
-    /// Only this one.
+    /// Only this one, or these with commas between them.
     #[arg(long)]
     id: Option<String>,
     /// Only those in this state: pending, sending, in_doubt, accepted, failed or suppressed.
@@ -199,6 +199,7 @@ async fn make(settings: &Settings, pools: &Pools, new: &New) -> anyhow::Result<E
     let plan = match plans::make(&pools.ops, wanted).await? {
         Made::Plan(plan) => *plan,
         Made::NoSuchSender => bail!("there is no sender of this name in this database; recado senders shows them"),
+        Made::IsAPhone => bail!("{}", NO_ORDER.trim_end_matches('.')),
         Made::TooMany => {
             bail!("more than {FOUND_MAX} are found: narrow the search, for example with --since and --until")
         }

@@ -82,8 +82,11 @@ pub async fn run(pool: &PgPool, id: i64, by: &str, reason: &str, admin: bool) ->
             if !begins {
                 return Ok(Ordered::NotNow(plan.course));
             }
-            // The world may have moved on since it was planned.
-            let duplicates = making::duplicates(tx, id, plan.action).await?.max(plan.estimate.duplicates);
+            // The world may have moved on since it was planned. What was done already counts on.
+            let mut duplicates = making::duplicates(tx, id, plan.action).await?;
+            if plan.course == Course::Stopped {
+                duplicates = duplicates.max(plan.estimate.duplicates);
+            }
             if action::needs_admin(duplicates) && !admin {
                 return Ok(Ordered::NeedsAdmin { duplicates });
             }
@@ -91,16 +94,18 @@ pub async fn run(pool: &PgPool, id: i64, by: &str, reason: &str, admin: bool) ->
                 r#"
                 -- plans: run
                 update plans set state = 'running', reason = $2, begun_by = $3, begun_at = coalesce(begun_at, recado_now()),
-                  ended_at = null, ended_by = null
+                  ended_at = null, ended_by = null, estimate = estimate || jsonb_build_object('duplicates', $4::int8)
                 where id = $1
                 "#,
                 id,
                 reason,
-                by
+                by,
+                signed(duplicates)
             )
             .execute(&mut *tx)
             .await?;
-            note(tx, id, &by, "plan.begun", Some(&reason), json!({"action": plan.action, "found": plan.found})).await?;
+            let detail = json!({"action": plan.action, "found": plan.found, "left": plan.left(), "duplicates": duplicates});
+            note(tx, id, &by, "plan.begun", Some(&reason), detail).await?;
             Ok(Ordered::Done)
         })
     })

@@ -1,7 +1,11 @@
 //! What is looked for among notifications or rejected events, and what a hold is on: read from keys and values, however they came,
 //! by the API's JSON and addresses, the command line and the console. Pure.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
@@ -20,12 +24,15 @@ pub const TARGET_KEYS: [&str; 5] = ["scope", "sender", "template", "language", "
 
 /// The longest value.
 const VALUE_MAX: usize = 300;
+/// The most ids that are named one by one, and their longest text.
+const IDS_MAX: usize = 500;
+const IDS_TEXT_MAX: usize = 40 * IDS_MAX;
 
 /// What is looked for. What is none does not matter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Search {
-    /// Just this one.
-    pub id: Option<Uuid>,
+    /// Just these, if there are any.
+    pub ids: Vec<Uuid>,
     /// A state's name.
     pub state: Option<&'static str>,
     pub reason: Option<String>,
@@ -70,18 +77,15 @@ impl Search {
             let names = Wait::ALL.map(Wait::as_str).join(", ");
             Wait::named(name).map_or_else(|| wrong("waiting_on", format!("is one of {names}")), Ok)
         });
-        let id = given.get("id").map(|text| {
-            Uuid::try_parse(text).or_else(|_| wrong("id", "is the id of a notification or of a rejected event"))
-        });
         let search = Search {
-            id: id.transpose()?,
+            ids: given.ids()?,
             state: state.transpose()?,
             waiting_on: waiting_on.transpose()?,
-            reason: given.owned("reason"),
-            order: given.order()?,
+            reason: given.name("reason")?,
+            order: given.name("order")?,
             phone: given.phone("phone")?,
-            template: given.owned("template"),
-            sender: given.owned("sender"),
+            template: given.name("template")?,
+            sender: given.name("sender")?,
             since: given.time("since")?,
             until: given.time("until")?,
         };
@@ -120,7 +124,7 @@ impl Search {
     #[must_use]
     pub fn spelled(&self) -> BTreeMap<&'static str, String> {
         let pairs = [
-            ("id", self.id.map(|id| id.to_string())),
+            ("id", (!self.ids.is_empty()).then(|| self.ids.iter().map(Uuid::to_string).collect::<Vec<_>>().join(","))),
             ("state", self.state.map(str::to_owned)),
             ("reason", self.reason.clone()),
             ("waiting_on", self.waiting_on.map(|on| on.as_str().to_owned())),
@@ -164,7 +168,7 @@ impl Target {
     /// The first key that is not known, missing, comes twice or makes no sense.
     pub fn read<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Target, Wrong> {
         let given = Given::read("scope", &TARGET_KEYS, pairs)?;
-        let needed = |key| given.owned(key).map_or_else(|| wrong(key, "is missing: the scope needs it"), Ok);
+        let needed = |key| given.name(key)?.map_or_else(|| wrong(key, "is missing: the scope needs it"), Ok);
         let none = |keys: &[&'static str]| match keys.iter().find(|key| given.get(key).is_some()) {
             Some(key) => wrong(key, "does not go with this scope"),
             None => Ok(()),
@@ -181,7 +185,7 @@ impl Target {
             Some("template") => On::Template {
                 sender: needed("sender")?,
                 template: needed("template")?,
-                language: given.owned("language"),
+                language: given.name("language")?,
             },
             Some(_) | None => return wrong("scope", "is everything, sender or template"),
         };
@@ -246,8 +250,9 @@ impl<'a> Given<'a> {
             if value.is_empty() {
                 continue;
             }
-            if value.chars().count() > VALUE_MAX || value.contains('\0') {
-                return wrong(key, format!("is a text of at most {VALUE_MAX} characters"));
+            let longest = if key == "id" { IDS_TEXT_MAX } else { VALUE_MAX };
+            if value.chars().count() > longest || value.contains('\0') {
+                return wrong(key, format!("is a text of at most {longest} characters"));
             }
             if given.insert(key, value).is_some() {
                 return wrong(key, "is given once");
@@ -260,22 +265,29 @@ impl<'a> Given<'a> {
         self.0.get(key).copied()
     }
 
-    fn owned(&self, key: &str) -> Option<String> {
-        self.get(key).map(str::to_owned)
+    /// Something's name. It is kept and shown as it is, so it must be nobody's number.
+    fn name(&self, key: &'static str) -> Result<Option<String>, Wrong> {
+        match self.get(key) {
+            Some(text) if Phone::parse(text).is_ok() => wrong(key, "is no phone number: look for that as phone"),
+            name => Ok(name.map(str::to_owned)),
+        }
+    }
+
+    /// One id, or several with commas between them; each once, in their order.
+    fn ids(&self) -> Result<Vec<Uuid>, Wrong> {
+        let parts = self.get("id").unwrap_or_default().split(',').map(str::trim).filter(|part| !part.is_empty());
+        let read =
+            |text| Uuid::try_parse(text).or_else(|_| wrong("id", "is the id of a notification or of a rejected event"));
+        let ids = parts.map(read).collect::<Result<BTreeSet<_>, _>>()?;
+        if ids.len() > IDS_MAX {
+            return wrong("id", format!("has at most {IDS_MAX} ids"));
+        }
+        Ok(ids.into_iter().collect())
     }
 
     fn time(&self, key: &'static str) -> Result<Option<Timestamp>, Wrong> {
         let read = |text: &str| text.parse().or_else(|_| wrong(key, "is a time like 2026-11-22T20:00:00Z"));
         self.get(key).map(read).transpose()
-    }
-
-    /// It is kept and shown as it is, so it must be nobody's number.
-    fn order(&self) -> Result<Option<String>, Wrong> {
-        let order = self.owned("order");
-        if order.as_deref().is_some_and(|order| order.starts_with('+') && Phone::parse(order).is_ok()) {
-            return wrong("order", "is no phone number: look for that as phone");
-        }
-        Ok(order)
     }
 
     fn phone(&self, key: &'static str) -> Result<Option<Phone>, Wrong> {
@@ -327,6 +339,8 @@ mod tests {
             (&[("id", "secret")], "id"),
             (&[("waiting_on", "secret")], "waiting_on"),
             (&[("order", "+34600111222")], "order"),
+            (&[("order", " 0034 600 111 222")], "order"),
+            (&[("template", "+34 600 111 222")], "template"),
         ] {
             let wrong = read(pairs).unwrap_err();
             assert!(wrong.starts_with(key) && !wrong.contains("secret"), "{wrong}");

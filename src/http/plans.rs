@@ -31,6 +31,9 @@ use crate::{
     },
 };
 
+/// Of something that nobody ordered and that somebody could be called by.
+pub const NO_ORDER: &str = "order finds nothing and reads like a phone number: look for that as phone.";
+
 /// What a page has at most, and if nobody says otherwise.
 const PAGE_MAX: i64 = 200;
 const PAGE: i64 = 50;
@@ -225,7 +228,9 @@ pub(super) struct Wished {
 #[schema(as = Search)]
 #[expect(dead_code, reason = "it describes what domain::search reads")]
 struct SearchDescribed {
-    id: Option<uuid::Uuid>,
+    /// Just this one; or several, with commas between them.
+    #[schema(pattern = "^([0-9a-fA-F-]{32,36}(,[0-9a-fA-F-]{32,36}){0,499})?$")]
+    id: Option<String>,
     #[schema(pattern = "^(pending|sending|in_doubt|accepted|failed|suppressed)?$")]
     state: Option<String>,
     #[schema(max_length = 300)]
@@ -304,6 +309,7 @@ pub(super) async fn plan(desk: &Desk, wish: Wish, by: String) -> Result<Plan, Pr
     match plans::make(&desk.doors.pools.ops, wanted).await? {
         Made::Plan(plan) => Ok(*plan),
         Made::NoSuchSender => Err(Problem::new(StatusCode::NOT_FOUND, "There is no sender of this name here.")),
+        Made::IsAPhone => Err(Problem::unfit(NO_ORDER)),
         Made::TooMany => Err(Problem::unfit(format!(
             "search finds more than {FOUND_MAX}: narrow it, for example with since and until."
         ))),
@@ -400,7 +406,7 @@ pub(super) async fn run(
     let reason = reason(&begun.reason)
         .ok_or_else(|| Problem::unfit(format!("reason is a text of 1 to {REASON_MAX} characters.")))?;
     let admin = caller.role >= Role::Admin;
-    follow(plans::run(&desk.doors.pools.ops, id, &caller.name.clone(), reason, admin).await?)?;
+    follow(plans::run(&desk.doors.pools.ops, id, &caller.name, reason, admin).await?)?;
     tracing::info!(by = caller.name, plan = id, "plan.begun");
     Ok((StatusCode::ACCEPTED, shown(&desk, id).await?))
 }
@@ -416,7 +422,7 @@ pub(super) async fn stop(
 ) -> Result<Json<Shown>, Problem> {
     caller.needs(Role::Operator)?;
     let id = number(&id)?;
-    follow(plans::stop(&desk.doors.pools.ops, id, &caller.name.clone()).await?)?;
+    follow(plans::stop(&desk.doors.pools.ops, id, &caller.name).await?)?;
     tracing::info!(by = caller.name, plan = id, "plan.stopped");
     shown(&desk, id).await
 }

@@ -6,6 +6,7 @@ mod desk;
 mod many;
 mod noted;
 mod pages;
+mod plans;
 mod search;
 mod speed;
 pub mod visit;

@@ -236,6 +236,9 @@ async fn a_viewer_looks_on_and_nonsense_is_answered_with_its_cure() {
         (json!({"action": "retry", "search": {"stat": "failed"}}), unfit, "search has the keys"),
         (json!({"action": "retry", "search": {"state": "lost"}}), bad, "state is one of"),
         (json!({"action": "retry", "search": {"order": "+34600111222"}}), unfit, "order is no phone number"),
+        (json!({"action": "retry", "search": {"order": "34600111222"}}), unfit, "order finds nothing and reads like"),
+        (json!({"action": "retry", "search": {"template": "0034 600 111 222"}}), unfit, "template is no phone number"),
+        (json!({"action": "retry", "search": {"id": "34600111222"}}), bad, "id is the id of"),
         (json!({"action": "explode", "search": {"state": "failed"}}), bad, "A plan has action"),
         (json!({"action": "hold", "search": {"scope": "everything"}}), unfit, "hold and release have on"),
         (json!({"action": "hold", "on": {"scope": "sender"}}), unfit, "sender is missing"),
@@ -248,6 +251,9 @@ async fn a_viewer_looks_on_and_nonsense_is_answered_with_its_cure() {
     let nobody = json!({"action": "retry", "search": {"sender": "nobody"}});
     assert_eq!(hall.post("/v1/plans", &operator, &nobody).await.status, StatusCode::NOT_FOUND);
     assert_eq!(hall.read("/v1/plans/77", &operator).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(hall.ask("select string_agg(detail::text, '') from audit").await.unwrap().matches("34").count(), 0);
+    let kept = hall.ask("select string_agg(search::text, ' ') from plans").await.unwrap();
+    assert_eq!(kept, r#"{"phone": "+34…22"}"#, "what is refused is not kept either");
     let silent = hall.post(&format!("/v1/plans/{}/run", plan["id"]), &operator, &json!({"reason": " "})).await;
     assert_eq!(silent.status, StatusCode::UNPROCESSABLE_ENTITY);
 }
@@ -391,4 +397,72 @@ async fn what_became_doubtful_since_it_was_planned_counts_when_it_is_run() {
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
     assert!(refused.text().contains("120 people may get a message twice"), "{}", refused.text());
     assert_eq!(run(&hall, &admin, &plan).await, StatusCode::ACCEPTED);
+    let counted = hall.read(&format!("/v1/plans/{}", plan["id"]), &operator).await.json();
+    assert_eq!(counted["estimate"]["duplicates"], 120, "what was decided on is what is shown");
+    let noted = hall
+        .ask("select by || ': ' || reason || ' ' || (detail ->> 'duplicates') from audit where what = 'plan.begun'");
+    assert_eq!(noted.await.unwrap(), "key admin: the outage is over 120");
+}
+
+#[tokio::test]
+async fn what_changed_since_it_was_planned_is_left_as_it_is() {
+    let hall = Hall::open().await;
+    let key = hall.key(Role::Operator).await;
+    let ids = failed(&hall.pools.ops, 4).await;
+    let plan = made(&hall, &key, json!({"action": "retry", "search": {"state": "failed"}})).await;
+    run(&hall, &key, &plan).await;
+    for (id, change) in [
+        (ids[0], "state = 'accepted', reason = null, ended_at = null, message_id = 'wamid.1'"),
+        (ids[1], "reason = 'unknown'"),
+        (ids[2], "expires_at = now() - interval '1 s'"),
+    ] {
+        hall.sql(&format!("update notifications set {change} where id = '{id}'")).await;
+    }
+    let id = plan["id"].as_i64().unwrap();
+    finish(&hall.pools.ops, id).await;
+    let done = hall.read(&format!("/v1/plans/{id}"), &key).await.json();
+    let skipped = json!({"accepted": 1, "expired": 1, "may_have_arrived": 1});
+    assert_eq!(done["progress"], json!({"done": 1, "skipped": skipped, "left": 0}));
+    assert_eq!(orders(&hall.pools.ops).await, BTreeMap::from([(1, 1)]));
+    let states = "select string_agg(state || coalesce(' ' || reason, ''), ', ' order by id) from notifications";
+    let ids_in_order = "accepted, failed undeliverable, failed unknown, pending";
+    let mut found: Vec<_> = hall.ask(states).await.unwrap().split(", ").map(str::to_owned).collect();
+    found.sort();
+    assert_eq!(found.join(", "), ids_in_order);
+}
+
+#[tokio::test]
+async fn a_plan_that_is_asked_for_twice_with_one_key_is_one() {
+    let hall = Hall::open().await;
+    let key = hall.key(Role::Operator).await;
+    failed(&hall.pools.ops, 3).await;
+    let body = json!({"action": "retry", "search": {"state": "failed"}}).to_string();
+    let headers = [("content-type", "application/json"), ("idempotency-key", "last-night")];
+    let first = hall.bring("/v1/plans", &key, &headers, body.clone()).await;
+    assert_eq!(first.status, StatusCode::CREATED, "{}", first.text());
+    // What failed since makes no other plan of it.
+    failed(&hall.pools.ops, 1).await;
+    let again = hall.bring("/v1/plans", &key, &headers, body).await;
+    assert_eq!((again.status, again.text()), (StatusCode::CREATED, first.text()));
+    assert_eq!(hall.ask("select count(*)::text from plans").await.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn only_the_chosen_ones_are_acted_on() {
+    let hall = Hall::open().await;
+    let key = hall.key(Role::Operator).await;
+    let ids = failed(&hall.pools.ops, 5).await;
+    let chosen = format!("{},{},{}", ids[1], ids[3], ids[1]);
+    let plan = made(&hall, &key, json!({"action": "retry", "search": {"id": chosen}})).await;
+    assert_eq!(plan["estimate"]["found"], 2);
+    run(&hall, &key, &plan).await;
+    finish(&hall.pools.ops, plan["id"].as_i64().unwrap()).await;
+    let mut pending: Vec<Uuid> = sqlx::query_scalar("select id from notifications where state = 'pending'")
+        .fetch_all(&hall.pools.ops)
+        .await
+        .unwrap();
+    pending.sort();
+    let mut wanted = vec![ids[1], ids[3]];
+    wanted.sort();
+    assert_eq!(pending, wanted);
 }

@@ -17,6 +17,7 @@ use crate::{
         action::{Action, Agreed, Estimate, FOUND_MAX, Group, Skip, Standing, StateName},
         cost::Prices,
         money::Money,
+        phone::Phone,
         rates::Category,
         search::{On, Search, Target},
     },
@@ -67,6 +68,8 @@ pub enum Made {
     NoSuchSender,
     /// More than [`FOUND_MAX`].
     TooMany,
+    /// What was given as an order is none, and reads like somebody's number: it is not written down.
+    IsAPhone,
 }
 
 /// A person's or an order's notifications are looked for among so many of their latest events.
@@ -92,24 +95,38 @@ pub async fn make(pool: &PgPool, wanted: Wanted) -> Result<Made, Error> {
         None => None,
     };
     let ids = match &wanted.wish {
-        Wish::Found(action, search) if is_of_notifications(*action) => among(pool, search).await?,
-        Wish::Found(_, search) => search.id.map(|id| vec![id]),
+        Wish::Found(action, search) if is_of_notifications(*action) => match among(pool, search).await? {
+            Some(ids) if ids.is_empty() && search.order.as_deref().is_some_and(could_be_dialled) => {
+                return Ok(Made::IsAPhone);
+            }
+            ids => ids,
+        },
+        Wish::Found(_, search) => named_ones(search),
         Wish::Hold(_) | Wish::Release(_) => None,
     };
     let made = alone(pool, move |tx| Box::pin(async move { write(tx, wanted, sender, ids).await })).await?;
     Ok(made.map_or(Made::TooMany, |plan| Made::Plan(Box::new(plan))))
 }
 
-/// The only ones that can be meant, if an id, an order or a person is named.
+/// The only ones that can be meant, if ids, an order or a person are named.
 async fn among(pool: &PgPool, search: &Search) -> Result<Option<Vec<Uuid>>, Error> {
     let related = match (&search.order, &search.phone) {
-        (None, None) => return Ok(search.id.map(|id| vec![id])),
+        (None, None) => return Ok(named_ones(search)),
         (order, phone) => story::notifications_of(pool, order.as_deref(), phone.as_ref(), EVENTS_MAX).await?,
     };
-    Ok(Some(match search.id {
-        Some(id) => related.into_iter().filter(|one| *one == id).collect(),
+    Ok(Some(match named_ones(search) {
+        Some(ids) => related.into_iter().filter(|one| ids.contains(one)).collect(),
         None => related,
     }))
+}
+
+fn named_ones(search: &Search) -> Option<Vec<Uuid>> {
+    (!search.ids.is_empty()).then(|| search.ids.clone())
+}
+
+/// Providers write numbers without their plus.
+fn could_be_dialled(order: &str) -> bool {
+    order.bytes().all(|byte| byte.is_ascii_digit()) && Phone::parse(&format!("+{order}")).is_ok()
 }
 
 async fn write(

@@ -35,6 +35,7 @@ mod now;
 pub mod passwords;
 mod plans;
 mod rejected;
+mod search;
 mod senders;
 mod shell;
 mod templates;

@@ -8,12 +8,12 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
-use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use jiff::{Timestamp, tz::TimeZone};
 use minijinja::{context, value::Serde};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Part, live::Ended, template, texts, trouble::Trouble, visitor::Visitor};
+use super::{Part, live::Ended, search, template, texts, trouble::Trouble, visitor::Visitor};
 use crate::{
     db::{
         listing::{self, Filter, Item},
@@ -23,6 +23,7 @@ use crate::{
         notification::{State as Life, Wait},
         phone::Phone,
         role::Role,
+        search::STATES,
     },
     http::{Desk, notifications::explain},
 };
@@ -36,8 +37,6 @@ pub(super) const PART: Part = Part {
 const PAGE: i64 = 50;
 /// So many events are shown of what no message was found for.
 const ELSEWHERE: i64 = 20;
-
-const STATES: [&str; 6] = ["pending", "sending", "in_doubt", "accepted", "failed", "suppressed"];
 
 pub(super) fn routes() -> Router<Arc<Desk>> {
     Router::new().route("/console/notifications", get(show))
@@ -61,9 +60,8 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// The same as an address' question, without what is empty.
-    fn query(&self) -> String {
-        let fields = [
+    fn fields(&self) -> [(&'static str, &str); 9] {
+        [
             ("order", &self.order),
             ("phone", &self.phone),
             ("state", &self.state),
@@ -73,9 +71,13 @@ impl Asked {
             ("sender", &self.sender),
             ("since", &self.since),
             ("until", &self.until),
-        ];
+        ]
+    }
+
+    /// The same as an address' question, without what is empty.
+    fn query(&self) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        for (name, value) in fields {
+        for (name, value) in self.fields() {
             if !value.trim().is_empty() {
                 query.append_pair(name, value.trim());
             }
@@ -83,45 +85,16 @@ impl Asked {
         query.finish()
     }
 
-    /// What it means; or the name of the field that cannot be read.
+    /// What it means; or the name of what cannot be read.
     fn filter(&self, zone: &TimeZone) -> Result<Filter, &'static str> {
-        let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-        let state = text(&self.state).map(|name| STATES.into_iter().find(|known| *known == name).ok_or("state"));
-        let wait = text(&self.waiting_on).map(|name| Wait::named(&name).ok_or("waiting_on"));
-        // A plus that was not escaped came as a space.
-        let phone = text(&self.phone).map(|text| {
-            let spelled = if text.starts_with('+') { text } else { format!("+{text}") };
-            Phone::parse(&spelled).map_err(|_| "phone")
-        });
-        // People write a number where they look for anything.
-        let order = text(&self.order);
-        let (order, phone) = match (order.as_deref().map(Phone::parse), phone) {
-            (Some(Ok(number)), None) => (None, Some(Ok(number))),
-            (_, phone) => (order, phone),
-        };
-        let at = |name: &'static str, given: &str| text(given).map(|text| moment(&text, zone).ok_or(name)).transpose();
-        Ok(Filter {
-            state: state.transpose()?,
-            reason: text(&self.reason),
-            waiting_on: wait.transpose()?,
-            order,
-            phone: phone.transpose()?,
-            template: text(&self.template),
-            sender: text(&self.sender),
-            since: at("since", &self.since)?,
-            until: at("until", &self.until)?,
-            before: text(&self.cursor).map(|text| Uuid::try_parse(&text).map_err(|_| "cursor")).transpose()?,
-        })
+        let search = search::read(self.fields(), zone).map_err(|key| match key {
+            "order" | "reason" | "template" | "sender" => "name",
+            key => key,
+        })?;
+        let cursor = Some(self.cursor.trim()).filter(|cursor| !cursor.is_empty());
+        let before = cursor.map(|text| Uuid::try_parse(text).map_err(|_| "cursor"));
+        Ok(Filter::of(search, before.transpose()?))
     }
-}
-
-/// A moment as a browser's field gives it, in the console's time zone; or with a zone of its own.
-fn moment(text: &str, zone: &TimeZone) -> Option<Timestamp> {
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Some(at);
-    }
-    let at: DateTime = text.parse().ok()?;
-    Some(at.to_zoned(zone.clone()).ok()?.timestamp())
 }
 
 #[derive(Serialize)]
@@ -250,7 +223,7 @@ async fn show(
         let mark = if query.is_empty() { "" } else { "&" };
         format!("/console/notifications?{query}{mark}cursor={}", next.simple())
     });
-    let all = search(&filter);
+    let all = wish(&filter);
     let values = context! {
         all => Serde(&all),
         asked => Serde(&asked),
@@ -271,7 +244,7 @@ async fn show(
 }
 
 /// The same as a plan is asked for it, by the names of its keys.
-fn search(filter: &Filter) -> BTreeMap<&'static str, String> {
+fn wish(filter: &Filter) -> BTreeMap<&'static str, String> {
     let pairs = [
         ("order", filter.order.clone()),
         ("phone", filter.phone.as_ref().map(|phone| phone.reveal().to_owned())),
@@ -356,6 +329,7 @@ mod tests {
         assert_eq!(wrong(Asked { phone: "12".into(), ..Asked::default() }), "phone");
         assert_eq!(wrong(Asked { state: "lost".into(), ..Asked::default() }), "state");
         assert_eq!(wrong(Asked { since: "yesterday".into(), ..Asked::default() }), "since");
+        assert_eq!(wrong(Asked { reason: "+34 600 111 222".into(), ..Asked::default() }), "name");
         assert!(Asked::default().filter(&zone).unwrap().order.is_none());
     }
 }

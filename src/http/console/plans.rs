@@ -1,53 +1,65 @@
-//! Acting on all that a search finds: what it would come to, then how far it is. What may be acted on and how is `domain::action`'s.
+//! Plans: what is to be done to everything that a search finds, its numbers before it runs, and how far it is. How a plan is made and
+//! run is `db::plans`'s; how a wish is read is the API's as well.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Router,
     body::Bytes,
-    extract::{Path, Query, State},
-    http::StatusCode,
-    response::{Html, IntoResponse, Redirect, Response},
+    extract::{Path, Query, RawQuery, State},
+    http::{HeaderValue, StatusCode},
+    response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
-use minijinja::{Value, context, value::Serde};
+use jiff::tz::TimeZone;
+use minijinja::{context, value::Serde};
 use serde::Deserialize;
 
-use super::{Part, template, texts, trouble::Trouble, visitor::Visitor, visitor::field};
+use super::{Part, search::plain, template, texts, trouble::Trouble, visitor::Visitor, visitor::field};
 use crate::{
-    db::plans::{self, Made, Wanted},
-    domain::{action::Action, role::Role, search::KEYS},
-    http::{
-        Desk,
-        plans::{Shown, reason, wish},
+    db::{
+        plans::{self, Made, Ordered, Plan, Wanted},
+        senders,
     },
+    domain::{
+        action::{Action, Course, Kind, REASON_MAX},
+        notification::Wait,
+        role::Role,
+        search::{self, STATES},
+    },
+    http::{Desk, plans as api, plans::Shown},
 };
 
 pub(super) const PART: Part = Part {
     name: "plans",
     templates: &[
         template!("plans.html"),
+        template!("plans_rows.html"),
         template!("plan.html"),
         template!("plan_progress.html"),
+        template!("plan_new.html"),
+        template!("plan_words.html"),
         template!("act_on_all.html"),
     ],
     texts: texts!("plans"),
 };
 
-const PAGE: i64 = 50;
+/// Rows of a page.
+const PAGE: usize = 50;
 
 pub(super) fn routes() -> Router<Arc<Desk>> {
     Router::new()
         .route("/console/plans", get(list).post(make))
-        .route("/console/plans/{id}", get(show))
-        .route("/console/plans/{id}/progress", get(progress))
+        .route("/console/plans/new", get(wish))
+        .route("/console/plans/{id}", get(one))
         .route("/console/plans/{id}/run", post(run))
         .route("/console/plans/{id}/stop", post(stop))
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Asked {
-    cursor: Option<i64>,
+    /// Only what was made before this one.
+    before: Option<i64>,
 }
 
 async fn list(
@@ -55,67 +67,167 @@ async fn list(
     visitor: Visitor,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Trouble> {
-    listed(&desk, &visitor, StatusCode::OK, asked.cursor, None).await
+    let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
+    let mut found = plans::page(&desk.doors.pools.ops, asked.before, limit).await?;
+    let more = found.len() > PAGE;
+    found.truncate(PAGE);
+    let moving = found.iter().any(|plan| plan.course == Course::Running);
+    let next = found.last().filter(|_| more).map(|plan| plan.id);
+    let rows: Vec<Shown> = found.into_iter().map(Shown::of).collect();
+    let template = if visitor.partly { "plans_rows.html" } else { "plans.html" };
+    let values = context! { rows => Serde(&rows), moving, next, before => asked.before };
+    Ok(visitor.page(&desk, "plans", template, values))
 }
 
-/// The list; above it what stood in the way of a plan, as a key of the texts and a sentence for the operator.
-async fn listed(
-    desk: &Desk,
-    visitor: &Visitor,
-    status: StatusCode,
-    cursor: Option<i64>,
-    wrong: Option<String>,
-) -> Result<Response, Trouble> {
-    let mut rows = plans::page(&desk.doors.pools.ops, cursor, PAGE + 1).await?;
-    let more = rows.len() > usize::try_from(PAGE).unwrap_or(0);
-    rows.truncate(usize::try_from(PAGE).unwrap_or(0));
-    let more = rows.last().filter(|_| more).map(|last| last.id);
-    let rows: Vec<Shown> = rows.into_iter().map(Shown::of).collect();
-    Ok(visitor.page_with(status, desk, "plans", "plans.html", context! { rows => Serde(&rows), more, wrong }))
+/// A wish as a form or an address has it: what it does not understand is left out.
+struct Form {
+    action: Action,
+    values: BTreeMap<&'static str, String>,
 }
 
-/// Works out what it would come to. Nothing is done yet.
-async fn make(State(desk): State<Arc<Desk>>, visitor: Visitor, body: Bytes) -> Result<Response, Trouble> {
-    visitor.needs(Role::Operator)?;
-    let action = field(&body, "action").and_then(|name| Action::named(&name)).ok_or(Trouble::Unknown)?;
-    let given: BTreeMap<&str, String> = KEYS.into_iter().filter_map(|key| Some((key, field(&body, key)?))).collect();
-    let refused =
-        async |what: String| listed(&desk, &visitor, StatusCode::UNPROCESSABLE_ENTITY, None, Some(what)).await;
-    let wish = match wish(action, given.iter().map(|(key, value)| (*key, value.as_str()))) {
-        Ok(wish) => wish,
-        Err(wrong) => return refused(format!("{wrong}.")).await,
-    };
-    let (by, prices) = (visitor.caller.name.clone(), Arc::clone(&desk.doors.prices));
-    match plans::make(&desk.doors.pools.ops, Wanted { wish, by, prices, now: visitor.now }).await? {
-        Made::Plan(plan) => {
-            tracing::info!(by = visitor.caller.name, plan = plan.id, action = action.as_str(), "plan.made");
-            Ok(Redirect::to(&format!("/console/plans/{}", plan.id)).into_response())
+impl Form {
+    /// The same fields as `GET /v1/notifications` has; `ids` as often as there are some.
+    fn read(fields: &[u8]) -> Form {
+        let keys = || search::KEYS.into_iter().chain(search::TARGET_KEYS);
+        let mut action = Action::Retry;
+        let mut values: BTreeMap<&'static str, String> = keys().map(|key| (key, String::new())).collect();
+        for (key, value) in form_urlencoded::parse(fields) {
+            let value = value.trim();
+            if key == "action" {
+                action = Action::named(value).unwrap_or(action);
+            }
+            let key = if key == "ids" { "id" } else { &*key };
+            let Some(before) = values.get_mut(key) else { continue };
+            if before.is_empty() {
+                value.clone_into(before);
+            } else if key == "id" && !value.is_empty() {
+                *before += ",";
+                *before += value;
+            }
         }
-        Made::NoSuchSender => refused("There is no sender of this name.".to_owned()).await,
-        Made::TooMany => refused("It finds more than a plan takes: narrow it in time.".to_owned()).await,
+        Form { action, values }
+    }
+
+    /// What it means; or the key that cannot be read.
+    fn wish(&self, zone: &TimeZone) -> Result<plans::Wish, &'static str> {
+        let keys: &[&'static str] = match self.action.kind() {
+            Kind::Notifications | Kind::RejectedEvents => &search::KEYS,
+            Kind::Sending => &search::TARGET_KEYS,
+        };
+        let pairs = keys.iter().filter_map(|key| Some((*key, self.values.get(key)?.as_str())));
+        let pairs = plain(pairs, zone)?;
+        let pairs = pairs.iter().map(|(key, value)| (*key, value.as_str()));
+        api::wish(self.action, pairs).map_err(|wrong| wrong.key)
     }
 }
 
-async fn values(desk: &Desk, id: &str) -> Result<Value, Trouble> {
+async fn wish(State(desk): State<Arc<Desk>>, visitor: Visitor, RawQuery(query): RawQuery) -> Result<Response, Trouble> {
+    let form = Form::read(query.unwrap_or_default().as_bytes());
+    asking(&desk, &visitor, StatusCode::OK, &form, "").await
+}
+
+/// The form; `wrong` is the key that has to be mended.
+async fn asking(
+    desk: &Desk,
+    visitor: &Visitor,
+    status: StatusCode,
+    form: &Form,
+    wrong: &str,
+) -> Result<Response, Trouble> {
+    visitor.needs(Role::Operator)?;
+    let kind = form.action.kind();
+    let of_kind = Action::ALL.into_iter().filter(|action| action.kind() == kind).map(Action::as_str);
+    let known = senders::all(&desk.doors.pools.ops).await?;
+    let mut names: Vec<String> = known.into_iter().map(|(_, name)| name).collect();
+    names.sort();
+    let chosen = form.values.get("id").map_or(0, |ids| ids.split(',').filter(|id| !id.is_empty()).count());
+    let values = context! {
+        wrong,
+        action => form.action.as_str(),
+        kind => match kind {
+            Kind::Notifications => "notifications",
+            Kind::RejectedEvents => "rejected",
+            Kind::Sending => "sending",
+        },
+        actions => of_kind.collect::<Vec<_>>(),
+        of => Serde(&form.values),
+        chosen,
+        states => STATES,
+        waits => Wait::ALL.map(Wait::as_str),
+        senders => names,
+    };
+    Ok(visitor.page_with(status, desk, "plans", "plan_new.html", values))
+}
+
+async fn make(State(desk): State<Arc<Desk>>, visitor: Visitor, body: Bytes) -> Result<Response, Trouble> {
+    visitor.needs(Role::Operator)?;
+    let form = Form::read(&body);
+    let mend = async |wrong: &str| asking(&desk, &visitor, StatusCode::UNPROCESSABLE_ENTITY, &form, wrong).await;
+    let wish = match form.wish(&desk.console.rules.zone) {
+        Ok(wish) => wish,
+        Err(wrong) => return mend(wrong).await,
+    };
+    let by = visitor.caller.name.clone();
+    let wanted = Wanted { wish, by, prices: Arc::clone(&desk.doors.prices), now: visitor.now };
+    match plans::make(&desk.doors.pools.ops, wanted).await? {
+        Made::Plan(plan) => {
+            tracing::info!(by = visitor.caller.name, plan = plan.id, action = plan.action.as_str(), "plan.made");
+            Ok(Redirect::to(&format!("/console/plans/{}", plan.id)).into_response())
+        }
+        Made::NoSuchSender => mend("sender").await,
+        Made::IsAPhone => mend("order").await,
+        Made::TooMany => mend("many").await,
+    }
+}
+
+async fn one(State(desk): State<Arc<Desk>>, visitor: Visitor, Path(id): Path<String>) -> Result<Response, Trouble> {
     let id = id.parse().map_err(|_| Trouble::Unknown)?;
     let plan = plans::one(&desk.doors.pools.ops, id).await?.ok_or(Trouble::Unknown)?;
-    Ok(context! { course => plan.course.name(), plan => Serde(Shown::of(plan)) })
+    if !visitor.partly {
+        return Ok(page(&desk, &visitor, StatusCode::OK, plan, &Refused::default()));
+    }
+    let runs = plan.course == Course::Running;
+    let mut response = visitor.page(&desk, "plans", "plan_progress.html", context! { plan => Serde(Shown::of(plan)) });
+    if !runs {
+        // What can be done to it has changed: the whole page again.
+        response.headers_mut().insert("hx-refresh", HeaderValue::from_static("true"));
+    }
+    Ok(response)
 }
 
-async fn show(State(desk): State<Arc<Desk>>, visitor: Visitor, Path(id): Path<String>) -> Result<Response, Trouble> {
-    let values = values(&desk, &id).await?;
-    Ok(visitor.page(&desk, "plans", "plan.html", values))
+/// Why a plan was not begun.
+#[derive(Debug, Default)]
+struct Refused {
+    /// The key of its text.
+    wrong: &'static str,
+    /// What was given as its reason.
+    given: String,
+    /// So many people may get something twice.
+    duplicates: u64,
 }
 
-/// The part of the page that moves.
-async fn progress(
-    State(desk): State<Arc<Desk>>,
-    visitor: Visitor,
-    Path(id): Path<String>,
-) -> Result<Response, Trouble> {
-    let may = context! { operate => visitor.caller.role >= Role::Operator };
-    let values = context! { csrf => visitor.csrf.as_str(), may, ..values(&desk, &id).await? };
-    Ok(Html(desk.console.shell.fragment(visitor.language, "plan_progress.html", values)).into_response())
+fn page(desk: &Desk, visitor: &Visitor, status: StatusCode, plan: Plan, refused: &Refused) -> Response {
+    let (admin, anew) = (visitor.caller.role >= Role::Admin, anew(&plan));
+    let values = context! {
+        anew,
+        too_many => plan.estimate.needs_admin() && !admin,
+        reason_max => REASON_MAX,
+        plan => Serde(Shown::of(plan)),
+        wrong => refused.wrong,
+        given => refused.given.as_str(),
+        duplicates => refused.duplicates,
+    };
+    visitor.page_with(status, desk, "plans", "plan.html", values)
+}
+
+/// Where the same can be asked for once more. A number is not kept, so it has to be written again.
+fn anew(plan: &Plan) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("action", plan.action.as_str());
+    for (key, value) in plan.search.iter().filter(|(key, _)| *key != "phone") {
+        query.append_pair(key, value);
+    }
+    format!("/console/plans/new?{}", query.finish())
 }
 
 async fn run(
@@ -125,32 +237,90 @@ async fn run(
     body: Bytes,
 ) -> Result<Response, Trouble> {
     visitor.needs(Role::Operator)?;
+    let pool = &desk.doors.pools.ops;
+    let mend = async |refused: Refused| {
+        let plan = plans::one(pool, id).await?.ok_or(Trouble::Unknown)?;
+        Ok(page(&desk, &visitor, StatusCode::UNPROCESSABLE_ENTITY, plan, &refused))
+    };
     let given = field(&body, "reason").unwrap_or_default();
-    let back = |said: &str| Ok(Redirect::to(&format!("/console/plans/{id}?said={said}")).into_response());
-    let Some(reason) = reason(&given) else { return back("needs_reason") };
-    let (pool, by) = (&desk.doors.pools.ops, visitor.caller.name.as_str());
+    let Some(reason) = api::reason(&given) else {
+        return mend(Refused { wrong: "no_reason", ..Refused::default() }).await;
+    };
     let admin = visitor.caller.role >= Role::Admin;
-    match plans::run(pool, id, by, reason, admin).await? {
-        plans::Ordered::Done => {
-            tracing::info!(by, plan = id, "plan.begun");
-            back("begun")
+    match plans::run(pool, id, &visitor.caller.name, reason, admin).await? {
+        // Its progress says it; and the page is loaded again when it is over, when that would be wrong.
+        Ordered::Done => {
+            tracing::info!(by = visitor.caller.name, plan = id, "plan.begun");
+            Ok(Redirect::to(&format!("/console/plans/{id}")).into_response())
         }
-        plans::Ordered::Unknown => Err(Trouble::Unknown),
-        plans::Ordered::NotNow(_) => back("not_now"),
-        plans::Ordered::NeedsAdmin { .. } => back("needs_admin"),
+        Ordered::Unknown => Err(Trouble::Unknown),
+        Ordered::NotNow(_) => Ok(to(id, "not_now")),
+        Ordered::NeedsAdmin { duplicates } => mend(Refused { wrong: "too_many", duplicates, given }).await,
     }
 }
 
 async fn stop(State(desk): State<Arc<Desk>>, visitor: Visitor, Path(id): Path<i64>) -> Result<Response, Trouble> {
     visitor.needs(Role::Operator)?;
-    let by = visitor.caller.name.as_str();
-    let said = match plans::stop(&desk.doors.pools.ops, id, by).await? {
-        plans::Ordered::Done => {
-            tracing::info!(by, plan = id, "plan.stopped");
-            "stopped"
+    match plans::stop(&desk.doors.pools.ops, id, &visitor.caller.name).await? {
+        Ordered::Done => {
+            tracing::info!(by = visitor.caller.name, plan = id, "plan.stopped");
+            Ok(to(id, "halted"))
         }
-        plans::Ordered::Unknown => return Err(Trouble::Unknown),
-        plans::Ordered::NotNow(_) | plans::Ordered::NeedsAdmin { .. } => "not_now",
-    };
-    Ok(Redirect::to(&format!("/console/plans/{id}?said={said}")).into_response())
+        Ordered::Unknown => Err(Trouble::Unknown),
+        Ordered::NotNow(_) | Ordered::NeedsAdmin { .. } => Ok(to(id, "not_now")),
+    }
+}
+
+fn to(id: i64, said: &str) -> Response {
+    Redirect::to(&format!("/console/plans/{id}?said={said}")).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::action::Skip;
+
+    fn form(fields: &str) -> Form {
+        Form::read(fields.as_bytes())
+    }
+
+    #[test]
+    fn everything_that_a_plan_can_say_has_words() {
+        let texts: BTreeMap<String, BTreeMap<String, String>> = toml::from_str(PART.texts).unwrap();
+        let actions = Action::ALL.map(|action| format!("act_{}", action.as_str())).into_iter();
+        let skips = Skip::ALL.map(|skip| format!("skip_{}", skip.as_str()));
+        let keys = search::KEYS.into_iter().chain(search::TARGET_KEYS).map(|key| format!("key_{key}"));
+        let wrong = search::KEYS.into_iter().chain(search::TARGET_KEYS).chain(["search", "many"]);
+        let wrong = wrong.map(|key| format!("wrong_{key}"));
+        let waits = Wait::ALL.map(|wait| format!("wait_{}", wait.as_str()));
+        let states = STATES.map(|state| format!("state_{state}"));
+        let courses = ["planned", "running", "done", "stopped", "failed"].map(|name| format!("course_{name}"));
+        let all = actions.chain(skips).chain(keys).chain(wrong).chain(waits).chain(states).chain(courses);
+        for key in all {
+            assert!(texts["en"].contains_key(&key), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_wish_is_read_as_the_search_has_it() {
+        let wish = |fields: &str| {
+            form(fields).wish(&TimeZone::fixed(jiff::tz::offset(1))).map(|wish| match wish {
+                plans::Wish::Found(action, search) => (action, search.spelled()),
+                plans::Wish::Hold(target) | plans::Wish::Release(target) => (Action::Hold, target.spelled()),
+            })
+        };
+        let (action, search) = wish("action=retry&state=failed&since=2026-11-22T20%3A00&cursor=x&csrf=y").unwrap();
+        assert_eq!(
+            (action, search["state"].as_str(), search["since"].as_str()),
+            (Action::Retry, "failed", "2026-11-22T19:00:00Z")
+        );
+        let (_, search) = wish("order=%2B34600111222").unwrap();
+        assert_eq!(search.into_iter().collect::<Vec<_>>(), [("phone", "+34…22".to_owned())]);
+        let (one, two) = ("0193f2c4-8d1e-7a30-9b1d-2f0c5a1e7b44", "0193f2c4-8d1e-7a30-9b1d-2f0c5a1e7b45");
+        let (action, search) = wish(&format!("action=cancel&ids={one}&ids={two}&state=")).unwrap();
+        assert_eq!((action, search["id"].as_str()), (Action::Cancel, format!("{one},{two}").as_str()));
+        assert_eq!(wish("action=retry").unwrap_err(), "search");
+        assert_eq!(wish("action=retry&since=yesterday").unwrap_err(), "since");
+        assert_eq!(wish("action=hold&scope=sender").unwrap_err(), "sender");
+    }
 }
