@@ -33,6 +33,7 @@ pub mod outbox;
 pub mod person;
 pub mod plans;
 pub mod pools;
+pub mod preferences;
 pub mod progress;
 pub mod receipts;
 pub mod rejected;

@@ -18,7 +18,7 @@ use super::{Progress, rate::SenderRate, stops, wire::Wire};
 use crate::{
     clock::Clock,
     db::{
-        self, holds, opt_ins, outbox,
+        self, holds, outbox, preferences,
         replies::{self, Claim, Fate},
     },
     domain::{
@@ -274,7 +274,7 @@ impl Replies {
             Saying::Confirmed | Saying::StoppedSome | Saying::Help => {
                 let Some(token) = token() else { return Ok(None) };
                 let until = later(PREFERENCES_LAST);
-                opt_ins::keep_preferences_link(&self.pool, claim.contact, &token.hash(), until).await?;
+                preferences::keep_link(&self.pool, claim.contact, &token.hash(), until).await?;
                 preferences = format!("{}/preferences/{}", self.rules.base_url, token.reveal());
             }
             Saying::Where => {

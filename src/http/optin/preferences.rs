@@ -20,7 +20,7 @@ use super::{
 use crate::{
     db::{
         consents::{self, Who},
-        opt_ins,
+        opt_ins, preferences,
     },
     domain::{
         form::Form,
@@ -37,7 +37,7 @@ const LASTS: SignedDuration = SignedDuration::from_hours(24 * 400);
 pub(super) async fn link(desk: &Desk, contact: i64) -> Result<String, Problem> {
     let token = Token::of(&random()?);
     let until = desk.doors.clock.now().saturating_add(LASTS).unwrap_or(jiff::Timestamp::MAX);
-    opt_ins::keep_preferences_link(&desk.doors.pools.public, contact, &token.hash(), until).await?;
+    preferences::keep_link(&desk.doors.pools.public, contact, &token.hash(), until).await?;
     Ok(format!("{}/preferences/{}", desk.reception.public.base_url, token.reveal()))
 }
 
@@ -56,7 +56,7 @@ pub(super) async fn show(
 ) -> Response {
     let pages = &desk.reception.pages;
     let Some(secret) = Token::read(&token) else { return pages.unknown(&headers) };
-    let found = match opt_ins::preferences(&desk.doors.pools.public, &secret.hash()).await {
+    let found = match preferences::behind(&desk.doors.pools.public, &secret.hash()).await {
         Ok(found) => found,
         Err(_) => return pages.sorry(&headers, None),
     };
@@ -101,7 +101,7 @@ pub(super) async fn stop(
 ) -> Response {
     let pages = &desk.reception.pages;
     let Some(secret) = Token::read(&token) else { return pages.unknown(&headers) };
-    let found = match opt_ins::preferences(&desk.doors.pools.public, &secret.hash()).await {
+    let found = match preferences::behind(&desk.doors.pools.public, &secret.hash()).await {
         Ok(found) => found,
         Err(_) => return pages.sorry(&headers, None),
     };
