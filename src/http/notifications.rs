@@ -73,24 +73,24 @@ fn show(phone: &Phone, persons: bool) -> String {
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     /// pending, sending, in_doubt, accepted, failed or suppressed.
-    #[param(pattern = "^(pending|sending|in_doubt|accepted|failed|suppressed)?$", example = "failed")]
+    #[param(pattern = "^(pending|sending|in_doubt|accepted|failed|suppressed)$", example = "failed")]
     state: Option<String>,
     /// Why it ended without delivery.
-    #[param(example = "not_on_whatsapp")]
+    #[param(min_length = 1, max_length = 300, pattern = "\\S", example = "not_on_whatsapp")]
     reason: Option<String>,
     /// An event's id or subject, or the key of its journey.
-    #[param(example = "order:1001")]
+    #[param(min_length = 1, max_length = 300, pattern = "\\S", example = "order:1001")]
     order: Option<String>,
     /// Of whom it is for, with its country code; needs an operator.
-    #[param(example = "+34600111222")]
+    #[param(min_length = 1, max_length = 300, pattern = "\\S", example = "+34600111222")]
     phone: Option<String>,
-    #[param(example = "order_confirmed")]
+    #[param(min_length = 1, max_length = 300, pattern = "\\S", example = "order_confirmed")]
     template: Option<String>,
     /// The sender's name in the configuration.
-    #[param(example = "main")]
+    #[param(min_length = 1, max_length = 300, pattern = "\\S", example = "main")]
     sender: Option<String>,
     /// What a pending one waits for.
-    #[param(pattern = "^(lane|subject|template|consent|quiet|day_limit|budget)?$", example = "consent")]
+    #[param(pattern = "^(lane|subject|template|consent|quiet|day_limit|budget)$", example = "consent")]
     waiting_on: Option<String>,
     /// Planned at that time or later.
     #[param(format = DateTime, example = "2026-11-22T20:00:00Z")]
@@ -169,7 +169,12 @@ fn filter(asked: &Asked) -> Result<Filter, Problem> {
         ("since", &asked.since),
         ("until", &asked.until),
     ];
-    let search = Search::read(given.into_iter().filter_map(|(key, value)| Some((key, value.as_deref()?))))?;
+    let given = given.map(|(key, value)| (key, value.as_deref()));
+    // Forms send what is empty; here it is a variable that somebody forgot to fill, and everything would be found.
+    if let Some((key, _)) = given.iter().find(|(_, value)| value.is_some_and(|value| value.trim().is_empty())) {
+        return Err(Problem::bad(format!("{key} is empty: leave it out, or say what is looked for.")));
+    }
+    let search = Search::read(given.into_iter().filter_map(|(key, value)| Some((key, value?))))?;
     let before = asked
         .cursor
         .as_deref()
