@@ -3,7 +3,7 @@
 mod arriving;
 mod looking;
 
-use std::{collections::HashMap, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, process::ExitCode, sync::Arc};
 
 use clap::ValueEnum;
 use secrecy::SecretString;
@@ -25,7 +25,7 @@ use crate::{
     lifecycle::{Lifecycle, Vigil},
     provider::{
         Dialect, Provider,
-        meta::{Inquiry, Meta},
+        meta::Meta,
         twilio::{Account, Channel, Twilio},
     },
     telemetry::{Figures, traces::Tracer},
@@ -36,7 +36,6 @@ use crate::{
         door::Door,
         doubt::{self, Lookout},
         fleet::{self, Budget, Fleet, Portfolio},
-        health::{self, Watch, Watched},
         intake::{Intake, Queue},
         outbox::Publisher,
         plans::Runner,
@@ -158,7 +157,7 @@ pub async fn start(
         if let Some(lookout) = lookout {
             life.role("doubt", lookout.run(life.clone()));
         }
-        if let Some(watch) = watch(settings, pools, &nudge, &ids, worker)? {
+        if let Some(watch) = super::senders::watch(settings, pools, &nudge, &ids, worker)? {
             life.role("health", watch.run(life.clone()));
         }
         let templates = Templates {
@@ -500,32 +499,6 @@ fn budgets(settings: &Settings, ids: &HashMap<String, i16>) -> Vec<Budget> {
         Some(Budget { sender: *ids.get(&sender.name)?, name, daily, monthly, purse: Purse::default() })
     };
     limited.filter_map(budget).collect()
-}
-
-/// Who asks how the senders stand; none if nobody is to, or if no provider tells.
-fn watch(
-    settings: &Settings,
-    pools: &Pools,
-    nudge: &Nudge,
-    ids: &HashMap<String, i16>,
-    worker: Uuid,
-) -> anyhow::Result<Option<Watch>> {
-    const POLL: Duration = Duration::from_secs(5);
-    let Some(every) = settings.health_every else { return Ok(None) };
-    let mut watched = Vec::new();
-    for sender in settings.senders.values() {
-        // Twilio has no address that tells the like of a number.
-        let (Some(id), Some(of)) = (ids.get(&sender.name), sender.meta()) else { continue };
-        let token = SecretString::from(of.token.reveal()?);
-        let account = of.waba_id.as_deref();
-        let inquiry = Inquiry::new(&of.base_url, &of.version, &of.phone_number_id, account, &token)?;
-        watched.push(Watched { id: *id, name: sender.name.clone(), inquiry });
-    }
-    let of = &settings.dispatch;
-    let wire = Wire::new(of.send_timeout, of.connect_timeout, 1)?;
-    let rules = health::Rules { every, poll: POLL, lease: 6 * POLL };
-    let watch = Watch { worker, pool: pools.ops.clone(), rules, watched, wire, dispatch: nudge.clone() };
-    Ok((!watch.watched.is_empty()).then_some(watch))
 }
 
 /// How messages are sent, by these settings.

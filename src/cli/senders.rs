@@ -1,15 +1,23 @@
-//! `recado senders`: how each sender stands, as its provider last told.
+//! `recado senders`: how each sender stands, as its provider last told; and who asks, while the service runs.
 
-use std::process::ExitCode;
+use std::{collections::HashMap, process::ExitCode, time::Duration};
 
 use jiff::Timestamp;
+use secrecy::SecretString;
+use uuid::Uuid;
 
 use super::{ago, database, say, settings};
 use crate::{
     clock::Clock,
-    config::{Needs, Place, Sender},
-    db::health,
+    config::{Needs, Place, Sender, Settings},
+    db::{Pools, health},
     http::senders::Shown,
+    provider::meta::Inquiry,
+    worker::{
+        Nudge,
+        health::{Rules, Watch, Watched},
+        wire::Wire,
+    },
 };
 
 const EXAMPLE: &str = "Examples:
@@ -78,4 +86,33 @@ fn line(sender: &Sender, shown: Option<&Shown>, now: Timestamp) -> String {
     said.extend(one.per_second.map(|rate| format!("{rate} a second ({} set)", sender.rate_per_second)));
     let trouble = one.known.trouble.as_deref().map(|why| format!(", asked in vain since: {why}")).unwrap_or_default();
     format!("{}{}; said {} ago{trouble}", held(one), said.join(", "), ago(answered_at, now))
+}
+
+/// Who asks how the senders stand; none if nobody is to, or if no provider tells.
+///
+/// # Errors
+/// If a sender's secret cannot be read, or its address is none.
+pub fn watch(
+    settings: &Settings,
+    pools: &Pools,
+    nudge: &Nudge,
+    ids: &HashMap<String, i16>,
+    worker: Uuid,
+) -> anyhow::Result<Option<Watch>> {
+    const POLL: Duration = Duration::from_secs(5);
+    let Some(every) = settings.health_every else { return Ok(None) };
+    let mut watched = Vec::new();
+    for sender in settings.senders.values() {
+        // Twilio has no address that tells the like of a number.
+        let (Some(id), Some(of)) = (ids.get(&sender.name), sender.meta()) else { continue };
+        let token = SecretString::from(of.token.reveal()?);
+        let account = of.waba_id.as_deref();
+        let inquiry = Inquiry::new(&of.base_url, &of.version, &of.phone_number_id, account, &token)?;
+        watched.push(Watched { id: *id, name: sender.name.clone(), inquiry });
+    }
+    let of = &settings.dispatch;
+    let wire = Wire::new(of.send_timeout, of.connect_timeout, 1)?;
+    let rules = Rules { every, poll: POLL, lease: 6 * POLL };
+    let watch = Watch { worker, pool: pools.ops.clone(), rules, watched, wire, dispatch: nudge.clone() };
+    Ok((!watch.watched.is_empty()).then_some(watch))
 }
