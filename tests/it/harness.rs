@@ -708,7 +708,11 @@ impl Fleet {
             if doubts == 0 {
                 return;
             }
-            if began.elapsed() > patience {
+            // A door that was not heard of for a while counts as opened anew, and silence has to last as long again from then on.
+            let overdue = "select count(*) from notifications n join attempts a on a.notification_id = n.id and a.number = n.attempt
+                 cross join (select max(opened_at) as opened_at from doors) d
+                 where n.state = 'in_doubt' and (d.opened_at is null or now() > d.opened_at + (d.opened_at - a.claimed_at) + interval '60 s')";
+            if began.elapsed() > patience && self.count(overdue).await > 0 {
                 let unread = self.count("select count(*) from webhooks where applied_at is null").await;
                 let strays = self.count("select count(*) from stray_receipts").await;
                 let told = self.sim.world().counters().webhooks;
