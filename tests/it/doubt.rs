@@ -117,6 +117,27 @@ async fn a_usual_lost_answer_is_resent_when_the_window_has_passed_since_others_w
 }
 
 #[tokio::test]
+async fn one_more_that_is_heard_of_late_puts_nothing_off() {
+    let house = House::start().await;
+    let open = [process(1)];
+    beat(&house, &open).await;
+    let doubt = lost(&house).await;
+    house.advance(10);
+    house.order(ANA).await;
+    let late = house.claim_one().await.attempt;
+    house.accept(late, &format!("wamid.{late}")).await;
+    let others = others(&house, &open).await;
+    heard(&house, &others).await;
+    for _ in 0..30 {
+        house.advance(10);
+        beat(&house, &open).await;
+    }
+    // It was planned before the three that were heard of in time.
+    heard(&house, &[late]).await;
+    assert_eq!(minutes_of_doubt(&house, doubt, &open, 30).await, Some(5));
+}
+
+#[tokio::test]
 async fn a_report_that_is_on_its_way_through_our_own_outage_is_waited_for() {
     let house = House::start().await;
     beat(&house, &[process(1)]).await;
