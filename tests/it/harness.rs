@@ -702,7 +702,7 @@ impl Fleet {
         let began = Instant::now();
         // A report that came while nobody was there has as long again to come: a life full of crashes ends later.
         let patience = PATIENCE + self.began.elapsed();
-        self.quiet(PATIENCE, false).await;
+        self.quiet(patience, false).await;
         for round in 0.. {
             let doubts = self.count("select count(*) from notifications where state = 'in_doubt'").await;
             if doubts == 0 {
