@@ -56,10 +56,12 @@ pub struct Search {
 pub struct Wrong {
     pub key: &'static str,
     pub cure: String,
+    /// Its value makes sense by itself, and does not go with what is looked for.
+    pub misplaced: bool,
 }
 
 fn wrong<T>(key: &'static str, cure: impl Into<String>) -> Result<T, Wrong> {
-    Err(Wrong { key, cure: cure.into() })
+    Err(Wrong { key, cure: cure.into(), misplaced: false })
 }
 
 impl Search {
@@ -115,7 +117,10 @@ impl Search {
             ("sender", self.sender.is_some()),
         ];
         match strange.into_iter().find(|(_, given)| *given) {
-            Some((key, _)) => wrong(key, "says nothing about rejected events: they have id, reason, since and until"),
+            Some((key, _)) => {
+                let cure = "says nothing about rejected events: they have id, reason, since and until".to_owned();
+                Err(Wrong { key, cure, misplaced: true })
+            }
             None => Ok(()),
         }
     }

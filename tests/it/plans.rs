@@ -255,11 +255,14 @@ async fn a_viewer_looks_on_and_nonsense_is_answered_with_its_cure() {
         (json!({"action": "hold", "search": {"scope": "everything"}}), unfit, "hold and release have on"),
         (json!({"action": "hold", "on": {"scope": "sender"}}), unfit, "sender is missing"),
         (json!({"action": "replay", "search": {"template": "x"}}), unfit, "template says nothing"),
+        (json!({"action": "replay", "search": {"state": "failed"}}), unfit, "state says nothing"),
     ] {
         let answer = hall.post("/v1/plans", &operator, &wish).await;
         assert_eq!(answer.status, status, "{wish}");
         assert!(answer.json()["detail"].as_str().unwrap().contains(cure), "{}", answer.text());
     }
+    let hold = json!({"scope": "sender", "sender": "main\0", "reason": "in form, and no text that is kept"});
+    assert_eq!(hall.post("/v1/holds", &operator, &hold).await.status, StatusCode::UNPROCESSABLE_ENTITY);
     let nobody = json!({"action": "retry", "search": {"sender": "nobody"}});
     assert_eq!(hall.post("/v1/plans", &operator, &nobody).await.status, StatusCode::NOT_FOUND);
     assert_eq!(hall.read("/v1/plans/77", &operator).await.status, StatusCode::NOT_FOUND);
