@@ -56,10 +56,12 @@ pub struct Search {
 pub struct Wrong {
     pub key: &'static str,
     pub cure: String,
+    /// Its value makes sense by itself, and does not go with what is looked for.
+    pub misplaced: bool,
 }
 
 fn wrong<T>(key: &'static str, cure: impl Into<String>) -> Result<T, Wrong> {
-    Err(Wrong { key, cure: cure.into() })
+    Err(Wrong { key, cure: cure.into(), misplaced: false })
 }
 
 impl Search {
@@ -115,7 +117,10 @@ impl Search {
             ("sender", self.sender.is_some()),
         ];
         match strange.into_iter().find(|(_, given)| *given) {
-            Some((key, _)) => wrong(key, "says nothing about rejected events: they have id, reason, since and until"),
+            Some((key, _)) => {
+                let cure = "says nothing about rejected events: they have id, reason, since and until".to_owned();
+                Err(Wrong { key, cure, misplaced: true })
+            }
             None => Ok(()),
         }
     }
@@ -232,6 +237,12 @@ impl fmt::Display for On {
     }
 }
 
+/// Providers write numbers without their plus. Orders are numbered so as well: that one is none is known when nothing is found.
+fn reads_as_a_number(key: &str, text: &str) -> bool {
+    let bare = key != "order" && !text.starts_with('+') && !text.chars().any(char::is_alphabetic);
+    Phone::parse(text).is_ok() || bare && Phone::parse(&format!("+{text}")).is_ok()
+}
+
 /// Keys and values, each key once and known.
 struct Given<'a>(BTreeMap<&'static str, &'a str>);
 
@@ -268,7 +279,7 @@ impl<'a> Given<'a> {
     /// Something's name. It is kept and shown as it is, so it must be nobody's number.
     fn name(&self, key: &'static str) -> Result<Option<String>, Wrong> {
         match self.get(key) {
-            Some(text) if Phone::parse(text).is_ok() => wrong(key, "is no phone number: look for that as phone"),
+            Some(text) if reads_as_a_number(key, text) => wrong(key, "is no phone number: look for that as phone"),
             name => Ok(name.map(str::to_owned)),
         }
     }
@@ -341,10 +352,14 @@ mod tests {
             (&[("order", "+34600111222")], "order"),
             (&[("order", " 0034 600 111 222")], "order"),
             (&[("template", "+34 600 111 222")], "template"),
+            (&[("sender", "34600111222")], "sender"),
         ] {
             let wrong = read(pairs).unwrap_err();
             assert!(wrong.starts_with(key) && !wrong.contains("secret"), "{wrong}");
         }
+        // An order or a template may be named so.
+        let named = read(&[("order", "34600111222"), ("template", "20261122")]).unwrap();
+        assert_eq!(named.spelled().into_values().collect::<Vec<_>>(), ["34600111222", "20261122"]);
         assert_eq!(read(&[("template", "x")]).unwrap().for_rejected().unwrap_err().key, "template");
     }
 

@@ -42,7 +42,7 @@ pub(super) struct Asked {
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
     /// What the page before gave as `next`.
-    #[param(example = "1041")]
+    #[param(pattern = "^[0-9]{1,18}$", example = "1041")]
     cursor: Option<String>,
 }
 
@@ -74,10 +74,12 @@ pub(super) async fn list(
         let wrong = || Problem::bad(format!("{name} is a time like 2026-11-22T20:00:00Z."));
         text.map(|text| text.parse::<Timestamp>().map_err(|_| wrong())).transpose()
     };
-    let before = asked
-        .cursor
-        .map(|text| text.parse().map_err(|_| Problem::bad("cursor is what the page before gave as next.")))
-        .transpose()?;
+    let cursor = |text: String| {
+        let is_one = (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = is_one.then(|| text.parse().ok()).flatten();
+        number.ok_or_else(|| Problem::bad("cursor is what the page before gave as next."))
+    };
+    let before = asked.cursor.map(cursor).transpose()?;
     let (from, to) = (at("since", asked.since)?, at("until", asked.until)?);
     let filter = Filter { by: asked.by, what: asked.what, on: asked.on, from, to, before };
     let mut notes = audit::page(&desk.doors.pools.ops, &filter, limit + 1).await?;

@@ -158,7 +158,7 @@ pub fn wish<'a>(action: Action, pairs: impl IntoIterator<Item = (&'a str, &'a st
         Action::Release => {
             let target = Target::read(pairs)?;
             if target.lasts.is_some() {
-                return Err(Wrong { key: "for", cure: "does not go with a release".to_owned() });
+                return Err(Wrong { key: "for", cure: "does not go with a release".to_owned(), misplaced: true });
             }
             Wish::Release(target)
         }
@@ -171,7 +171,7 @@ pub fn wish<'a>(action: Action, pairs: impl IntoIterator<Item = (&'a str, &'a st
             let search = Search::read(pairs)?;
             if search.is_everything() {
                 let cure = "must say something, like state: everything at once is not acted on".to_owned();
-                return Err(Wrong { key: "search", cure });
+                return Err(Wrong { key: "search", cure, misplaced: false });
             }
             Wish::Found(action, search)
         }
@@ -229,7 +229,9 @@ pub(super) struct Wished {
 #[expect(dead_code, reason = "it describes what domain::search reads")]
 struct SearchDescribed {
     /// Just this one; or several, with commas between them.
-    #[schema(pattern = "^([0-9a-fA-F-]{32,36}(,[0-9a-fA-F-]{32,36}){0,499})?$")]
+    #[schema(
+        pattern = "^(([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})(,([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})){0,499})?$"
+    )]
     id: Option<String>,
     #[schema(pattern = "^(pending|sending|in_doubt|accepted|failed|suppressed)?$")]
     state: Option<String>,

@@ -59,7 +59,7 @@ impl From<db::Error> for Problem {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The database does not answer just now; ask again.")
                     .with(header::RETRY_AFTER, "5")
             }
-            db::Error::Data { .. } => Problem::bad("The database refused a value of this request."),
+            db::Error::Data { .. } => Problem::unfit("The database refused a value of this request."),
             db::Error::Inconsistent { .. } => {
                 tracing::error!(%error, "http.database: a row makes no sense");
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
@@ -72,7 +72,7 @@ impl From<Wrong> for Problem {
     /// What has the form of its key and cannot be is told from what has not.
     fn from(wrong: Wrong) -> Problem {
         match wrong.key {
-            "id" | "state" | "waiting_on" | "since" => Problem::bad(format!("{wrong}.")),
+            "id" | "state" | "waiting_on" | "since" if !wrong.misplaced => Problem::bad(format!("{wrong}.")),
             _ => Problem::unfit(format!("{wrong}.")),
         }
     }

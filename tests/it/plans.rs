@@ -237,17 +237,32 @@ async fn a_viewer_looks_on_and_nonsense_is_answered_with_its_cure() {
         (json!({"action": "retry", "search": {"state": "lost"}}), bad, "state is one of"),
         (json!({"action": "retry", "search": {"order": "+34600111222"}}), unfit, "order is no phone number"),
         (json!({"action": "retry", "search": {"order": "34600111222"}}), unfit, "order finds nothing and reads like"),
+        (
+            json!({"action": "retry", "search": {"order": "34 600-111-222"}}),
+            unfit,
+            "order finds nothing and reads like",
+        ),
+        (json!({"action": "retry", "search": {"order": "(600) 111.222"}}), unfit, "order finds nothing and reads like"),
         (json!({"action": "retry", "search": {"template": "0034 600 111 222"}}), unfit, "template is no phone number"),
+        (json!({"action": "retry", "search": {"reason": "34600111222"}}), unfit, "reason is no phone number"),
+        (
+            json!({"action": "hold", "on": {"scope": "template", "sender": "main", "template": "34 600 111 222"}}),
+            unfit,
+            "template is no phone number",
+        ),
         (json!({"action": "retry", "search": {"id": "34600111222"}}), bad, "id is the id of"),
         (json!({"action": "explode", "search": {"state": "failed"}}), bad, "A plan has action"),
         (json!({"action": "hold", "search": {"scope": "everything"}}), unfit, "hold and release have on"),
         (json!({"action": "hold", "on": {"scope": "sender"}}), unfit, "sender is missing"),
         (json!({"action": "replay", "search": {"template": "x"}}), unfit, "template says nothing"),
+        (json!({"action": "replay", "search": {"state": "failed"}}), unfit, "state says nothing"),
     ] {
         let answer = hall.post("/v1/plans", &operator, &wish).await;
         assert_eq!(answer.status, status, "{wish}");
         assert!(answer.json()["detail"].as_str().unwrap().contains(cure), "{}", answer.text());
     }
+    let hold = json!({"scope": "sender", "sender": "main\0", "reason": "in form, and no text that is kept"});
+    assert_eq!(hall.post("/v1/holds", &operator, &hold).await.status, StatusCode::UNPROCESSABLE_ENTITY);
     let nobody = json!({"action": "retry", "search": {"sender": "nobody"}});
     assert_eq!(hall.post("/v1/plans", &operator, &nobody).await.status, StatusCode::NOT_FOUND);
     assert_eq!(hall.read("/v1/plans/77", &operator).await.status, StatusCode::NOT_FOUND);

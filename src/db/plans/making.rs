@@ -17,7 +17,6 @@ use crate::{
         action::{Action, Agreed, Estimate, FOUND_MAX, Group, Skip, Standing, StateName},
         cost::Prices,
         money::Money,
-        phone::Phone,
         rates::Category,
         search::{On, Search, Target},
     },
@@ -124,9 +123,11 @@ fn named_ones(search: &Search) -> Option<Vec<Uuid>> {
     (!search.ids.is_empty()).then(|| search.ids.clone())
 }
 
-/// Providers write numbers without their plus.
+/// Providers write numbers without their plus, people with anything between the digits and often without their country. Nothing is lost
+/// if it was an order after all: there is none.
 fn could_be_dialled(order: &str) -> bool {
-    order.bytes().all(|byte| byte.is_ascii_digit()) && Phone::parse(&format!("+{order}")).is_ok()
+    let digits = order.chars().filter(|c| c.is_numeric()).count();
+    (7..=15).contains(&digits) && !order.chars().any(char::is_alphabetic)
 }
 
 async fn write(
