@@ -72,6 +72,8 @@ pub struct Sought<'a> {
     pub text: &'a str,
     /// Messages that are known to be others.
     pub others: &'a [String],
+    /// Among so many of the person's latest messages.
+    pub latest: usize,
 }
 
 /// What can be seen of a message at the provider.

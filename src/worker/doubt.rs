@@ -55,6 +55,10 @@ const AT_ONCE: i64 = 50;
 /// The first look comes after this part of the window, and each further one after twice the time, so that one comes soon after it.
 const FIRST_PART: u32 = 60;
 const DOUBLINGS: u32 = 9;
+/// So many of the person's latest messages are looked through at first, and twice as many each further time: more may have followed.
+const LATEST: usize = 50;
+/// A thousand messages take about one megabyte.
+const LIST_LIMIT: usize = 8 * 1_024 * 1_024;
 /// How far the provider's clock and ours may be apart.
 const SKEW: SignedDuration = SignedDuration::from_secs(30);
 
@@ -71,7 +75,7 @@ impl Lookout {
     ) -> Option<Lookout> {
         let listed = |of: &(i16, Arc<dyn Provider>)| of.1.evidence() == Evidence::ReportsAndList;
         let providers: HashMap<_, _> = providers.into_iter().filter(listed).collect();
-        let looks = HashMap::new();
+        let (looks, wire) = (HashMap::new(), wire.reading(LIST_LIMIT));
         let some = !providers.is_empty();
         some.then_some(Lookout { worker, pool, rules, reader, clock, nudge, wire, providers, looks })
     }
@@ -120,12 +124,12 @@ impl Lookout {
                 continue;
             }
             self.looks.insert(lost.attempt, looks + 1);
-            self.look(&lost).await?;
+            self.look(&lost, LATEST << looks.min(DOUBLINGS)).await?;
         }
         Ok(())
     }
 
-    async fn look(&self, lost: &Lost) -> Result<(), db::Error> {
+    async fn look(&self, lost: &Lost, latest: usize) -> Result<(), db::Error> {
         let Some(provider) = self.providers.get(&lost.sender) else { return Ok(()) };
         let Some(text) = self.text(lost) else { return Ok(()) };
         let lease = SignedDuration::try_from(self.rules.lease).unwrap_or_default();
@@ -135,6 +139,7 @@ impl Lookout {
             until: lost.claimed_at.saturating_add(lease + SKEW).unwrap_or(Timestamp::MAX),
             text: &text,
             others: &lost.others,
+            latest,
         };
         let Some(request) = provider.look(&sought) else { return Ok(()) };
         let Ok(answer) = self.wire.ask(request).await else { return Ok(()) };

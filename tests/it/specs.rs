@@ -179,7 +179,7 @@ fn to_twilio() -> Vec<Request<Bytes>> {
         let sms = twilio(twilio::Channel::Sms, by_service);
         requests.push(sms.encode(&outgoing(ana(), Content::Text("Hola".into()))).unwrap());
         let now = Timestamp::UNIX_EPOCH;
-        let sought = Sought { to: "+34600111222", from: now, until: now, text: "Hola", others: &[] };
+        let sought = Sought { to: "+34600111222", from: now, until: now, text: "Hola", others: &[], latest: 50 };
         for sender in [&whatsapp, &sms] {
             requests.push(sender.look(&sought).unwrap());
             let (day, next) = (

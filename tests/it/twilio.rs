@@ -1,11 +1,12 @@
 //! What is special about a sender at Twilio: contents have ids, some words are heeded by Twilio itself, and lost messages can be looked for.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use axum::{Router, routing::get};
+use axum::{Router, extract::Query, routing::get};
 use recado::{
     db::{
         dispatch::{Claim, Frozen},
@@ -161,8 +162,11 @@ struct List(Arc<Mutex<Vec<Value>>>);
 impl List {
     async fn open(&self) -> String {
         let list = self.clone();
-        let answer =
-            move || async move { json!({"messages": *list.0.lock().unwrap(), "next_page_uri": null}).to_string() };
+        let answer = move |Query(asked): Query<BTreeMap<String, String>>| async move {
+            let (messages, size) = (list.0.lock().unwrap(), asked["PageSize"].parse().unwrap());
+            let latest: Vec<_> = messages.iter().rev().take(size).collect();
+            json!({"messages": latest, "next_page_uri": (messages.len() > size).then_some("/next")}).to_string()
+        };
         let router = Router::new().route("/2010-04-01/Accounts/AC0/Messages.json", get(answer));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -238,6 +242,24 @@ async fn a_lost_message_that_stands_in_the_list_was_accepted() {
     assert!(house.claim().await.go.is_empty());
     house.report(None::<AttemptId>, "MM1", "delivered").await;
     assert_eq!(house.stand(attempt.notification).await.receipt.as_deref(), Some("delivered"));
+}
+
+#[tokio::test]
+async fn a_lost_message_is_found_though_hundreds_followed() {
+    let (house, list) = (house().await, List::default());
+    let mut lookout = lookout(&house, &list.open().await);
+    let (attempt, text) = lost(&house).await;
+    list.add(&house, "MM1", "queued", &text);
+    house.advance(200);
+    for later in 0..300 {
+        list.add(&house, &format!("MM2{later}"), "delivered", &"Tu pedido ha salido. ".repeat(70));
+    }
+    for _ in 0..5 {
+        lookout.step().await.unwrap();
+        house.advance(200);
+    }
+    let stand = house.stand(attempt.notification).await;
+    assert_eq!((stand.state.as_str(), stand.message_id.as_deref()), ("accepted", Some("MM1")));
 }
 
 #[tokio::test]

@@ -140,7 +140,7 @@ impl Provider for Twilio {
     }
 
     fn look(&self, sought: &Sought<'_>) -> Option<Request<Bytes>> {
-        self.ask_for_list(sought.to)
+        self.ask_for_list(sought.to, sought.latest)
     }
 
     fn seen(&self, sought: &Sought<'_>, answer: &Response<Bytes>) -> Sight {

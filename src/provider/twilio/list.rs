@@ -15,8 +15,8 @@ use crate::{
     },
 };
 
-/// The latest of a person's messages; more are not needed, since a doubt is looked into at once.
-const PAGE: usize = 50;
+/// As many as Twilio gives in one answer.
+const MOST: usize = 1_000;
 
 #[derive(Deserialize)]
 struct List {
@@ -54,15 +54,15 @@ impl Listed {
 }
 
 impl Twilio {
-    /// Asks for the latest messages to a person. The list can be narrowed by the day of sending as well, but then it leaves out what
+    /// Asks for so many of the latest messages to a person, at most [`MOST`]. The list can be narrowed by the day of sending as well, but then it leaves out what
     /// waits at Twilio and has not been sent, which is just what must not be sent again.
-    pub(super) fn ask_for_list(&self, to: &str) -> Option<Request<Bytes>> {
+    pub(super) fn ask_for_list(&self, to: &str, latest: usize) -> Option<Request<Bytes>> {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("To", &self.channel.address(to));
         if let ("From", from) = (self.from.0, &self.from.1) {
             query.append_pair("From", from);
         }
-        query.append_pair("PageSize", &PAGE.to_string());
+        query.append_pair("PageSize", &latest.clamp(1, MOST).to_string());
         self.get(&query.finish())
     }
 
@@ -162,7 +162,14 @@ mod tests {
     }
 
     fn sought(others: &[String]) -> Sought<'_> {
-        Sought { to: "+34600111222", from: at("10"), until: at("50"), text: "Hola Ana, tu pedido 1234.", others }
+        Sought {
+            to: "+34600111222",
+            from: at("10"),
+            until: at("50"),
+            text: "Hola Ana, tu pedido 1234.",
+            others,
+            latest: 50,
+        }
     }
 
     fn listed(sid: &str, second: &str, body: &str) -> Value {
@@ -190,6 +197,8 @@ mod tests {
         assert!(request.headers().contains_key(AUTHORIZATION));
         let by_service = shop(Some("MG0")).look(&sought(&[])).unwrap();
         assert!(!by_service.uri().to_string().contains("From="));
+        let far = shop(None).look(&Sought { latest: 25_600, ..sought(&[]) }).unwrap();
+        assert!(far.uri().to_string().ends_with("&PageSize=1000"));
     }
 
     #[test]
