@@ -2,6 +2,8 @@
 //!
 //! The words are the provider's. What it does not say, or in a word that nobody knows, changes nothing.
 
+use std::fmt;
+
 use serde::Serialize;
 
 /// A sender as its provider last told.
@@ -45,6 +47,28 @@ pub const NOT_CONNECTED: &str = "number_not_connected";
 /// All reasons for which a sender's health holds it.
 pub const REASONS: [&str; 2] = [BLOCKED, NOT_CONNECTED];
 
+/// What does not stop a sender and somebody should look at. What is in it are the provider's words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "key", content = "with")]
+pub enum Worry {
+    LowQuality,
+    /// Why.
+    Limited(Option<String>),
+    /// How the name stands that people see.
+    Name(String),
+}
+
+impl fmt::Display for Worry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Worry::LowQuality => f.write_str("its quality is low: people block or report it"),
+            Worry::Limited(Some(why)) => write!(f, "it may send within limits: {why}"),
+            Worry::Limited(None) => f.write_str("it may send within limits: the provider does not say why"),
+            Worry::Name(status) => write!(f, "the name that people see is {status}"),
+        }
+    }
+}
+
 impl Health {
     /// Whether it can send.
     #[must_use]
@@ -82,18 +106,15 @@ impl Health {
 
     /// What does not stop it and somebody should look at.
     #[must_use]
-    pub fn worries(&self) -> Vec<String> {
+    pub fn worries(&self) -> Vec<Worry> {
         let mut worries = Vec::new();
         if self.quality.as_deref() == Some("RED") || self.status.as_deref() == Some("FLAGGED") {
-            worries.push("its quality is low: people block or report it".to_owned());
+            worries.push(Worry::LowQuality);
         }
         if self.can_send.as_deref() == Some("LIMITED") {
-            let why = self.obstacles.as_deref().unwrap_or("the provider does not say why");
-            worries.push(format!("it may send within limits: {why}"));
+            worries.push(Worry::Limited(self.obstacles.clone()));
         }
-        if let Some(name) = self.name_status.as_deref().filter(|name| !is_name_good(name)) {
-            worries.push(format!("the name that people see is {name}"));
-        }
+        worries.extend(self.name_status.clone().filter(|name| !is_name_good(name)).map(Worry::Name));
         worries
     }
 }
@@ -176,9 +197,9 @@ mod tests {
     fn what_does_not_stop_it_is_worth_a_look() {
         let said = |word: &str| Some(word.to_owned());
         let fine = Health { quality: said("GREEN"), name_status: said("APPROVED"), ..health("CONNECTED", "AVAILABLE") };
-        assert_eq!(fine.worries(), Vec::<String>::new());
+        assert_eq!(fine.worries(), []);
         let poor = Health { quality: said("RED"), name_status: said("DECLINED"), ..health("FLAGGED", "LIMITED") };
-        assert_eq!(poor.worries().len(), 3);
+        assert_eq!(poor.worries(), [Worry::LowQuality, Worry::Limited(None), Worry::Name("DECLINED".to_owned())]);
         assert_eq!(poor.standing(), Standing::Able);
     }
 }

@@ -248,31 +248,34 @@ pub mod reason {
     pub const IMPOSSIBLE: [Reason; 3] =
         [Reason::new("undeliverable"), Reason::new("blocked_by_person"), Reason::new("text_too_late")];
 
-    /// A sentence for people, for each reason above.
+    /// Each reason above with a sentence for people.
+    pub const ALL: [(Reason, &str); 16] = [
+        (EXPIRED, "It could not be sent before it lost its use, so it was not sent."),
+        (NO_CONSENT, "The person has not agreed to messages of this purpose."),
+        (NOT_CONFIRMED, "The person was asked, but did not confirm in time."),
+        (CONSENT_REVOKED, "The person said stop."),
+        (SUPERSEDED, "A later stage of the same journey is already true, so this one was out of date."),
+        (NOT_IN_ONLY_TO, "This system may write only to the numbers in dispatch.only_to."),
+        (CANCELLED, "An operator cancelled it."),
+        (UNKNOWN, "Its outcome could not be learnt: it may have been received, and was not sent again."),
+        (TRIES_EXHAUSTED, "It was tried as often as allowed."),
+        (
+            TEMPLATE_OUTDATED,
+            "It was made from an older version of its template, and its values do not fit the one that is approved now. A retry sends the \
+                 same values; publish the event again under another id, and it is made from the new version.",
+        ),
+        (LEASE_LOST, "The process that was sending it did not come back with an answer."),
+        (TOO_LATE_TO_SEND, "The claim was too old when its turn came, so nothing was sent."),
+        (NOT_CONNECTED, "No connection to the provider could be made, so nothing was sent."),
+        (NO_ANSWER, "The provider's answer was lost on its way."),
+        (UNREADABLE, "The provider's answer could not be understood."),
+        (DELIVERED_ELSEWHERE, "The message that it was to replace arrived after all, so it was not sent."),
+    ];
+
+    /// The sentence for the reason of that name. None if it is none of ours.
     #[must_use]
     pub fn explain(name: &str) -> Option<&'static str> {
-        Some(match name {
-            "expired" => "It could not be sent before it lost its use, so it was not sent.",
-            "no_consent" => "The person has not agreed to messages of this purpose.",
-            "not_confirmed" => "The person was asked, but did not confirm in time.",
-            "consent_revoked" => "The person said stop.",
-            "superseded" => "A later stage of the same journey is already true, so this one was out of date.",
-            "not_in_only_to" => "This system may write only to the numbers in dispatch.only_to.",
-            "cancelled" => "An operator cancelled it.",
-            "unknown" => "Its outcome could not be learnt: it may have been received, and was not sent again.",
-            "tries_exhausted" => "It was tried as often as allowed.",
-            "template_outdated" => {
-                "It was made from an older version of its template, and its values do not fit the one that is approved now. A retry sends the \
-                 same values; publish the event again under another id, and it is made from the new version."
-            }
-            "lease_lost" => "The process that was sending it did not come back with an answer.",
-            "too_late_to_send" => "The claim was too old when its turn came, so nothing was sent.",
-            "not_connected" => "No connection to the provider could be made, so nothing was sent.",
-            "no_answer" => "The provider's answer was lost on its way.",
-            "unreadable" => "The provider's answer could not be understood.",
-            "delivered_elsewhere" => "The message that it was to replace arrived after all, so it was not sent.",
-            _ => return None,
-        })
+        ALL.iter().find(|(reason, _)| reason.as_str() == name).map(|(_, sentence)| *sentence)
     }
 }
 

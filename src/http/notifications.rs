@@ -58,6 +58,12 @@ impl Shown {
     }
 }
 
+/// Every reason of ours and of the providers', with its sentence. Ours come last: where both have one, ours counts.
+pub fn reasons() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let all = provider::reason::ALL.iter().chain(&notification::reason::ALL);
+    all.map(|(reason, sentence)| (reason.as_str(), *sentence))
+}
+
 /// The sentence for a reason of ours or of a provider's.
 #[must_use]
 pub fn explain(reason: &str) -> Option<&'static str> {

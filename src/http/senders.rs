@@ -39,7 +39,7 @@ impl Shown {
             able,
             people_a_day: known.health.people_a_day(),
             per_second: known.health.per_second(),
-            worries: known.health.worries(),
+            worries: known.health.worries().iter().map(ToString::to_string).collect(),
             known,
         }
     }

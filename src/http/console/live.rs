@@ -20,10 +20,10 @@ use crate::{
     domain::{
         backlog::{Outlook, Queue},
         doubt::Patience,
-        health::Standing,
+        health::{Standing, Worry},
         money::{Money, decimal},
     },
-    http::{Desk, notifications::explain},
+    http::Desk,
 };
 
 /// What is known of a sender by its settings.
@@ -83,7 +83,7 @@ pub(super) struct Picture {
     pub waiting_in_all: i64,
     pub holds: Vec<InForce>,
     pub unapproved: Vec<Unapproved>,
-    pub failures: Vec<Ended>,
+    pub failures: Vec<OfReason>,
     #[serde(skip)]
     pub hour: Vec<Bin>,
     #[serde(skip)]
@@ -120,7 +120,7 @@ pub(super) struct Sender {
     pub standing: &'static str,
     pub why: Option<String>,
     pub quality: Option<String>,
-    pub worries: Vec<String>,
+    pub worries: Vec<Worry>,
     pub budgets: Vec<Budget>,
 }
 
@@ -148,20 +148,6 @@ pub(super) struct Unapproved {
     pub status: String,
     pub reason: Option<String>,
     pub drifted: bool,
-}
-
-/// How many ended so, and why that is.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Ended {
-    #[serde(flatten)]
-    pub of: OfReason,
-    pub why: Option<&'static str>,
-}
-
-impl Ended {
-    pub(super) fn of(of: OfReason) -> Ended {
-        Ended { why: explain(&of.reason), of }
-    }
 }
 
 /// So many may watch at once.
@@ -194,7 +180,7 @@ struct Slow {
     known: Vec<health::Known>,
     budgets: BTreeMap<String, Vec<Budget>>,
     unapproved: Vec<Unapproved>,
-    failures: Vec<Ended>,
+    failures: Vec<OfReason>,
     day: Vec<Bin>,
 }
 
@@ -344,7 +330,6 @@ async fn look_slowly(desk: &Desk, at: Timestamp) -> Result<Slow, Error> {
     });
     let mut failures = tallies::by_reason(pool, minutes_ago(at, 24 * 60), None).await?;
     failures.truncate(10);
-    let failures = failures.into_iter().map(Ended::of).collect();
     let day = tallies::bins(pool, day_begins(at), DAY_BIN).await?;
     Ok(Slow { known, budgets, unapproved: unapproved.collect(), failures, day })
 }

@@ -34,6 +34,7 @@ mod notifications;
 mod now;
 pub mod passwords;
 mod plans;
+mod reasons;
 mod rejected;
 mod search;
 mod senders;

@@ -30,7 +30,7 @@ use crate::{
         role::Role,
         story::{Attempt, Note, Story},
     },
-    http::{Desk, notifications::explain},
+    http::Desk,
 };
 
 pub(super) fn routes() -> Router<Arc<Desk>> {
@@ -53,7 +53,6 @@ struct Step {
     with: Option<String>,
     number: Option<i16>,
     reason: Option<String>,
-    why: Option<&'static str>,
     code: Option<i32>,
     /// The provider's own words.
     detail: Option<String>,
@@ -214,7 +213,6 @@ fn steps(story: &Story) -> Vec<Step> {
             look: "warn",
             with: Some(hold.on.clone()),
             reason: Some(hold.reason.clone()),
-            why: explain(&hold.reason),
             detail: hold.detail.clone(),
             by: Some(hold.placed_by.clone()),
             until: hold.until,
@@ -228,7 +226,7 @@ fn steps(story: &Story) -> Vec<Step> {
         let look = if story.state.name() == "failed" { "bad" } else { "warn" };
         let ended = step(at, &format!("step_ended_{}", story.state.name()));
         let by = story.superseded_by.clone();
-        steps.push(Step { look, reason: Some(reason.to_owned()), why: explain(reason), with: by, ..ended });
+        steps.push(Step { look, reason: Some(reason.to_owned()), with: by, ..ended });
     }
     if let Life::InDoubt { since } = story.state {
         steps.push(Step { look: "warn", ..step(since, "step_in_doubt") });
@@ -283,7 +281,6 @@ fn tried(attempt: &Attempt, steps: &mut Vec<Step>) {
             with: attempt.message_id.clone(),
             number,
             reason: attempt.reason.clone(),
-            why: attempt.reason.as_deref().and_then(explain),
             code: attempt.code,
             detail: attempt.detail.clone(),
             ..Step::default()
@@ -307,7 +304,6 @@ fn tried(attempt: &Attempt, steps: &mut Vec<Step>) {
             key: format!("step_receipt_{}", receipt.kind),
             number,
             reason: receipt.reason.clone(),
-            why: receipt.reason.as_deref().and_then(explain),
             code: receipt.code,
             detail: receipt.detail.clone(),
             ..Step::default()

@@ -13,11 +13,12 @@ use minijinja::{context, value::Serde};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Part, live::Ended, search, template, texts, trouble::Trouble, visitor::Visitor};
+use super::{Part, search, template, texts, trouble::Trouble, visitor::Visitor};
 use crate::{
     db::{
         listing::{self, Filter, Item},
-        senders, story, tallies,
+        senders, story,
+        tallies::{self, OfReason},
     },
     domain::{
         notification::{State as Life, Wait},
@@ -25,7 +26,7 @@ use crate::{
         role::Role,
         search::STATES,
     },
-    http::{Desk, notifications::explain},
+    http::Desk,
 };
 
 pub(super) const PART: Part = Part {
@@ -118,20 +119,14 @@ pub(super) struct Chip {
     pub state: &'static str,
     pub look: &'static str,
     pub reason: Option<String>,
-    /// The sentence for it.
-    pub why: Option<&'static str>,
     pub due_at: Option<Timestamp>,
 }
 
 impl Chip {
     pub(super) fn of(state: &Life) -> Chip {
         use crate::domain::notification::Best;
-        let plain = |state, look| Chip { state, look, reason: None, why: None, due_at: None };
-        let ended = |state, look, reason: &str| Chip {
-            reason: Some(reason.to_owned()),
-            why: explain(reason),
-            ..plain(state, look)
-        };
+        let plain = |state, look| Chip { state, look, reason: None, due_at: None };
+        let ended = |state, look, reason: &str| Chip { reason: Some(reason.to_owned()), ..plain(state, look) };
         match state {
             Life::Pending { due_at, waiting_on: None } => Chip { due_at: Some(*due_at), ..plain("due", "info") },
             Life::Pending { due_at, waiting_on: Some(wait) } => Chip {
@@ -287,11 +282,10 @@ impl Event {
 }
 
 /// Why things ended so in the time that is asked for; in the last day, if none is.
-async fn reasons(desk: &Desk, visitor: &Visitor, filter: &Filter) -> Result<Vec<Ended>, Trouble> {
+async fn reasons(desk: &Desk, visitor: &Visitor, filter: &Filter) -> Result<Vec<OfReason>, Trouble> {
     let day = visitor.now.saturating_sub(jiff::SignedDuration::from_hours(24)).unwrap_or(visitor.now);
     let of = tallies::by_reason(&desk.doors.pools.ops, filter.since.unwrap_or(day), filter.until).await?;
-    let of = of.into_iter().filter(|of| Some(of.state.as_str()) == filter.state);
-    Ok(of.map(Ended::of).collect())
+    Ok(of.into_iter().filter(|of| Some(of.state.as_str()) == filter.state).collect())
 }
 
 #[cfg(test)]

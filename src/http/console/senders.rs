@@ -11,6 +11,7 @@ use axum::{
     routing::{get, post},
 };
 use minijinja::{context, value::Serde};
+use serde::Serialize;
 
 use super::{Part, template, texts, trouble::Trouble, visitor::Visitor, visitor::field};
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
         holds::{self, Hold, Scope},
         senders, templates,
     },
-    domain::role::Role,
+    domain::{health::Worry, role::Role},
     http::{Desk, holds as api, senders::Shown},
 };
 
@@ -33,6 +34,14 @@ pub(super) fn routes() -> Router<Arc<Desk>> {
         .route("/console/holds/{id}/release", post(release))
 }
 
+/// A sender, with what somebody should look at in a form that every language has words for.
+#[derive(Serialize)]
+struct Row {
+    #[serde(flatten)]
+    sender: Shown,
+    concerns: Vec<Worry>,
+}
+
 async fn show(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Result<Response, Trouble> {
     page(&desk, &visitor, StatusCode::OK, "").await
 }
@@ -40,7 +49,9 @@ async fn show(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Result<Respons
 async fn page(desk: &Desk, visitor: &Visitor, status: StatusCode, wrong: &str) -> Result<Response, Trouble> {
     let pool = &desk.doors.pools.ops;
     let ours = |known: &health::Known| desk.doors.senders.contains_key(&known.sender);
-    let senders: Vec<Shown> = health::all(pool).await?.into_iter().filter(ours).map(Shown::of).collect();
+    let known = health::all(pool).await?.into_iter().filter(ours);
+    let senders: Vec<Row> =
+        known.map(|known| Row { concerns: known.health.worries(), sender: Shown::of(known) }).collect();
     let known = templates::list(pool).await?;
     let templates: BTreeSet<_> = known.into_iter().map(|standing| standing.template).collect();
     let values = context! {

@@ -9,7 +9,7 @@ use axum::{
 use jiff::{Timestamp, tz::TimeZone};
 use minijinja::{Environment, State, UndefinedBehavior, Value, context, value::Serde};
 
-use super::{PARTS, Part, assets::Assets, template, texts, visitor::Visitor};
+use super::{PARTS, Part, assets::Assets, reasons, template, texts, visitor::Visitor};
 use crate::{domain::role::Role, http::optin::wishes};
 
 pub(super) const PART: Part = Part {
@@ -159,6 +159,14 @@ fn read_texts() -> BTreeMap<String, Texts> {
             }
             Err(error) => tracing::error!(%error, part = part.name, "console: texts cannot be read"),
         }
+    }
+    match reasons::sentences() {
+        Ok(languages) => {
+            for (language, sentences) in languages {
+                all.entry(language).or_default().insert("reasons".to_owned(), sentences);
+            }
+        }
+        Err(error) => tracing::error!(%error, "console: the sentences for reasons cannot be read"),
     }
     all
 }
