@@ -308,7 +308,7 @@ async fn check_number(
     }
     let quality = health.quality.as_deref().unwrap_or("unknown");
     let said = format!("its token is valid and its number connected, quality {quality}");
-    let worries = health.worries();
+    let worries: Vec<String> = health.worries().iter().map(ToString::to_string).collect();
     if !worries.is_empty() {
         found.warn(
             what,

@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256};
 
 use super::{
     audit::audit,
-    harness::{Chance, Fleet, PATIENCE, Plan, SOURCE, amqp_url, order, phone, seed, server_url, until},
+    database,
+    harness::{Chance, Fleet, PATIENCE, Plan, SOURCE, amqp_url, order, phone, seed, until},
     proxy::Proxy,
 };
 
@@ -356,7 +357,7 @@ fn broker_address() -> SocketAddr {
 }
 
 fn database_address() -> SocketAddr {
-    address(&server_url(), 5_432)
+    address(&database::server_url(), 5_432)
 }
 
 fn address(url: &str, usual: u16) -> SocketAddr {

@@ -15,7 +15,8 @@ use tokio::{
 };
 
 use super::{
-    harness::{PATIENCE, amqp_url, drop_database, make_database, unique, until, variable},
+    database,
+    harness::{PATIENCE, amqp_url, make_database, unique, until, variable},
     optin::driver::{Browser, ENTER},
 };
 
@@ -94,7 +95,7 @@ async fn the_demonstration_from_the_tap_over_a_killed_worker_to_the_stop() {
     let shown = AssertUnwindSafe(show(&address)).catch_unwind().await;
     let ended = AssertUnwindSafe(demo.end()).catch_unwind().await;
     pool.close().await;
-    drop_database(&name).await;
+    database::end(&name).await;
     tidy_broker(&name).await;
     if let Err(panic) = shown {
         std::panic::resume_unwind(panic);

@@ -45,6 +45,8 @@ use sqlx::{
 };
 use tokio::process::{Child, Command};
 
+use super::database;
+
 /// How long anything that must happen may take here; far more than it needs, since machines differ.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -257,10 +259,6 @@ pub fn variable(name: &str, usual: &str) -> String {
     std::env::var_os(name).and_then(|value| value.into_string().ok()).unwrap_or_else(|| usual.to_owned())
 }
 
-pub fn server_url() -> String {
-    variable("DATABASE_URL", "postgres://postgres@127.0.0.1:5432/postgres")
-}
-
 pub fn amqp_url() -> String {
     variable("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/%2f")
 }
@@ -300,29 +298,10 @@ impl Chance {
 
 /// A database that is made for one test, migrated; with the URL of it.
 pub async fn make_database(name: &str) -> (PgPool, String) {
-    let server = PgConnectOptions::from_str(&server_url()).expect("DATABASE_URL is an address");
-    let admin = PgPoolOptions::new().max_connections(1).connect_with(server.clone()).await.expect("Postgres answers");
-    sqlx::query(AssertSqlSafe(format!("create database {name}"))).execute(&admin).await.expect("a database");
-    admin.close().await;
-    let pool = PgPoolOptions::new()
-        .max_connections(3)
-        .connect_with(server.database(name).application_name("test"))
-        .await
-        .expect("the database");
-    db::migrate(&pool).await.expect("the migrations apply");
-    let mut url = reqwest::Url::parse(&server_url()).expect("DATABASE_URL is a URL");
-    url.set_path(name);
-    (pool, url.to_string())
-}
-
-pub async fn drop_database(name: &str) {
-    let server = PgConnectOptions::from_str(&server_url()).expect("DATABASE_URL is an address");
-    let admin = PgPoolOptions::new().max_connections(1).connect_with(server).await.expect("Postgres answers");
-    let dropped = sqlx::query(AssertSqlSafe(format!("drop database if exists {name} with (force)")));
-    if let Err(error) = dropped.execute(&admin).await {
-        println!("the database {name} is left behind: {error}");
-    }
-    admin.close().await;
+    let url = database::make(name).await;
+    let options = PgConnectOptions::from_str(&url).expect("its URL").application_name("test");
+    let pool = PgPoolOptions::new().max_connections(3).connect_with(options).await.expect("the database");
+    (pool, url)
 }
 
 /// A name that no other test has, also of other runs.
@@ -762,7 +741,7 @@ impl Fleet {
         drop(self.broker.close(200, "bye".into()).await);
         self.sim.shutdown().await;
         self.pool.close().await;
-        drop_database(&self.name).await;
+        database::end(&self.name).await;
         if well {
             drop(std::fs::remove_dir_all(&self.out));
         }

@@ -2,7 +2,6 @@
 //! one sender, and the words in which a test speaks. The database goes when the house does.
 
 use std::{
-    str::FromStr,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -38,11 +37,10 @@ use recado::{
     },
 };
 use serde_json::{Value, json};
-use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, PgConnection,
-    postgres::{PgConnectOptions, PgRow},
-};
+use sqlx::{Connection, PgConnection, postgres::PgRow};
 use uuid::Uuid;
+
+use super::database;
 
 pub const CONTENT: &str = "HX0123456789abcdef0123456789abcdef";
 pub const NUMBER_ID: &str = "200000000000002";
@@ -70,7 +68,7 @@ pub struct House {
     pub sender: i16,
     /// Through whom `main` sends.
     pub dialect: Dialect,
-    options: PgConnectOptions,
+    url: String,
     name: String,
 }
 
@@ -147,25 +145,19 @@ impl House {
         TLS.get_or_init(|| {
             let _ = rustls::crypto::ring::default_provider().install_default();
         });
-        let url = std::env::var_os("DATABASE_URL").expect("DATABASE_URL names no Postgres server for the tests");
-        let options = PgConnectOptions::from_str(url.to_str().unwrap()).unwrap();
         let name = format!("recado_it_{}", Uuid::from_u128(chance()).simple());
-        let mut admin = options.connect().await.expect("the Postgres server of DATABASE_URL answers");
-        sqlx::query(AssertSqlSafe(format!("create database {name}"))).execute(&mut admin).await.unwrap();
-        admin.close().await.unwrap();
+        let url = database::make(&name).await;
         let clock = Clock::standing("2026-11-22T20:00:00Z".parse().unwrap());
-        let inside = options.clone().database(&name).to_url_lossy().to_string();
-        let pools = db::connect(&inside, Sizes::default(), &clock).unwrap();
-        db::migrate(&pools.ops).await.unwrap();
+        let pools = db::connect(&url, Sizes::default(), &clock).unwrap();
         let sender = senders::register(&pools.ops, "main").await.unwrap();
-        let house = House { pools, clock, sender, dialect, options, name };
+        let house = House { pools, clock, sender, dialect, url, name };
         house.approve("order_confirmed").await;
         house
     }
 
     /// Another connection, with the house's time.
     pub async fn connection(&self) -> PgConnection {
-        let mut connection = self.options.clone().database(&self.name).connect().await.unwrap();
+        let mut connection = PgConnection::connect(&self.url).await.unwrap();
         sqlx::query("select set_config('recado.now', $1, false)")
             .bind(self.clock.now().to_string())
             .execute(&mut connection)
@@ -517,19 +509,7 @@ impl House {
 
 impl Drop for House {
     fn drop(&mut self) {
-        let (options, name) = (self.options.clone(), self.name.clone());
-        // In a thread of its own, since the test's runtime may be waiting for this.
-        let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let mut admin = options.connect().await?;
-                sqlx::query(AssertSqlSafe(format!("drop database {name} with (force)"))).execute(&mut admin).await
-            })
-        });
-        let dropped = dropping.join();
-        if !std::thread::panicking() {
-            dropped.unwrap().unwrap();
-        }
+        database::end_now(&self.name);
     }
 }
 

@@ -26,6 +26,8 @@ mod crash;
 #[cfg(test)]
 mod daily;
 #[cfg(test)]
+mod database;
+#[cfg(test)]
 mod decisions;
 #[cfg(test)]
 mod demo;

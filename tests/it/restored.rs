@@ -12,12 +12,13 @@ use sqlx::{
 };
 
 use crate::{
-    harness::{drop_database, make_database, server_url, unique},
+    database,
+    harness::{make_database, unique},
     house::House,
 };
 
 async fn connect(name: &str) -> PgPool {
-    let options = PgConnectOptions::from_str(&server_url()).unwrap().database(name);
+    let options = PgConnectOptions::from_str(&database::url_of(name)).unwrap();
     PgPoolOptions::new().max_connections(2).connect_with(options).await.unwrap()
 }
 
@@ -55,8 +56,8 @@ async fn a_copy_in_the_same_cluster_is_noticed() {
     let original = connect(&name).await;
     assert!(!check_timeline(&original).await.unwrap(), "the original goes on");
     original.close().await;
-    drop_database(&copy).await;
-    drop_database(&name).await;
+    database::end(&copy).await;
+    database::end(&name).await;
 }
 
 #[tokio::test]
@@ -79,8 +80,8 @@ async fn a_dump_loaded_into_another_database_is_noticed() {
         other => println!("there is no pg_dump that this server likes: {other:?}"),
     }
     original.close().await;
-    drop_database(&copy).await;
-    drop_database(&name).await;
+    database::end(&copy).await;
+    database::end(&name).await;
 }
 
 #[tokio::test]

@@ -26,19 +26,14 @@ use recado::{
 use reqwest::{Client, Method, StatusCode};
 use secrecy::SecretString;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::AssertSqlSafe;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 use uuid::Uuid;
 
-/// The server that holds the tests' databases.
-pub fn server() -> String {
-    let given = std::env::vars().find(|(name, _)| name == "TEST_DATABASE_SERVER").map(|(_, url)| url);
-    given.unwrap_or_else(|| "postgres://postgres@127.0.0.1:5432".to_owned())
-}
+use crate::database;
 
 pub struct Hall {
     pub pools: Pools,
@@ -76,28 +71,14 @@ impl Answer {
 impl Drop for Hall {
     fn drop(&mut self) {
         self.life.stop();
-        let (name, server) = (self.name.clone(), server());
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                runtime.block_on(async {
-                    let mut connection = PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
-                    let drop = format!("drop database if exists {name} with (force)");
-                    let _ = sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut connection).await;
-                });
-            });
-        });
+        database::end_now(&self.name);
     }
 }
 
 impl Hall {
     pub async fn open() -> Hall {
         let name = format!("recado_doors_{}", random().simple());
-        let mut connection = PgConnection::connect(&format!("{}/postgres", server())).await.unwrap();
-        let template = template(&mut connection).await;
-        let create = format!("create database {name} template {template}");
-        sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
-        let url = format!("{}/{name}", server());
+        let url = database::make(&name).await;
         let sizes = Sizes { acquire_timeout: Duration::from_millis(500), ..Sizes::default() };
         let pools = db::connect(&url, sizes, &Clock::system()).unwrap();
         for sender in ["main", "second"] {
@@ -170,9 +151,7 @@ impl Hall {
 
     /// From now on no connection can be had.
     pub async fn lose_database(&self) {
-        let mut connection = PgConnection::connect(&format!("{}/postgres", server())).await.unwrap();
-        let drop = format!("drop database {} with (force)", self.name);
-        sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut connection).await.unwrap();
+        database::end(&self.name).await;
     }
 
     pub fn stand(&self, change: impl FnOnce(&mut Standing)) {
@@ -392,34 +371,6 @@ pub fn events(pools: &Pools, clock: &Clock) -> Events {
     };
     let secrets = ["shopify", "woocommerce"].map(|name| (name.to_owned(), SecretString::from("source-secret")));
     Events { inbox, secrets: secrets.into(), recorded: Arc::new(|| {}) }
-}
-
-/// A migrated database to copy from, made once for each state of the migrations.
-async fn template(connection: &mut PgConnection) -> String {
-    let mut hash = Sha256::new();
-    recado::db::pools::MIGRATOR.iter().for_each(|migration| hash.update(&migration.checksum));
-    let hash: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let name = format!("recado_template_{hash}");
-    sqlx::raw_sql("select pg_advisory_lock(7262736302)").execute(&mut *connection).await.unwrap();
-    let ready: bool =
-        sqlx::query_scalar("select exists (select from pg_database where datname = $1 and not datallowconn)")
-            .bind(&name)
-            .fetch_one(&mut *connection)
-            .await
-            .unwrap();
-    if !ready {
-        let make = format!("drop database if exists {name} with (force)");
-        sqlx::raw_sql(AssertSqlSafe(make)).execute(&mut *connection).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(format!("create database {name}"))).execute(&mut *connection).await.unwrap();
-        let pools = db::connect(&format!("{}/{name}", server()), Sizes::default(), &Clock::system()).unwrap();
-        db::migrate(&pools.ops).await.unwrap();
-        pools.ops.close().await;
-        // Nobody may be connected to what is copied from.
-        let close = format!("alter database {name} allow_connections false");
-        sqlx::raw_sql(AssertSqlSafe(close)).execute(&mut *connection).await.unwrap();
-    }
-    sqlx::raw_sql("select pg_advisory_unlock(7262736302)").execute(connection).await.unwrap();
-    name
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> Answer {

@@ -52,8 +52,9 @@ use super::{
     rules::{dispatch_rules, fault, provider, sms, twilio, upkeep_rules},
 };
 use crate::{
+    database,
     harness::{
-        Chance, SOURCE, catalogue_with_fallbacks, content_sid, contents_at_twilio, drop_database, make_database, phone,
+        Chance, SOURCE, catalogue_with_fallbacks, content_sid, contents_at_twilio, make_database, phone,
         templates_at_meta, unique,
     },
     house::prices,
@@ -301,7 +302,7 @@ impl Stage {
             pool.close().await;
         }
         sim.shutdown().await;
-        drop_database(&name).await;
+        database::end(&name).await;
     }
 
     /// Does one thing, then looks whether every law holds.
