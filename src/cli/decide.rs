@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{complain, database, hold::somebody, say, settings};
 use crate::{
     config::{Needs, Place},
-    db::decisions::{self, Decided},
+    db::decisions::{self, Decided, Refused},
     domain::action::Action,
 };
 
@@ -32,7 +32,7 @@ pub struct RetryArgs {
 pub async fn cancel(place: &Place, args: CancelArgs) -> anyhow::Result<ExitCode> {
     let pools = database(&settings(place, Needs::DATABASE)?).await?;
     let decided = decisions::decide(&pools.ops, Action::Cancel, args.id, &somebody(), None).await?;
-    Ok(tell(&decided, "Cancelled.", |state| match state {
+    Ok(tell(&decided, "Cancelled.", |refused| match refused.state.as_str() {
         "sending" => "it is on its way just now; ask again when it has been answered",
         _ => "it has ended already",
     }))
@@ -43,7 +43,12 @@ pub async fn retry(place: &Place, args: RetryArgs) -> anyhow::Result<ExitCode> {
     let pools = database(&settings(place, Needs::DATABASE)?).await?;
     let action = if args.resend { Action::Resend } else { Action::Retry };
     let decided = decisions::decide(&pools.ops, action, args.id, &somebody(), None).await?;
-    Ok(tell(&decided, "It is pending again.", |state| match state {
+    Ok(tell(&decided, "It is pending again.", |refused| match refused.state.as_str() {
+        "failed" | "suppressed" | "in_doubt" if refused.expired => "its time is over",
+        "failed" | "suppressed" | "in_doubt" if !refused.kept => "its values are not kept any more",
+        "failed" | "suppressed" | "in_doubt" if refused.followed => {
+            "an SMS followed it; --resend sends it as well, marked as a resend"
+        }
         "accepted" => "the provider has it; to say it again, publish a new event",
         "in_doubt" => "it may have been received; --resend sends it once more, marked as a resend",
         "suppressed" => "what it was to replace arrived; --resend sends it as well, marked as a resend",
@@ -54,23 +59,17 @@ pub async fn retry(place: &Place, args: RetryArgs) -> anyhow::Result<ExitCode> {
     }))
 }
 
-fn tell(decided: &Decided, done: &str, why: impl Fn(&str) -> &'static str) -> ExitCode {
+fn tell(decided: &Decided, done: &str, why: impl Fn(&Refused) -> &'static str) -> ExitCode {
     match decided {
         Decided::Done => {
             say(done);
             return ExitCode::SUCCESS;
         }
         Decided::Unknown => complain("There is no notification of this id."),
-        Decided::Refused { state, reason, expired, kept, followed } => {
-            let ended = matches!(state.as_str(), "failed" | "suppressed" | "in_doubt");
-            let why = match (ended, *expired, *kept) {
-                (true, true, _) => "its time is over",
-                (true, false, false) => "its values are not kept any more",
-                (true, false, true) if *followed => "an SMS followed it; --resend sends it as well, marked as a resend",
-                (true, false, true) | (false, ..) => why(state),
-            };
-            let reason = reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-            complain(&format!("Nothing was changed: it is {}{reason}: {why}.", state.replace('_', " ")));
+        Decided::Refused(refused) => {
+            let reason = refused.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+            let state = refused.state.replace('_', " ");
+            complain(&format!("Nothing was changed: it is {state}{reason}: {}.", why(refused)));
         }
     }
     ExitCode::FAILURE

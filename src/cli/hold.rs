@@ -26,15 +26,8 @@ const EXAMPLE: &str = "Examples:
 #[command(after_help = EXAMPLE)]
 pub struct HoldArgs {
     what: What,
-    /// The sender's or the template's name.
-    #[arg(required_if_eq_any([("what", "sender"), ("what", "template")]))]
-    name: Option<String>,
-    /// Only this language of the template.
-    #[arg(long)]
-    language: Option<String>,
-    /// Only this sender's template; needed if there are several senders.
-    #[arg(long)]
-    sender: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// Why, for whoever finds it.
     #[arg(long)]
     reason: String,
@@ -55,6 +48,13 @@ const RELEASE_EXAMPLE: &str = "Examples:
 pub struct ReleaseArgs {
     /// A hold's number, or everything, sender or template.
     what: String,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// What narrows a scope.
+#[derive(Debug, clap::Args)]
+struct Which {
     /// The sender's or the template's name.
     name: Option<String>,
     /// Only this language of the template.
@@ -63,6 +63,24 @@ pub struct ReleaseArgs {
     /// Only this sender's template; needed if there are several senders.
     #[arg(long)]
     sender: Option<String>,
+}
+
+impl Which {
+    /// Whether it goes with this scope, or with a hold's number: what did not count would stop or release more than was meant.
+    fn fits(&self, what: Option<What>) -> Result<(), &'static str> {
+        let narrow = self.sender.is_some() || self.language.is_some();
+        match (what, &self.name) {
+            (None, None) | (Some(What::Everything), None) | (Some(What::Sender), Some(_)) if narrow => {
+                Err("--sender and --language say which template; they go with nothing else.")
+            }
+            (Some(What::Sender | What::Template), None) => Err("A name is missing: sender NAME, or template NAME."),
+            (None, Some(_)) => Err("A hold's number says which one; nothing goes with it."),
+            (Some(What::Everything), Some(_)) => {
+                Err("Everything has no name: everything, sender NAME, or template NAME.")
+            }
+            (None | Some(What::Everything), None) | (Some(What::Sender | What::Template), Some(_)) => Ok(()),
+        }
+    }
 }
 
 /// Shows the holds in force.
@@ -81,12 +99,16 @@ enum What {
 
 /// 0 if it is held now, be it since before.
 pub async fn hold(place: &Place, args: HoldArgs) -> anyhow::Result<ExitCode> {
+    if let Err(misfit) = args.which.fits(Some(args.what)) {
+        complain(misfit);
+        return Ok(ExitCode::from(2));
+    }
     let reason = args.reason.trim();
     if reason.is_empty() || reason.chars().count() > 300 {
         bail!("--reason is a text of 1 to 300 characters");
     }
     let pools = database(&settings(place, Needs::DATABASE)?).await?;
-    let scope = scope(&pools, args.what, args.name, args.sender, args.language).await?;
+    let scope = scope(&pools, args.what, args.which).await?;
     let hold =
         Hold { scope, reason: BY_HAND.to_owned(), detail: Some(reason.to_owned()), lasts: args.lasts, by: somebody() };
     let new = holds::place(&pools.ops, &hold).await?;
@@ -96,16 +118,23 @@ pub async fn hold(place: &Place, args: HoldArgs) -> anyhow::Result<ExitCode> {
 
 /// 0 if something was released, 1 if nothing was held.
 pub async fn release(place: &Place, args: ReleaseArgs) -> anyhow::Result<ExitCode> {
+    let (id, what) = (args.what.parse::<i64>().ok(), What::from_str(&args.what, true).ok());
+    let misfit = match (id, what) {
+        (None, None) => Err("What is released is a hold's number, or everything, sender NAME, or template NAME."),
+        _ => args.which.fits(what),
+    };
+    if let Err(misfit) = misfit {
+        complain(misfit);
+        return Ok(ExitCode::from(2));
+    }
     let pools = database(&settings(place, Needs::DATABASE)?).await?;
-    let released = if let Ok(id) = args.what.parse::<i64>() {
-        u64::from(holds::release_one(&pools.ops, id, &somebody()).await?)
-    } else {
-        let Ok(what) = What::from_str(&args.what, true) else {
-            complain("What is released is a hold's number, or everything, sender NAME, or template NAME.");
-            return Ok(ExitCode::from(2));
-        };
-        let scope = scope(&pools, what, args.name, args.sender, args.language).await?;
-        holds::release(&pools.ops, &scope, None, &somebody()).await?
+    let released = match (id, what) {
+        (Some(id), _) => u64::from(holds::release_one(&pools.ops, id, &somebody()).await?),
+        (None, Some(what)) => {
+            let scope = scope(&pools, what, args.which).await?;
+            holds::release(&pools.ops, &scope, None, &somebody()).await?
+        }
+        (None, None) => 0,
     };
     if released == 0 {
         complain("Nothing of the kind is held; recado holds shows what is.");
@@ -146,13 +175,8 @@ pub fn describe(hold: &InForce) -> String {
     format!("{}: {on}, {}{detail}, by {} since {}, {until}", hold.id, hold.reason, hold.placed_by, hold.placed_at)
 }
 
-async fn scope(
-    pools: &Pools,
-    what: What,
-    name: Option<String>,
-    sender: Option<String>,
-    language: Option<String>,
-) -> anyhow::Result<Scope> {
+async fn scope(pools: &Pools, what: What, which: Which) -> anyhow::Result<Scope> {
+    let Which { name, language, sender } = which;
     let needed = |name: Option<String>| name.context("a name is missing; see recado help hold");
     Ok(match what {
         What::Everything => Scope::Everything,

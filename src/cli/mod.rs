@@ -334,9 +334,30 @@ pub fn complain(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
+/// What a stranger wrote, so that it does not command the terminal: lines and tabs stay, other controls are spelled out.
+fn printable(text: &str) -> String {
+    let shown = |c: char| {
+        if c.is_control() && !matches!(c, '\n' | '\t') { c.escape_default().to_string() } else { c.to_string() }
+    };
+    text.chars().map(shown).collect()
+}
+
+/// The same where one line is meant.
+fn on_one_line(text: &str) -> String {
+    printable(text).replace('\n', "\\n")
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+
+    use super::{on_one_line, printable};
+
+    #[test]
+    fn bytes_of_strangers_do_not_command_the_terminal() {
+        assert_eq!(printable("{\"a\":\t1}\n\u{1b}[2J\r\0é"), "{\"a\":\t1}\n\\u{1b}[2J\\r\\u{0}é");
+        assert_eq!(on_one_line("order.\n\u{9b}2J"), "order.\\n\\u{9b}2J");
+    }
 
     #[test]
     fn the_command_line_makes_sense() {

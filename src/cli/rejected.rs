@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{complain, database, hold::somebody, say, settings};
+use super::{complain, database, hold::somebody, on_one_line, printable, say, settings};
 use crate::{
     config::{Needs, Place},
     db::{
@@ -94,9 +94,9 @@ fn line(one: &Listed) -> String {
         "{}  {}  {}{copies}  {}: {}{again}",
         one.id,
         clock(one.received_at),
-        one.routing_key,
+        on_one_line(&one.routing_key),
         one.reason,
-        one.detail
+        on_one_line(&one.detail)
     )
 }
 
@@ -110,14 +110,14 @@ fn as_text(found: &Whole) -> String {
     if of.copies > 1 {
         text += &format!(", {} times", of.copies);
     }
-    text += &format!("\n  {}: {}\n", of.reason, of.detail);
+    text += &format!("\n  {}: {}\n", of.reason, on_one_line(&of.detail));
     let exchange = if of.exchange.is_empty() { "the default exchange" } else { &of.exchange };
-    text += &format!("  from {} with the routing key {}\n", printable(exchange), printable(&of.routing_key));
+    text += &format!("  from {} with the routing key {}\n", on_one_line(exchange), on_one_line(&of.routing_key));
     if let Some(kind) = &found.content_type {
-        text += &format!("  content-type: {}\n", printable(kind));
+        text += &format!("  content-type: {}\n", on_one_line(kind));
     }
     for (name, value) in found.headers.as_object().into_iter().flatten() {
-        text += &format!("  {}: {}\n", printable(name), printable(value.as_str().unwrap_or_default()));
+        text += &format!("  {}: {}\n", on_one_line(name), on_one_line(value.as_str().unwrap_or_default()));
     }
     text += &match of.replayed_at {
         Some(at) => format!("  run again at {}: {}\n", clock(at), came_to(of)),
@@ -138,25 +138,7 @@ fn in_json(found: &Whole) -> anyhow::Result<String> {
     Ok(serde_json::to_string_pretty(&all)?)
 }
 
-/// What a stranger wrote must not command the terminal.
-fn printable(text: &str) -> String {
-    let shown = |c: char| {
-        if c.is_control() && !matches!(c, '\n' | '\t') { c.escape_default().to_string() } else { c.to_string() }
-    };
-    text.chars().map(shown).collect()
-}
-
 /// To the second, in UTC.
 fn clock(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_of_strangers_do_not_command_the_terminal() {
-        assert_eq!(printable("{\"a\":\t1}\n\u{1b}[2J\r\0é"), "{\"a\":\t1}\n\\u{1b}[2J\\r\\u{0}é");
-    }
 }

@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{complain, database, hold::somebody, say, settings};
+use super::{complain, database, hold::somebody, on_one_line, say, settings};
 use crate::{
     clock::Clock,
     config::{Needs, Place},
@@ -125,7 +125,13 @@ fn print(out: &mut impl Write, found: &Found, stories: &[Story], now: Timestamp)
     }
     for event in found.events.iter().rev() {
         if let Some(why) = &event.ignored {
-            writeln!(out, "Event {} of {} ({})", event.id, event.source, event.r#type)?;
+            writeln!(
+                out,
+                "Event {} of {} ({})",
+                on_one_line(&event.id),
+                on_one_line(&event.source),
+                on_one_line(&event.r#type)
+            )?;
             writeln!(out, "  {}  Received; no message follows: {}.", clock(event.received_at), why.replace('_', " "))?;
             print_conflicts(out, event)?;
             writeln!(out)?;
@@ -144,7 +150,7 @@ fn print_person(out: &mut impl Write, person: &Person) -> io::Result<()> {
         writeln!(out, "  Has agreed to nothing, refused nothing and written nothing.")?;
     }
     for line in lines {
-        writeln!(out, "  {}  {}", clock(line.at), line.what)?;
+        writeln!(out, "  {}  {}", clock(line.at), on_one_line(&line.what))?;
     }
     writeln!(out)
 }
@@ -154,13 +160,13 @@ fn print_story(out: &mut impl Write, story: &Story, now: Timestamp) -> io::Resul
     writeln!(out, "Notification {} to {whom}", story.id)?;
     if let Some(event) = &story.event {
         let subject = event.subject.as_deref().map(|subject| format!(", {subject}")).unwrap_or_default();
-        writeln!(out, "  {} from {}{subject}", event.r#type, event.source)?;
+        writeln!(out, "  {} from {}{}", on_one_line(&event.r#type), on_one_line(&event.source), on_one_line(&subject))?;
     }
     let why = story.state.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
     writeln!(out, "  {} in {}: {}{why}", story.template, story.language, story.state.name().replace('_', " "))?;
     writeln!(out)?;
     for line in story.tell(&explain) {
-        writeln!(out, "  {}  {}", clock(line.at), line.what)?;
+        writeln!(out, "  {}  {}", clock(line.at), on_one_line(&line.what))?;
     }
     writeln!(out, "\n  Next: {}\n", story.next(now))
 }
@@ -173,14 +179,14 @@ fn print_conflicts(out: &mut impl Write, event: &Event) -> io::Result<()> {
 }
 
 fn print_rejected(out: &mut impl Write, event: &Rejected) -> io::Result<()> {
-    writeln!(out, "Rejected event {} ({})", event.id, event.routing_key)?;
+    writeln!(out, "Rejected event {} ({})", event.id, on_one_line(&event.routing_key))?;
     let copies = if event.copies > 1 { format!(", {} times", event.copies) } else { String::new() };
     writeln!(
         out,
         "  {}  Received{copies}; it could not be used: {}: {}",
         clock(event.received_at),
         event.reason,
-        event.detail
+        on_one_line(&event.detail)
     )?;
     match (event.replayed_at, &event.replay) {
         (Some(at), Some(what)) => writeln!(out, "  {}  Run again: {what}.", clock(at))?,

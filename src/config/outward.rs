@@ -166,8 +166,11 @@ fn url(r: &mut Reader, key: &str, like: &'static str, outward: &Outward) -> Stri
         Ok(url) => unfit(&url, outward.private_addresses),
         Err(why) => Some(why),
     };
-    if let Some(why) = wrong {
-        r.blame(key, &why);
+    match wrong {
+        // Who is let in by the address would be told with it.
+        Some(why) if text.contains('@') => r.accuse(key, &why),
+        Some(why) => r.blame(key, &why),
+        None => {}
     }
     text
 }

@@ -16,6 +16,7 @@ use super::{
     Problem, Problems, Secret,
     layers::{Layers, Origin, Variable, variable_of},
     problem::{closest, did_you_mean},
+    secret::{is_path, is_variable},
 };
 
 pub(super) struct Reader {
@@ -330,8 +331,16 @@ impl Reader {
             return self.read_secret(&file_key, &path).map(|text| Some((text, path)));
         }
         if let Some(name) = other {
-            let meant = did_you_mean(&name, self.layers.variables.keys().map(String::as_str));
-            self.blame(&env_key, &format!("there is no such variable{meant}"));
+            if is_variable(&name) {
+                let meant = did_you_mean(&name, self.layers.variables.keys().map(String::as_str));
+                self.blame(&env_key, &format!("there is no such variable{meant}"));
+            } else {
+                let own = variable_of(key);
+                self.accuse(
+                    &env_key,
+                    &format!("is no variable's name (capital letters, digits and _); the secret itself goes into the variable {own}"),
+                );
+            }
             return Err(());
         }
         let written = self.written_text(key);
@@ -349,7 +358,11 @@ impl Reader {
             Ok(text) => return Ok(text.trim_end_matches(['\n', '\r']).to_owned()),
             Err(error) => format!("this file cannot be read ({error})"),
         };
-        self.blame(file_key, &why);
+        if is_path(path) {
+            self.blame(file_key, &why);
+        } else {
+            self.accuse(file_key, &format!("{why}; it takes the path of a file, not the secret itself"));
+        }
         Err(())
     }
 

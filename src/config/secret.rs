@@ -32,3 +32,14 @@ impl Secret {
         self.text.is_some()
     }
 }
+
+/// Whether this can be a variable's name and no secret that stands where its variable's name belongs.
+pub(super) fn is_variable(name: &str) -> bool {
+    name.len() <= 100 && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// Whether this looks like the path of a file, and not like a secret.
+pub(super) fn is_path(text: &str) -> bool {
+    let ordinary = |part: &str| part.len() <= 30 && !part.contains(['=', '+']);
+    text.contains(['/', '.']) && text.split(['/', '.']).all(ordinary)
+}

@@ -543,6 +543,25 @@ fn a_url_without_a_password_may_stand_in_the_file() {
 }
 
 #[test]
+fn a_secret_in_the_place_of_its_name_is_not_told() {
+    let file = format!(
+        "{SENDER}token_env = \"EAAGm0PX4ZCpsBAKSecretToken\"\napp_secret_file = \"c2VjcmV0IG9mIHRoZSBhcHA/eA==\"\n\
+         [callbacks.shop]\nurl = \"https://user:hunter2@shop.example/recado\"\nsecret = \"\"\n"
+    );
+    let told = mistakes(&file, &[]);
+    for (key, cure) in [
+        ("senders.main.token_env", "the secret itself goes into the variable RECADO_SENDERS__MAIN__TOKEN"),
+        ("senders.main.app_secret_file", "the path of a file, not the secret itself"),
+        ("callbacks.shop.url", "must not hold a user or a password"),
+    ] {
+        assert!(told.contains(key) && told.contains(cure), "{key}: {told}");
+    }
+    for secret in ["EAAG", "c2VjcmV0", "hunter2"] {
+        assert!(!told.contains(secret), "{told}");
+    }
+}
+
+#[test]
 fn a_secrets_variable_or_file_that_is_not_there_is_named() {
     let file = format!("{SENDER}token_env = \"RECADO_META_TOKEN\"\napp_secret_file = \"secrets/app\"\n");
     assert_eq!(

@@ -15,14 +15,19 @@ pub enum Decided {
     /// There is no such notification.
     Unknown,
     /// Nothing was changed, since it is in this state (for this reason).
-    Refused {
-        state: String,
-        reason: Option<String>,
-        expired: bool,
-        kept: bool,
-        /// An SMS went instead.
-        followed: bool,
-    },
+    Refused(Refused),
+}
+
+/// How something stands with which nothing could be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    pub state: String,
+    pub reason: Option<String>,
+    pub expired: bool,
+    /// Its values.
+    pub kept: bool,
+    /// An SMS went instead.
+    pub followed: bool,
 }
 
 /// A notification whose row is locked.
@@ -57,13 +62,13 @@ pub async fn decide(pool: &PgPool, action: Action, id: Uuid, by: &str, why: Opti
             let Some(locked) = lock_one(tx, id).await? else { return Ok(Decided::Unknown) };
             let standing = locked.standing;
             if judge(action, &standing).is_err() {
-                return Ok(Decided::Refused {
+                return Ok(Decided::Refused(Refused {
                     state: standing.state.as_str().to_owned(),
                     reason: standing.reason,
                     expired: standing.expired,
                     kept: standing.kept,
                     followed: standing.followed,
-                });
+                }));
             }
             act(tx, action, &[id], Order { by: &by, detail: None }).await?;
             let what = match action {

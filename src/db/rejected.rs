@@ -124,19 +124,31 @@ pub async fn one(pool: &PgPool, id: Uuid) -> Result<Option<Whole>, Error> {
     }))
 }
 
-/// Wants one run again; whoever reads events does it. False if there is none of that id that can be.
+/// Wants one run again, for a reason that the audit trail keeps; whoever reads events does it. False if there is none of that id that
+/// can be. What is wanted already stays so.
 ///
 /// # Errors
 /// If the database does not take it.
-pub async fn want(pool: &PgPool, id: Uuid, by: &str) -> Result<bool, Error> {
-    let wanted = sqlx::query!(
-        "update rejected_events set wanted_at = recado_now(), wanted_by = $2 where id = $1 and replayed_at is null and whole",
+pub async fn want(pool: &PgPool, id: Uuid, by: &str, reason: &str) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        -- rejected: want
+        with found as materialized (
+          select id, wanted_at is null as fresh from rejected_events where id = $1 and replayed_at is null and whole for no key update
+        ), wanted as (
+          update rejected_events r set wanted_at = recado_now(), wanted_by = $2 from found f where r.id = f.id and f.fresh
+          returning r.id
+        ), noted as (
+          insert into audit (by, what, "on", reason) select $2, 'rejected_event.replayed', id::text, $3 from wanted
+        )
+        select exists (select from found) as "found!"
+        "#,
         id,
-        by
+        by,
+        reason
     )
-    .execute(pool)
-    .await?;
-    Ok(wanted.rows_affected() > 0)
+    .fetch_one(pool)
+    .await?)
 }
 
 /// Those that somebody wants run again, at most `limit`. Until they are done they are wanted again after `lease`: whoever took them

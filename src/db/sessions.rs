@@ -63,11 +63,12 @@ pub async fn begin(
     .await
 }
 
-/// Who holds the session with this hash, if it is not over.
+/// Who holds the session with this hash, if it is not over. It counts as used only if somebody `acts`: a page that renews itself keeps
+/// nobody logged in.
 ///
 /// # Errors
 /// If the database cannot be asked.
-pub async fn recognise(pool: &PgPool, hash: &[u8; 32], idle: Duration) -> Result<Option<Holder>, Error> {
+pub async fn recognise(pool: &PgPool, hash: &[u8; 32], idle: Duration, acts: bool) -> Result<Option<Holder>, Error> {
     let row = sqlx::query!(
         r#"
         -- sessions: recognise
@@ -79,15 +80,16 @@ pub async fn recognise(pool: &PgPool, hash: &[u8; 32], idle: Duration) -> Result
         ), used as (
           -- Some seconds are near enough, and most requests write nothing.
           update sessions a set used_at = recado_now() from session s
-          where a.hash = s.hash and s.used_at < recado_now() - interval '20 s'
+          where $3 and a.hash = s.hash and s.used_at < recado_now() - interval '20 s'
         ), seen as (
           update users a set seen_at = recado_now() from session s
-          where a.id = s.id and (a.seen_at is null or a.seen_at < recado_now() - interval '1 min')
+          where $3 and a.id = s.id and (a.seen_at is null or a.seen_at < recado_now() - interval '1 min')
         )
         select name as "name!", role as "role!", language from session
         "#,
         hash.as_slice(),
-        millis(idle)
+        millis(idle),
+        acts
     )
     .fetch_optional(pool)
     .await?;

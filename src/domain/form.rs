@@ -165,6 +165,11 @@ impl Forms {
         self.0.values()
     }
 
+    /// What the forms ask for.
+    pub fn purposes(&self) -> impl Iterator<Item = &str> {
+        self.iter().flat_map(|form| &form.purposes).map(String::as_str)
+    }
+
     /// The form whose word this message begins with, and what follows the word as far as it may be a code. A message that goes
     /// on without a code asks for nothing.
     #[must_use]

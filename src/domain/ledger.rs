@@ -4,7 +4,11 @@
 //! An entry's hash covers a salted commitment to its evidence, not the evidence: that can be erased with its salt and the chain
 //! still holds. Nothing is stored here, and salts are given.
 
-use std::{collections::BTreeMap, fmt::Write, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    str::FromStr,
+};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -88,6 +92,23 @@ impl State {
 
 /// All standings of a person, by purpose.
 pub type Standings = BTreeMap<String, Standing>;
+
+/// Whether a no can be to each of these purposes: to everything, or to one that there is, which are those that the person has a
+/// standing in and those that `others` names. Else all that there are: a no to a name that nobody knows would count for nothing.
+///
+/// # Errors
+/// With the purposes that there are, in the order of the alphabet.
+pub fn can_be_refused<'a>(
+    purposes: &[&str],
+    standings: Option<&'a Standings>,
+    others: impl Iterator<Item = &'a str>,
+) -> Result<(), Vec<String>> {
+    let known: BTreeSet<&str> = standings.into_iter().flatten().map(|(name, _)| name.as_str()).chain(others).collect();
+    if purposes.iter().all(|purpose| *purpose == EVERYTHING || known.contains(purpose)) {
+        return Ok(());
+    }
+    Err(known.into_iter().map(str::to_owned).collect())
+}
 
 /// Why an act changes nothing and is not written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]

@@ -86,6 +86,25 @@ impl State {
             State::Pending { .. } | State::Sending { .. } | State::InDoubt { .. } | State::Accepted { .. } => None,
         }
     }
+
+    /// The same without the number that a message's id may hold.
+    #[must_use]
+    pub fn without_number(self) -> State {
+        match self {
+            State::Accepted { message_id, receipt } => State::Accepted { message_id: numberless(message_id), receipt },
+            other @ (State::Pending { .. }
+            | State::Sending { .. }
+            | State::InDoubt { .. }
+            | State::Failed { .. }
+            | State::Suppressed { .. }) => other,
+        }
+    }
+}
+
+/// A message's id as those may see it who may not see the person: behind its prefix, Meta's has their number in base64.
+#[must_use]
+pub fn numberless(message_id: String) -> String {
+    if message_id.starts_with("wamid.") { "wamid.…".to_owned() } else { message_id }
 }
 
 /// What a pending notification waits for.
@@ -230,6 +249,7 @@ pub mod reason {
     pub const SUPERSEDED: Reason = Reason::new("superseded");
     pub const NOT_IN_ONLY_TO: Reason = Reason::new("not_in_only_to");
     pub const CANCELLED: Reason = Reason::new("cancelled");
+    pub const ERASED: Reason = Reason::new("erased");
     pub const UNKNOWN: Reason = Reason::new("unknown");
     pub const TRIES_EXHAUSTED: Reason = Reason::new("tries_exhausted");
     pub const TEMPLATE_OUTDATED: Reason = Reason::new("template_outdated");
@@ -249,7 +269,7 @@ pub mod reason {
         [Reason::new("undeliverable"), Reason::new("blocked_by_person"), Reason::new("text_too_late")];
 
     /// Each reason above with a sentence for people.
-    pub const ALL: [(Reason, &str); 16] = [
+    pub const ALL: [(Reason, &str); 17] = [
         (EXPIRED, "It could not be sent before it lost its use, so it was not sent."),
         (NO_CONSENT, "The person has not agreed to messages of this purpose."),
         (NOT_CONFIRMED, "The person was asked, but did not confirm in time."),
@@ -257,6 +277,7 @@ pub mod reason {
         (SUPERSEDED, "A later stage of the same journey is already true, so this one was out of date."),
         (NOT_IN_ONLY_TO, "This system may write only to the numbers in dispatch.only_to."),
         (CANCELLED, "An operator cancelled it."),
+        (ERASED, "What was known of the person was erased, so it was not sent."),
         (UNKNOWN, "Its outcome could not be learnt: it may have been received, and was not sent again."),
         (TRIES_EXHAUSTED, "It was tried as often as allowed."),
         (

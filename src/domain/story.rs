@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     health::HOLDER,
-    notification::{Best, State, Wait},
+    notification::{Best, State, Wait, numberless},
     phone::Phone,
 };
 
@@ -195,17 +195,35 @@ pub struct Line {
 }
 
 impl Story {
-    /// Takes out what only those may see who may see the person: the provider's words sometimes name the number.
+    /// Takes out the number that ids of messages may hold.
     #[must_use]
-    pub fn without_persons(mut self) -> Story {
+    pub fn without_number(mut self) -> Story {
+        self.state = self.state.without_number();
+        for attempt in &mut self.attempts {
+            attempt.message_id = attempt.message_id.take().map(numberless);
+        }
+        self.fallback = self.fallback.map(|sms| Box::new(sms.without_number()));
+        self
+    }
+
+    /// Takes out what only those may see who may see the person: the number, and the provider's words, which sometimes name it.
+    #[must_use]
+    pub fn without_persons(self) -> Story {
+        let mut story = self.without_number();
+        story.forget_words();
+        story
+    }
+
+    fn forget_words(&mut self) {
         for attempt in &mut self.attempts {
             attempt.detail = None;
             for receipt in &mut attempt.receipts {
                 receipt.detail = None;
             }
         }
-        self.fallback = self.fallback.map(|sms| Box::new(sms.without_persons()));
-        self
+        if let Some(sms) = &mut self.fallback {
+            sms.forget_words();
+        }
     }
 
     /// Everything that happened, in the order of time.

@@ -6,8 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json,
-    body::Bytes,
-    extract::{FromRequest, FromRequestParts, Path, Request, State},
+    extract::{FromRequestParts, Path, Request, State},
     http::{HeaderMap, HeaderName, StatusCode, header},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -23,6 +22,7 @@ use super::{
     Desk, Problem,
     auth::Bringer,
     openapi::{Event, NotFound, Unusable, example},
+    webhooks, whole,
 };
 use crate::{
     domain::source::Door,
@@ -37,6 +37,8 @@ const AT_ONCE: usize = 2;
 const EXCHANGE: &str = "http";
 /// Where the request's trace goes on, for events that carry none themselves.
 const TRACE: &str = "traceparent";
+/// The longest greeting of a source, which is not signed.
+const GREETING_MAX: usize = 64;
 /// The longest topic of a source.
 const TOPIC_MAX: usize = 255;
 
@@ -177,20 +179,22 @@ pub(super) async fn bring_own(
         Bringer::from_request_parts(&mut parts, &desk).await?;
     }
     let headers = parts.headers.clone();
+    let secret = events.secrets.get(&source);
+    // What cannot be genuine is not read.
+    if !by_key && (is_signed(door, &headers) && secret.is_none() || !is_signed(door, &headers) && !is_short(&headers)) {
+        return Err(unsigned(&source));
+    }
+    let place = if by_key { None } else { desk.large_events.admit(&headers).map_err(crowded)? };
     let body = whole(Request::from_parts(parts, body)).await?;
     if !by_key {
         if is_greeting(door, &headers, &body) {
             return Ok(answer(None));
         }
-        if !is_genuine(door, events.secrets.get(&source), &headers, &body) {
-            tracing::warn!(
-                source,
-                "event.refused: the signature is missing or wrong, or sources.http has no secret for it"
-            );
-            let detail = "The signature is missing or not this source's, and there is no API key instead.";
-            return Err(Problem::new(StatusCode::UNAUTHORIZED, detail));
+        if !is_genuine(door, secret, &headers, &body) {
+            return Err(unsigned(&source));
         }
     }
+    drop(place);
     let topic = text(&headers, &door.topic).filter(|topic| !topic.is_empty() && topic.len() <= TOPIC_MAX);
     let topic = topic.ok_or_else(|| Problem::unfit(format!("The header {} says what this is about.", door.topic)))?;
     let Some(exchange) = events.inbox.reader.sources.exchange(&source, &topic) else {
@@ -222,15 +226,6 @@ fn answer(taken: impl IntoIterator<Item = Taken>) -> (StatusCode, Json<Report>) 
 fn refused(id: Uuid, reason: &'static str, detail: String) -> Problem {
     let status = if reason == TOO_LARGE { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::UNPROCESSABLE_ENTITY };
     Problem::new(status, detail).and("reason", reason.into()).and("rejected_event", id.to_string().into())
-}
-
-async fn whole(request: Request) -> Result<Bytes, Problem> {
-    Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "A request has at most http.api_body_limit bytes.")
-        }
-        _ => Problem::bad("The body could not be read to its end."),
-    })
 }
 
 /// How a request says its events.
@@ -310,11 +305,33 @@ fn told(headers: &HeaderMap, door: &Door) -> Vec<(String, String)> {
         .collect()
 }
 
+fn unsigned(source: &str) -> Problem {
+    tracing::warn!(source, "event.refused: the signature is missing or wrong, or sources.http has no secret for it");
+    let detail = "The signature is missing or not this source's, and there is no API key instead.";
+    Problem::new(StatusCode::UNAUTHORIZED, detail)
+}
+
+fn crowded(status: StatusCode) -> Problem {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(status, "A request has at most http.api_body_limit bytes."),
+        status => Problem::new(status, "Too many large ones at once; send it again.").with(header::RETRY_AFTER, "1"),
+    }
+}
+
+fn is_signed(door: &Door, headers: &HeaderMap) -> bool {
+    door.signature.as_deref().is_some_and(|name| headers.contains_key(name))
+}
+
+/// Whether it can be a greeting.
+fn is_short(headers: &HeaderMap) -> bool {
+    webhooks::announced(headers).is_some_and(|length| length <= GREETING_MAX)
+}
+
 /// WooCommerce asks whether anybody is there before it keeps an address, without a signature: `webhook_id=7`.
 fn is_greeting(door: &Door, headers: &HeaderMap, body: &[u8]) -> bool {
     let id = body.strip_prefix(b"webhook_id=");
-    let unsigned = door.signature.as_deref().is_some_and(|name| !headers.contains_key(name));
-    unsigned && id.is_some_and(|id| !id.is_empty() && id.len() <= 20 && id.iter().all(u8::is_ascii_digit))
+    !is_signed(door, headers)
+        && id.is_some_and(|id| !id.is_empty() && id.len() <= 20 && id.iter().all(u8::is_ascii_digit))
 }
 
 /// Whether the source signed these bytes. Compares in constant time; without a secret nothing is genuine.

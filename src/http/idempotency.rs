@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes, HttpBody, to_bytes},
-    extract::{FromRequest, Request, State},
+    extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -18,7 +18,7 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundK
 use sha2::Sha256;
 use uuid::{Builder, Uuid};
 
-use super::{Desk, Problem, auth};
+use super::{Desk, Problem, auth, whole};
 use crate::db::idempotency::{self, Standing};
 
 pub(super) const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
@@ -93,14 +93,6 @@ fn given(headers: &HeaderMap) -> Result<String, Problem> {
     let key = key.to_str().ok().map(str::trim).filter(|key| !key.is_empty() && key.len() <= KEY_MAX);
     let key = key.ok_or_else(|| Problem::bad(format!("Idempotency-Key has 1 to {KEY_MAX} printable characters.")))?;
     Ok(key.to_owned())
-}
-
-/// The body, within the limit that holds for its address.
-async fn whole(request: Request) -> Result<Bytes, Problem> {
-    Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "This is too large."),
-        _ => Problem::bad("The body could not be read to its end."),
-    })
 }
 
 /// What makes a request another one: address, content type, CloudEvents' attributes and body.

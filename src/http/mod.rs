@@ -6,6 +6,7 @@
 
 mod audit;
 pub mod auth;
+mod brake;
 pub mod console;
 pub mod costs;
 mod events;
@@ -31,7 +32,8 @@ use std::{
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, MatchedPath, Request, State},
+    body::{Bytes, HttpBody},
+    extract::{DefaultBodyLimit, FromRequest, MatchedPath, Request, State},
     http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -131,6 +133,8 @@ struct Desk {
     doors: Doors,
     health: health::Memory,
     large: webhooks::Large,
+    /// The same for what shop systems sign.
+    large_events: webhooks::Large,
     questions: Semaphore,
     reception: optin::Reception,
     console: console::Console,
@@ -143,11 +147,12 @@ const QUESTIONS_AT_ONCE: usize = 2;
 impl Desk {
     fn new(doors: Doors) -> Arc<Desk> {
         let large = webhooks::Large::new(doors.limits.webhook_body);
+        let large_events = webhooks::Large::new(doors.limits.api_body);
         let (health, questions) = (health::Memory::default(), Semaphore::new(QUESTIONS_AT_ONCE));
         let reception = optin::Reception::new(doors.public.clone());
         let console = console::Console::new(&doors.console, &doors.public.base_url, &doors.public.trusted_proxies);
         let places = events::Places::default();
-        Arc::new(Desk { doors, health, large, questions, reception, console, places })
+        Arc::new(Desk { doors, health, large, large_events, questions, reception, console, places })
     }
 }
 
@@ -173,8 +178,8 @@ pub fn router(doors: Doors) -> Router {
         .route("/v1/plans/{id}/stop", post(plans::stop))
         .merge(optin::api_routes())
         .layer(middleware::from_fn_with_state(Arc::clone(&desk), idempotency::once))
-        .layer(DefaultBodyLimit::max(limits.api_body))
-        .layer(middleware::from_fn_with_state(Arc::clone(&desk), queue));
+        .layer(middleware::from_fn_with_state(Arc::clone(&desk), queue))
+        .layer(DefaultBodyLimit::max(limits.api_body));
     let events = Router::new()
         .route("/v1/events", post(events::bring))
         .route("/v1/events/{source}", post(events::bring_own))
@@ -220,13 +225,31 @@ async fn wrong_method() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This address does not take this method.")
 }
 
-/// Lets in as many as the database is to be asked by.
-async fn queue(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
+/// Lets in as many as the database is to be asked by. A body is read before, of who has a key: who sends it slowly keeps nobody waiting.
+async fn queue(State(desk): State<Arc<Desk>>, mut request: Request, next: Next) -> Result<Response, Problem> {
     // Never closed, so there is a place sooner or later; or the request's time is over.
+    if !request.body().is_end_stream() {
+        let (mut parts, body) = request.into_parts();
+        let place = desk.questions.acquire().await;
+        auth::recognise(&mut parts, &desk).await?;
+        drop(place);
+        let body = whole(Request::from_parts(parts.clone(), body)).await?;
+        request = Request::from_parts(parts, body.into());
+    }
     let place = desk.questions.acquire().await;
     let response = next.run(request).await;
     drop(place);
-    response
+    Ok(response)
+}
+
+/// A request's body, within the limit that holds for its address.
+async fn whole(request: Request) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "A request has at most http.api_body_limit bytes.")
+        }
+        _ => Problem::bad("The body could not be read to its end."),
+    })
 }
 
 /// Answers in time and whatever happens, and says so in the log.

@@ -159,7 +159,11 @@ pub(super) async fn list(
         let numbers = found.items.iter().filter(|item| item.phone.is_some()).count();
         audit::shown(&desk.doors.pools.ops, &caller.name, None, numbers, "GET /v1/notifications").await?;
     }
-    let listed = |item: Item| Listed { phone: item.phone.as_ref().map(|phone| show(phone, persons)), item };
+    let listed = |item: Item| {
+        let phone = item.phone.as_ref().map(|phone| show(phone, persons));
+        let state = if persons { item.state } else { item.state.without_number() };
+        Listed { phone, item: Item { state, ..item } }
+    };
     Ok(Json(Page { notifications: found.items.into_iter().map(listed).collect(), next }))
 }
 

@@ -12,6 +12,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
+use tokio_io_timeout::TimeoutStream;
 
 use super::optin::Peer;
 use crate::lifecycle::Lifecycle;
@@ -20,6 +21,8 @@ use crate::lifecycle::Lifecycle;
 const CONNECTIONS_MAX: usize = 1_024;
 /// How long a connection may take to say what it wants.
 const HEADERS_WITHIN: Duration = Duration::from_secs(30);
+/// How long somebody may take nothing of what they asked for.
+const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 /// The largest head of a request.
 const HEAD_MAX: usize = 64 * 1024;
 
@@ -28,6 +31,16 @@ const HEAD_MAX: usize = 64 * 1024;
 /// # Errors
 /// None so far; a role gives a result.
 pub async fn serve(listener: TcpListener, router: Router, life: Lifecycle) -> io::Result<()> {
+    serve_within(TAKEN_WITHIN, listener, router, life).await
+}
+
+/// The same, where somebody may take nothing for so long.
+pub(super) async fn serve_within(
+    taken_within: Duration,
+    listener: TcpListener,
+    router: Router,
+    life: Lifecycle,
+) -> io::Result<()> {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let next = async {
@@ -41,7 +54,7 @@ pub async fn serve(listener: TcpListener, router: Router, life: Lifecycle) -> io
         match (place, accepted) {
             (Ok(place), Ok((stream, peer))) => {
                 let service = Known { service: TowerToHyperService::new(router.clone()), peer: Peer(peer.ip()) };
-                life.spawn(answer(stream, service, life.clone(), place));
+                life.spawn(answer(stream, service, taken_within, life.clone(), place));
             }
             (Ok(_), Err(error)) => {
                 // Out of file descriptors, most likely; a pause lets some come back.
@@ -70,14 +83,22 @@ impl Service<Request<Incoming>> for Known {
     }
 }
 
-async fn answer(stream: TcpStream, service: Known, life: Lifecycle, place: OwnedSemaphorePermit) {
+async fn answer(
+    stream: TcpStream,
+    service: Known,
+    taken_within: Duration,
+    life: Lifecycle,
+    place: OwnedSemaphorePermit,
+) {
     // An answer is small and complete; nothing is gained by holding it back.
     let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(taken_within));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WITHIN)
         .max_buf_size(HEAD_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -1,4 +1,7 @@
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
 
 use super::*;
 use crate::{
@@ -50,17 +53,23 @@ async fn endless() -> &'static str {
     std::future::pending().await
 }
 
+async fn large() -> Vec<u8> {
+    vec![b'x'; 32 * 1024 * 1024]
+}
+
 async fn open(timeout: Duration, life: &Lifecycle) -> String {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let desk = desk(timeout);
     let router = Router::new()
         .route("/broken", get(broken))
         .route("/endless", get(endless))
+        .route("/large", get(large))
         .layer(middleware::from_fn_with_state(Arc::clone(&desk), attend))
         .with_state(desk);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    life.role("http", serve(listener, router, life.clone()));
+    let taken_within = Duration::from_millis(200);
+    life.role("http", serving::serve_within(taken_within, listener, router, life.clone()));
     address
 }
 
@@ -101,4 +110,16 @@ async fn the_end_waits_for_what_is_being_answered_and_closes_idle_connections() 
     // Accepted or not before the stop: whoever got in has been answered, and nobody holds the end up.
     assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status().as_u16() == 503));
     assert_eq!(ending, Ending::Clean);
+}
+
+#[tokio::test]
+async fn who_takes_nothing_of_an_answer_keeps_no_connection() {
+    let (life, vigil) = Lifecycle::begin(Duration::from_secs(60));
+    let address = open(Duration::from_secs(5), &life).await;
+    let mut stream = TcpStream::connect(address.trim_start_matches("http://")).await.unwrap();
+    stream.write_all(b"GET /large HTTP/1.1\r\nhost: recado\r\n\r\n").await.unwrap();
+    stream.read_u8().await.unwrap();
+    life.stop();
+    let ending = tokio::time::timeout(Duration::from_secs(20), vigil.watch()).await;
+    assert_eq!(ending.expect("the connection is given up"), Ending::Clean);
 }

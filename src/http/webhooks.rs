@@ -43,14 +43,18 @@ impl Large {
     }
 
     /// A place for the body that these headers announce; refuses what is announced as too large.
-    fn admit(&self, headers: &HeaderMap) -> Result<Option<SemaphorePermit<'_>>, StatusCode> {
-        let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-        match length {
+    pub(super) fn admit(&self, headers: &HeaderMap) -> Result<Option<SemaphorePermit<'_>>, StatusCode> {
+        match announced(headers) {
             Some(length) if length > self.limit => Err(StatusCode::PAYLOAD_TOO_LARGE),
             Some(length) if length <= SMALL => Ok(None),
             Some(_) | None => self.room.try_acquire().map(Some).map_err(|_| StatusCode::SERVICE_UNAVAILABLE),
         }
     }
+}
+
+/// How long the body is that these headers announce.
+pub(super) fn announced(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 #[derive(Deserialize)]

@@ -106,6 +106,21 @@ async fn a_session_ends_by_leaving_by_a_new_password_and_by_an_end_of_the_accoun
     let mut idle = enter(new).await;
     hall.sql("update sessions set used_at = now() - interval '2 hours'").await;
     assert!(!is_in(&mut idle).await);
+    let mut gone = enter(new).await;
+    let used = "select (used_at > now() - interval '1 min')::text from sessions order by used_at desc limit 1";
+    hall.sql("update sessions set used_at = now() - interval '50 min'").await;
+    gone.part_of("progress", "/console/plans").await;
+    assert_eq!(hall.ask(used).await.as_deref(), Some("false"), "a page that renews itself keeps nobody logged in");
+    assert!(is_in(&mut gone).await);
+    assert_eq!(hall.ask(used).await.as_deref(), Some("true"));
+    hall.sql("update sessions set used_at = now() - interval '2 hours'").await;
+    let stream = gone.get("/console/now/live").await;
+    assert_eq!((stream.status, stream.header("content-type")), (StatusCode::OK, "text/event-stream"));
+    assert!(
+        stream.text.starts_with("event: ended\ndata: <p") && stream.text.contains("Log in again"),
+        "{}",
+        stream.text
+    );
     let mut old = enter(new).await;
     hall.sql("update sessions set ends_at = now()").await;
     assert!(!is_in(&mut old).await);

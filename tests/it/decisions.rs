@@ -41,6 +41,8 @@ async fn what_failed_for_a_known_reason_can_be_tried_again() {
     hall.sql("update notifications set state = 'suppressed', due_at = null, reason = 'expired', expires_at = now() - interval '1 s'").await;
     let late = recado(&hall, &["retry", &id.to_string()]);
     assert!(late.code == 1 && late.stderr.contains("its time is over"), "{}", late.stderr);
+    let cancelled = recado(&hall, &["cancel", &id.to_string()]);
+    assert!(cancelled.code == 1 && cancelled.stderr.contains("it has ended already"), "{}", cancelled.stderr);
 }
 
 #[tokio::test]

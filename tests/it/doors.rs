@@ -333,6 +333,38 @@ async fn pages_follow_each_other_without_gap_or_repetition() {
 }
 
 #[tokio::test]
+async fn who_sends_a_body_slowly_keeps_nobody_else_waiting() {
+    let hall = Hall::open().await;
+    let viewer = format!("Bearer {}", hall.key(Role::Viewer).await);
+    let operator = hall.key(Role::Operator).await;
+    let headers = [("Authorization", viewer.as_str()), ("Content-Type", "application/json")];
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        slow.push(hall.begin_post("/v1/holds", &headers, 1_000).await);
+        slow.push(hall.begin_post("/v1/plans", &[headers[0], headers[1], ("Idempotency-Key", "a")], 1_000).await);
+    }
+    for _ in 0..20 {
+        assert_eq!(hall.read("/v1/holds", &operator).await.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_see_people_learns_no_number_from_an_id() {
+    let hall = Hall::open().await;
+    let id = hall.notification("order-1", "+34600111222").await;
+    hall.attempt(id, "accepted", None).await;
+    for table in ["attempts", "notifications"] {
+        hall.sql(&format!("update {table} set message_id = 'wamid.HBgLMzQ2MDAxMTEyMjIVAgARGBIzODg4AA=='")).await;
+    }
+    let (viewer, operator) = (hall.key(Role::Viewer).await, hall.key(Role::Operator).await);
+    for path in ["/v1/notifications".to_owned(), format!("/v1/notifications/{id}")] {
+        let seen = hall.read(&path, &viewer).await.text();
+        assert!(seen.contains("wamid.…") && !seen.contains("wamid.HB"), "{path}: {seen}");
+        assert!(hall.read(&path, &operator).await.text().contains("wamid.HB"), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_list_keeps_what_was_asked_for() {
     let hall = Hall::open().await;
     let first = hall.notification("order-1", "+34600111222").await;

@@ -6,6 +6,7 @@ use recado::db::keys::Role;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sha2::Sha256;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::doors::hall::{Answer, Hall};
 
@@ -183,6 +184,21 @@ fn signed(body: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(b"source-secret").unwrap();
     mac.update(body.as_bytes());
     STANDARD.encode(mac.finalize().into_bytes())
+}
+
+#[tokio::test]
+async fn what_cannot_be_genuine_is_refused_before_it_is_read() {
+    let hall = Hall::open().await;
+    let signed = ("X-Shopify-Hmac-Sha256", "bm90IGl0");
+    let mut unsigned = hall.begin_post("/v1/events/shopify", &[], 60_000).await;
+    let mut first = [0; 12];
+    unsigned.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 401");
+    let mut waits = hall.begin_post("/v1/events/shopify", &[signed], 4).await;
+    waits.write_all(b"body").await.unwrap();
+    let mut first = [0; 12];
+    waits.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 401", "what may be genuine is read first");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use recado::domain::action::Action;
 use recado::{
     db::{
-        decisions::{self, Decided},
+        decisions::{self, Decided, Refused},
         dispatch::{Claim, Frozen},
         doubt, holds, inbox, lanes, outbox, senders, story,
         templates::{self, Key, News},
@@ -390,7 +390,7 @@ async fn an_sms_does_not_go_any_more_if_the_message_arrived_after_all(house: Hou
     assert!(!house.stand(id).await.duplicate);
     assert_eq!(house.told(short).await, ["suppressed"]);
     let refused = decisions::decide(&house.pools.ops, Action::Retry, short, "ana", None).await.unwrap();
-    assert!(matches!(refused, Decided::Refused { .. }), "{refused:?}");
+    assert!(matches!(refused, Decided::Refused(_)), "{refused:?}");
 }
 
 async fn if_both_arrive_the_message_says_so(house: House) {
@@ -411,7 +411,7 @@ async fn an_operator_sends_it_again_beside_its_sms_only_on_purpose(house: House)
     let sms = with_sms_agreed(&house).await;
     let id = refused_order(&house, sms).await;
     let refused = decisions::decide(&house.pools.ops, Action::Retry, id, "ana", None).await.unwrap();
-    assert!(matches!(refused, Decided::Refused { followed: true, .. }), "{refused:?}");
+    assert!(matches!(refused, Decided::Refused(Refused { followed: true, .. })), "{refused:?}");
     assert_eq!(decisions::decide(&house.pools.ops, Action::Resend, id, "ana", None).await.unwrap(), Decided::Done);
     let again = house.claim_one().await;
     assert!(again.resend, "it is marked");

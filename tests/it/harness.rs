@@ -678,25 +678,30 @@ impl Fleet {
 
     /// The same, doubts included, while a few more people are written to: without later messages silence means nothing.
     pub async fn settle(&mut self) {
-        let began = Instant::now();
         // A report that came while nobody was there has as long again to come: a life full of crashes ends later.
-        let patience = PATIENCE + self.began.elapsed();
-        self.quiet(patience, false).await;
+        self.quiet(PATIENCE + self.began.elapsed(), false).await;
+        // Silence counts from when later messages are heard of, and from when a door that was not heard of for a while opened anew; from
+        // then on it has to last as long again.
+        let overdue =
+            "select count(*) from notifications n join attempts a on a.notification_id = n.id and a.number = n.attempt
+             cross join (select greatest(max(opened_at), now() - $1 * interval '1 s') as since from doors) d
+             where n.state = 'in_doubt' and now() > d.since + (d.since - a.claimed_at) + $2 * interval '1 s'";
+        let began = Instant::now();
         for round in 0.. {
             let doubts = self.count("select count(*) from notifications where state = 'in_doubt'").await;
             if doubts == 0 {
                 return;
             }
-            // A door that was not heard of for a while counts as opened anew, and silence has to last as long again from then on.
-            let overdue = "select count(*) from notifications n join attempts a on a.notification_id = n.id and a.number = n.attempt
-                 cross join (select max(opened_at) as opened_at from doors) d
-                 where n.state = 'in_doubt' and (d.opened_at is null or now() > d.opened_at + (d.opened_at - a.claimed_at) + interval '60 s')";
-            if began.elapsed() > patience && self.count(overdue).await > 0 {
+            let overdue = sqlx::query_scalar(overdue).bind(began.elapsed().as_secs_f64()).bind(PATIENCE.as_secs_f64());
+            let overdue: i64 = overdue.fetch_one(&self.pool).await.expect("a number");
+            if overdue > 0 {
                 let unread = self.count("select count(*) from webhooks where applied_at is null").await;
                 let strays = self.count("select count(*) from stray_receipts").await;
                 let told = self.sim.world().counters().webhooks;
                 let open = self.open().await;
-                panic!("{doubts} doubts do not end; {unread} webhooks unread, {strays} strays, {told:?}; {open:#?}");
+                panic!(
+                    "{overdue} of {doubts} doubts do not end; {unread} webhooks unread, {strays} strays, {told:?}; {open:#?}"
+                );
             }
             self.publish(&(0..4).map(|n| order(&format!("later-{round}-{n}"), n)).collect::<Vec<_>>()).await;
             tokio::time::sleep(Duration::from_millis(700)).await;

@@ -68,6 +68,20 @@ async fn a_hold_that_is_placed_again_lasts_for_the_longer_time() {
 async fn holds_are_placed_shown_and_released_from_the_command_line() {
     let hall = Hall::open().await;
     assert_eq!(recado(&hall, &["holds"]).stdout, "Nothing is held.\n");
+    // What would not count is refused: it would stop or release more than was meant.
+    for misfit in [
+        &["hold", "everything", "--sender", "main", "--reason", "x"][..],
+        &["hold", "everything", "main", "--reason", "x"],
+        &["hold", "sender", "main", "--language", "es", "--reason", "x"],
+        &["hold", "sender", "--reason", "x"],
+        &["release", "everything", "--sender", "main"],
+        &["release", "7", "main"],
+        &["release", "all"],
+    ] {
+        let refused = recado(&hall, misfit);
+        assert_eq!(refused.code, 2, "{misfit:?}: {}{}", refused.stdout, refused.stderr);
+    }
+    assert_eq!(recado(&hall, &["holds"]).stdout, "Nothing is held.\n");
     assert_eq!(recado(&hall, &["hold", "everything", "--reason", "wrong prices", "--for", "2h"]).code, 0);
     assert_eq!(recado(&hall, &["hold", "sender", "main", "--reason", "moving"]).code, 0);
     let template = ["hold", "template", "order_confirmed", "--language", "es", "--reason", "typo"];

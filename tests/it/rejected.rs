@@ -27,6 +27,9 @@ async fn rejected_events_are_listed_with_their_reasons_and_shown_with_their_byte
     assert_eq!(lines.len(), 2, "{}", told.stdout);
     assert!(lines[0].starts_with(&json.to_string()) && lines[0].contains(", 3 times"), "{}", told.stdout);
     assert!(lines[1].contains("order.confirmed  bad_phone: What is wrong."), "{}", told.stdout);
+    hall.sql("update rejected_events set routing_key = e'order.\\x1b[2J' where reason = 'bad_phone'").await;
+    let told = recado(&hall, &["rejected"]).stdout + &recado(&hall, &["why", &phone.to_string()]).stdout;
+    assert!(told.contains("order.\\u{1b}[2J") && !told.contains('\u{1b}'), "{told}");
     assert_eq!(recado(&hall, &["rejected", "--reason", "bad_phone"]).stdout.lines().count(), 1);
     let limited = recado(&hall, &["rejected", "--limit", "1"]);
     assert_eq!(limited.stdout.lines().count(), 1);
@@ -56,7 +59,10 @@ async fn a_wish_to_run_one_again_outlives_who_took_it_and_ends_when_it_is_reject
     let id = hall.rejected(1, "invalid_json", "no").await;
     let pool = &hall.pools.ops;
     let wants = "select count(*)::text from rejected_events where wanted_at is not null";
-    assert!(rejected::want(pool, id, "user olga").await.unwrap());
+    assert!(rejected::want(pool, id, "user olga", "mended").await.unwrap());
+    assert!(rejected::want(pool, id, "user olga", "mended").await.unwrap(), "pressed twice");
+    let noted = "select string_agg(by || ': ' || reason, ', ') from audit where what = 'rejected_event.replayed'";
+    assert_eq!(hall.ask(noted).await.as_deref(), Some("user olga: mended"));
     let minute = Duration::from_secs(60);
     assert_eq!(rejected::take_wanted(pool, 10, minute).await.unwrap(), [id]);
     assert!(rejected::take_wanted(pool, 10, minute).await.unwrap().is_empty(), "another process runs it");
@@ -70,5 +76,15 @@ async fn a_wish_to_run_one_again_outlives_who_took_it_and_ends_when_it_is_reject
     let open =
         hall.ask("select count(*)::text from rejected_events where replayed_at is null and reason = 'invalid_json'");
     assert_ne!(open.await.unwrap(), "0", "it is still among the rejected");
-    assert!(rejected::want(pool, id, "user olga").await.unwrap(), "and may be wanted again");
+    assert!(rejected::want(pool, id, "user olga", "mended").await.unwrap(), "and may be wanted again");
+}
+
+#[tokio::test]
+async fn what_the_audit_trail_does_not_take_is_not_run_again() {
+    let hall = Hall::open().await;
+    let id = hall.rejected(1, "invalid_json", "no").await;
+    hall.sql("alter table audit add check (what <> 'rejected_event.replayed') not valid").await;
+    assert!(rejected::want(&hall.pools.ops, id, "user olga", "mended").await.is_err());
+    let wanted = "select count(*)::text from rejected_events where wanted_at is not null";
+    assert_eq!(hall.ask(wanted).await.unwrap(), "0");
 }

@@ -157,7 +157,10 @@ async fn what_was_said_goes_long_before_the_rest_and_only_of_what_has_ended() {
     assert_eq!(remove(&house.pools.ops, &KEEP, BATCH).await.unwrap().rows().map(|(_, rows)| rows), [0; 13]);
     assert!(look(&house.pools.ops, &KEEP).await.unwrap().iter().all(|one| one.rows == 0));
     let again = decisions::decide(&house.pools.ops, Action::Resend, done, "test", None).await.unwrap();
-    assert!(matches!(again, decisions::Decided::Refused { kept: false, .. }), "nobody can send it again");
+    assert!(
+        matches!(again, decisions::Decided::Refused(decisions::Refused { kept: false, .. })),
+        "nobody can send it again"
+    );
 }
 
 #[tokio::test]

@@ -6,14 +6,17 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use crate::{
-    cli::{complain, database, hold::somebody, say, settings},
+    cli::{catalogue, complain, database, forms, hold::somebody, say, settings},
     clock::Clock,
     config::{Needs, Place, Settings},
     db::{
         consents::{self, Recorded},
         erasure::{self, Erased},
     },
-    domain::{ledger::EVERYTHING, phone::Phone},
+    domain::{
+        ledger::{EVERYTHING, can_be_refused},
+        phone::Phone,
+    },
 };
 
 /// Notes a no that somebody gave in another way: on the phone, by letter, in the shop.
@@ -35,7 +38,17 @@ pub async fn revoke_for(
 
 pub(super) async fn revoke(place: &Place, phone: &str, purposes: &[String], reason: &str) -> anyhow::Result<ExitCode> {
     let phone = Phone::parse(phone).map_err(|problem| anyhow::anyhow!("the phone {problem}"))?;
-    let pools = database(&settings(place, Needs::DATABASE)?).await?;
+    let settings = settings(place, Needs::DATABASE)?;
+    let pools = database(&settings).await?;
+    let told = consents::of(&pools.ops, &phone).await?;
+    // A no is taken also where the templates or the forms are missing or wrong: what the person agreed to is known without them.
+    let (templates, forms) = (catalogue(&settings).ok(), forms::load(&settings).unwrap_or_default());
+    let others = templates.iter().flat_map(|of| of.catalogue.purposes()).chain(forms.purposes());
+    let named: Vec<&str> = purposes.iter().map(String::as_str).collect();
+    if let Err(there_are) = can_be_refused(&named, told.as_ref().map(|told| &told.standings), others) {
+        complain(&format!("--purpose names what nobody can agree to; there are {}.", there_are.join(", ")));
+        return Ok(ExitCode::FAILURE);
+    }
     let recorded = revoke_for(&pools.ops, phone, purposes, reason, Clock::system().now()).await?;
     say(&match recorded.entries.len() {
         0 => "Nothing to revoke: it was said before.".to_owned(),

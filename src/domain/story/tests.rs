@@ -168,12 +168,18 @@ fn a_story_for_those_who_may_not_see_people_has_none_of_the_providers_words() {
         detail: Some("34600111222".to_owned()),
     });
     told.attempts.push(tried);
+    // A message's id, too: decoded, this one begins with the number.
+    let id = "wamid.HBgLMzQ2MDAxMTEyMjIVAgARGBIzODg4N0RBOUFDRDEyRjI4MDAwMDAxAA==";
+    (told.attempts[0].outcome, told.attempts[0].message_id) = (Some("accepted".to_owned()), Some(id.to_owned()));
+    let mut sms = story(State::Accepted { message_id: "SM1".to_owned(), receipt: None });
+    sms.fallback = Some(Box::new(story(State::Accepted { message_id: id.to_owned(), receipt: None })));
+    told.fallback = Some(Box::new(sms));
     let whole = format!("{:?}", told.tell(&no_words));
-    assert!(whole.contains("34600111222"));
+    assert!(whole.contains("34600111222") && whole.contains("wamid.HB"));
     let told = told.without_persons();
     let shown = format!("{:?} {}", told.tell(&no_words), serde_json::to_string(&told).unwrap());
-    assert!(!shown.contains("600111222"), "{shown}");
-    assert!(shown.contains("131026"));
+    assert!(!shown.contains("600111222") && !shown.contains("wamid.HB"), "{shown}");
+    assert!(shown.contains("131026") && shown.contains("SM1"));
 }
 
 #[test]

@@ -333,6 +333,11 @@ impl Catalogue {
         &self.templates
     }
 
+    /// What people must have agreed to for these messages and the SMS that may follow them.
+    pub fn purposes(&self) -> impl Iterator<Item = &str> {
+        self.templates.iter().flat_map(|of| [Some(of.purpose()), of.sms().map(|(_, purpose)| purpose)]).flatten()
+    }
+
     #[must_use]
     pub fn template(&self, name: &str) -> Option<&Template> {
         self.templates.iter().find(|template| template.name == name)

@@ -4,6 +4,7 @@ use std::{
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
     sync::Arc,
+    time::Instant,
 };
 
 use axum::{
@@ -31,7 +32,7 @@ use crate::{
         audit::{Act, note},
         sessions, users,
     },
-    http::{Desk, auth, optin::Peer, optin::behind},
+    http::{Desk, auth, brake::Brake, optin::Peer, optin::behind},
 };
 
 pub(super) const PART: Part = Part { name: "login", templates: &[template!("login.html")], texts: texts!("login") };
@@ -44,6 +45,7 @@ pub(super) fn routes(_: &Arc<Desk>) -> Router<Arc<Desk>> {
 pub(super) struct Guard {
     addresses: DefaultKeyedRateLimiter<IpAddr>,
     accounts: DefaultKeyedRateLimiter<[u8; 32]>,
+    tidying: Brake,
     trusted: Vec<Network>,
 }
 
@@ -56,11 +58,12 @@ impl Guard {
         Guard {
             addresses: RateLimiter::keyed(hourly(rules.logins_per_address)),
             accounts: RateLimiter::keyed(hourly(rules.logins_per_account)),
+            tidying: Brake::default(),
             trusted: trusted.to_vec(),
         }
     }
 
-    pub(super) fn admits(&self, address: Option<IpAddr>, name: &str) -> bool {
+    pub(super) fn admits(&self, address: Option<IpAddr>, name: &str, now: Instant) -> bool {
         let house = address.map(|address| match address {
             IpAddr::V4(_) => address,
             IpAddr::V6(six) => {
@@ -68,10 +71,8 @@ impl Guard {
                 IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
             }
         });
-        if self.addresses.len() > KEPT_MAX {
+        if self.addresses.len().max(self.accounts.len()) > KEPT_MAX && self.tidying.lets(now) {
             self.addresses.retain_recent();
-        }
-        if self.accounts.len() > KEPT_MAX {
             self.accounts.retain_recent();
         }
         // Who has no turn left for their address spoils none of the account's.
@@ -139,7 +140,7 @@ async fn enter(
         return form(&desk, &headers, StatusCode::FORBIDDEN, "stranger", &name, &next).await;
     }
     let address = behind(&desk.console.guard.trusted, &headers, peer.map(|Extension(peer)| peer));
-    if !desk.console.guard.admits(address, &name) {
+    if !desk.console.guard.admits(address, &name, desk.doors.clock.instant()) {
         tracing::warn!("console.login: too many tries");
         return form(&desk, &headers, StatusCode::TOO_MANY_REQUESTS, "often", &name, &next).await;
     }
@@ -210,11 +211,11 @@ mod tests {
     fn one_address_and_one_account_have_so_many_tries() {
         let rules = config::Console { logins_per_address: 2, logins_per_account: 1, ..config::Console::default() };
         let guard = Guard::new(&rules, &[]);
-        let address = |text: &str| Some(text.parse().unwrap());
-        assert!(guard.admits(address("198.51.100.1"), "ana"));
-        assert!(!guard.admits(address("198.51.100.2"), "ana"), "an account has its own limit");
-        assert!(guard.admits(address("198.51.100.1"), "bea"));
-        assert!(!guard.admits(address("198.51.100.1"), "eva"), "an address too");
-        assert!(guard.admits(address("198.51.100.3"), "eva"), "who was stopped at the address spoilt nothing");
+        let (address, now) = (|text: &str| Some(text.parse().unwrap()), Instant::now());
+        assert!(guard.admits(address("198.51.100.1"), "ana", now));
+        assert!(!guard.admits(address("198.51.100.2"), "ana", now), "an account has its own limit");
+        assert!(guard.admits(address("198.51.100.1"), "bea", now));
+        assert!(!guard.admits(address("198.51.100.1"), "eva", now), "an address too");
+        assert!(guard.admits(address("198.51.100.3"), "eva", now), "who was stopped at the address spoilt nothing");
     }
 }

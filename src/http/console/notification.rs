@@ -116,7 +116,11 @@ async fn page(desk: &Desk, visitor: &Visitor, id: Uuid, whole: bool) -> Result<R
         }
     }
     let phone = story.phone.as_ref().map(|phone| if whole { phone.reveal().to_owned() } else { phone.to_string() });
-    let story = if persons { story } else { story.without_persons() };
+    let story = match (whole, persons) {
+        (true, _) => story,
+        (false, true) => story.without_number(),
+        (false, false) => story.without_persons(),
+    };
     let values = context! {
         id => id.to_string(),
         chip_row => Serde(Chip::of(&story.state)),
@@ -383,7 +387,7 @@ async fn act(
     let decided = decisions::decide(pool, action, id, by, Some(reason)).await?;
     match decided {
         Decided::Unknown => Err(Trouble::Unknown),
-        Decided::Refused { .. } => back("not_done"),
+        Decided::Refused(_) => back("not_done"),
         Decided::Done => back("done"),
     }
 }

@@ -34,9 +34,13 @@ pub(super) const PART: Part = Part {
         template!("now_senders.html"),
         template!("now_work.html"),
         template!("now_table.html"),
+        template!("now_ended.html"),
     ],
     texts: texts!("now"),
 };
+
+/// Where the stream is.
+pub(super) const LIVE_AT: &str = "/console/now/live";
 
 /// The parts that are told anew, and their templates.
 const LIVE: [(&str, &str); 4] = [
@@ -51,10 +55,7 @@ const LINES: [&str; 3] = ["accepted", "delivered", "read"];
 const BARS: [&str; 2] = ["failed", "suppressed"];
 
 pub(super) fn routes() -> Router<Arc<Desk>> {
-    Router::new()
-        .route("/console/now", get(show))
-        .route("/console/now/live", get(listen))
-        .route("/console/now/table", get(table))
+    Router::new().route("/console/now", get(show)).route(LIVE_AT, get(listen)).route("/console/now/table", get(table))
 }
 
 async fn show(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Result<Response, Trouble> {
@@ -181,12 +182,22 @@ async fn listen(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Response {
         let told = listener.next().await?;
         Some((Ok::<Bytes, Infallible>(told.into()), (listener, place)))
     });
+    told(Body::from_stream(parts))
+}
+
+fn told(events: Body) -> Response {
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
-    (headers, Body::from_stream(parts)).into_response()
+    (headers, events).into_response()
 }
 
 /// Somebody who listens; no longer, once it is dropped.
 struct Place(Arc<Desk>);
+
+/// The whole stream for who is not logged in any more: the page says so and asks no further.
+pub(super) fn ended(desk: &Desk, language: &str) -> Response {
+    let html = desk.console.shell.fragment(language, "now_ended.html", context! {});
+    told(Body::from(format!("event: ended\ndata: {}\n\n", html.trim())))
+}
 
 impl Drop for Place {
     fn drop(&mut self) {

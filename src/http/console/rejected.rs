@@ -123,12 +123,8 @@ async fn replay(
     if reason.trim().is_empty() || reason.len() > 500 {
         return back("needs_reason");
     }
-    if !rejected::want(&desk.doors.pools.ops, id, &visitor.caller.name).await? {
+    if !rejected::want(&desk.doors.pools.ops, id, &visitor.caller.name, reason.trim()).await? {
         return back("not_done");
     }
-    let (by, on) = (visitor.caller.name.as_str(), id.to_string());
-    let act =
-        Act { by, what: "rejected_event.replayed", on: Some(&on), reason: Some(reason.trim()), detail: json!({}) };
-    note(&desk.doors.pools.ops, &act).await?;
     back("wanted")
 }

@@ -17,13 +17,15 @@ use minijinja::{Value, context};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{shell, trouble::Trouble};
+use super::{now, shell, trouble::Trouble};
 use crate::{
     db::sessions,
     domain::role::Role,
     http::{Desk, auth, auth::Caller},
 };
 
+/// What asks by itself for what is new, by the ids of the pages' parts.
+const POLLS: [&str; 2] = ["progress", "plans"];
 /// The largest form, as `routes` has it.
 const FORM_MAX: usize = 64 * 1024;
 
@@ -136,12 +138,14 @@ pub(super) async fn admit(State(desk): State<Arc<Desk>>, request: Request, next:
     let token = desk.console.cookies.held(headers);
     let holder = match &token {
         Some(token) => {
-            sessions::recognise(&desk.doors.pools.ops, &auth::hash(token), desk.console.rules.idle_timeout).await
+            let (idle, acts) = (desk.console.rules.idle_timeout, !renews_itself(&parts));
+            sessions::recognise(&desk.doors.pools.ops, &auth::hash(token), idle, acts).await
         }
         None => Ok(None),
     };
     let (token, holder) = match (token, holder) {
         (Some(token), Ok(Some(holder))) => (token, holder),
+        (_, Ok(_)) if parts.uri.path() == now::LIVE_AT => return now::ended(&desk, language),
         (_, Ok(_)) => return to_login(&parts, partly),
         (_, Err(error)) => {
             let (status, key) = Trouble::from(error).says();
@@ -200,6 +204,12 @@ fn said(query: Option<&str>) -> Option<String> {
     let (_, key) = form_urlencoded::parse(query?.as_bytes()).find(|(key, _)| key == "said")?;
     let plain = key.len() <= 40 && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     plain.then(|| key.into_owned())
+}
+
+/// Whether a page asks by itself for what is new, and nobody need be there.
+fn renews_itself(parts: &Parts) -> bool {
+    let polls = |by: &HeaderValue| POLLS.iter().any(|id| by == *id);
+    parts.uri.path() == now::LIVE_AT || parts.headers.get("hx-trigger").is_some_and(polls)
 }
 
 fn to_login(parts: &Parts, partly: bool) -> Response {

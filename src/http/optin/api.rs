@@ -20,7 +20,12 @@ use crate::{
         keys::Role,
         opt_ins,
     },
-    domain::{form::Way, ledger::EVERYTHING, opt_in::Verdict, phone::Phone},
+    domain::{
+        form::Way,
+        ledger::{EVERYTHING, can_be_refused},
+        opt_in::Verdict,
+        phone::Phone,
+    },
     http::{Desk, Problem, auth::Caller, openapi::NotFound},
 };
 
@@ -206,8 +211,13 @@ pub(super) async fn revoke(
     if named.is_empty() || named.len() > 50 {
         return Err(Problem::bad("purposes is a list of 1 to 50 names."));
     }
-    let evidence = json!({"by": "api", "key": caller.name, "reason": reason});
     let (pool, now) = (&desk.doors.pools.ops, desk.doors.clock.now());
+    let (told, templates) = (consents::of(pool, &phone).await?, &desk.doors.events.inbox.reader.catalogue);
+    let others = templates.purposes().chain(desk.reception.public.forms.purposes());
+    can_be_refused(&named, told.as_ref().map(|told| &told.standings), others).map_err(|there_are| {
+        Problem::unfit(format!("purposes names what nobody can agree to; there are {}.", there_are.join(", ")))
+    })?;
+    let evidence = json!({"by": "api", "key": caller.name, "reason": reason});
     let recorded = consents::revoke(pool, phone, &named, evidence, (&caller.name, reason), now).await?;
     tracing::info!(by = caller.name, entries = recorded.entries.len(), "consent.revoked");
     Ok(Json(Revoked { entries: recorded.entries }))

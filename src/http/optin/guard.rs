@@ -19,7 +19,11 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use subtle::ConstantTimeEq;
 
 use super::Public;
-use crate::{config::Network, domain::form::Form, http::Desk};
+use crate::{
+    config::Network,
+    domain::form::Form,
+    http::{Desk, brake::Brake},
+};
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -28,8 +32,8 @@ pub(in crate::http) struct Peer(pub IpAddr);
 /// Who may come in, how often.
 pub(in crate::http) struct Gate {
     addresses: DefaultKeyedRateLimiter<IpAddr>,
-    /// When the old ones were last forgotten.
-    tidied: Mutex<Option<Instant>>,
+    /// Looking at every address takes a while: whoever has very many is not to make us do it with each.
+    tidying: Brake,
     pub(super) days: Days,
     trusted: Vec<Network>,
     /// How browsers name us.
@@ -39,7 +43,6 @@ pub(in crate::http) struct Gate {
 
 /// Above so many addresses the old ones are forgotten.
 const ADDRESSES_MAX: usize = 50_000;
-const TIDIED_EVERY: Duration = Duration::from_secs(10);
 
 impl Gate {
     pub(super) fn new(public: &Public) -> Gate {
@@ -47,7 +50,7 @@ impl Gate {
         let origin = reqwest::Url::parse(&public.base_url).map(|url| url.origin().ascii_serialization());
         Gate {
             addresses: RateLimiter::keyed(Quota::per_hour(hourly)),
-            tidied: Mutex::default(),
+            tidying: Brake::default(),
             days: Days::default(),
             trusted: public.trusted_proxies.clone(),
             origin: origin.unwrap_or_default(),
@@ -70,20 +73,10 @@ impl Gate {
                 IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
             }
         };
-        if self.addresses.len() > ADDRESSES_MAX && self.may_tidy(now) {
+        if self.addresses.len() > ADDRESSES_MAX && self.tidying.lets(now) {
             self.addresses.retain_recent();
         }
         self.addresses.check_key(&key).is_ok()
-    }
-
-    /// Looking at every address takes a while: whoever has very many is not to make us do it with each.
-    fn may_tidy(&self, now: Instant) -> bool {
-        let mut tidied = self.tidied.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = tidied.is_none_or(|at| now.duration_since(at) > TIDIED_EVERY);
-        if due {
-            *tidied = Some(now);
-        }
-        due
     }
 
     /// From where a form was posted.

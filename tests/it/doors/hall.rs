@@ -245,6 +245,15 @@ impl Hall {
         std::str::from_utf8(&first[9..]).unwrap().parse().unwrap()
     }
 
+    /// Begins a post that announces a body, and does not say it.
+    pub async fn begin_post(&self, path: &str, headers: &[(&str, &str)], length: usize) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).await.unwrap();
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: recado\r\nContent-Length: {length}\r\n{headers}\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    }
+
     pub async fn webhooks(&self) -> Vec<(String, Vec<u8>)> {
         sqlx::query_as("select sender, body from webhooks order by id").fetch_all(&self.pools.ops).await.unwrap()
     }

@@ -103,6 +103,8 @@ async fn a_no_by_the_backend_counts_from_the_next_decision_on() {
         (json!({"phone": ANA}), StatusCode::BAD_REQUEST),
         (json!({"phone": ANA, "reason": " "}), StatusCode::BAD_REQUEST),
         (json!({"phone": "600111222", "reason": "x"}), StatusCode::UNPROCESSABLE_ENTITY),
+        (json!({"phone": ANA, "purposes": ["Orders"], "reason": "x"}), StatusCode::UNPROCESSABLE_ENTITY),
+        (json!({"phone": ANA, "purposes": ["orders", ""], "reason": "x"}), StatusCode::UNPROCESSABLE_ENTITY),
     ] {
         assert_eq!(shop.post("/v1/consents/revoke", &wrong).await.0, status, "{wrong}");
     }
