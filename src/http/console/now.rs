@@ -55,7 +55,10 @@ const LINES: [&str; 3] = ["accepted", "delivered", "read"];
 const BARS: [&str; 2] = ["failed", "suppressed"];
 
 pub(super) fn routes() -> Router<Arc<Desk>> {
-    Router::new().route("/console/now", get(show)).route(LIVE_AT, get(listen)).route("/console/now/table", get(table))
+    Router::new()
+        .route("/console/now", get(show))
+        .route("/console/now/live", get(listen))
+        .route("/console/now/table", get(table))
 }
 
 async fn show(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Result<Response, Trouble> {
