@@ -11,6 +11,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 export SQLX_OFFLINE := true
 
 target := $(or $(CARGO_TARGET_DIR),target)
+# One more than there are processors, since many tests wait.
+threads := $(or $(RUST_TEST_THREADS),$(shell expr $$(getconf _NPROCESSORS_ONLN) + 1))
 
 help:
 	@echo 'make demo           the whole service against the simulator, with a page to try it on, until Ctrl-C'
@@ -41,7 +43,7 @@ test: tools browser promtool
 	@scripts/services up
 	scripts/services run test scripts/queries compare
 	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --locked --no-deps --document-private-items
-	scripts/services run test cargo test --locked
+	scripts/services run test cargo test --locked -- --test-threads=$(threads)
 
 soak: tools
 	cargo build --locked --release

@@ -19,8 +19,8 @@ use tokio::{
 
 use crate::harness::PATIENCE;
 
-/// One browser at a time: it wants the memory and the processor of half a dozen other tests.
-static ONE: Semaphore = Semaphore::const_new(1);
+/// Two browsers at a time: each wants the memory and the processor of some other tests.
+static TURNS: Semaphore = Semaphore::const_new(2);
 
 const MISSING: &str = "These tests look at pages with Chromium, and there is none with its chromedriver. \
     On Debian or Ubuntu: scripts/services install chromium chromium-driver. Elsewhere: put both into the PATH.";
@@ -56,7 +56,7 @@ impl Browser {
     /// Opens a browser with nothing in it.
     pub async fn open() -> Browser {
         static NO: AtomicU32 = AtomicU32::new(0);
-        let turn = ONE.acquire().await.expect("a turn");
+        let turn = TURNS.acquire().await.expect("a turn");
         let chromium = program(&["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"]);
         let (chromium, driver) = (chromium.expect(MISSING), program(&["chromedriver"]).expect(MISSING));
         let no = NO.fetch_add(1, Ordering::Relaxed);
