@@ -206,6 +206,9 @@ pub async fn start(
         let (pool, every) = (pools.ops.clone(), settings.upkeep.every);
         let replays = Replays { pool, inbox: inbox.clone(), every, nudge: nudge.clone() };
         life.role("replays", replays.run(life.clone()));
+        if let Some(drain) = drain(settings, &inbox, &nudge)? {
+            life.role("drain", drain.run(life.clone()));
+        }
     }
     if let Some(address) = broker.filter(|_| roles.contains(&Role::Intake)) {
         for queue in [Queue::Events, Queue::Dead] {
@@ -222,9 +225,6 @@ pub async fn start(
                 connected,
             };
             life.role("intake", intake.run(life.clone()));
-        }
-        if let Some(drain) = drain(settings, &inbox, &nudge)? {
-            life.role("drain", drain.run(life.clone()));
         }
     }
     let turned_away = Flag::default();

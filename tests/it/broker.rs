@@ -1,13 +1,14 @@
 //! The broker and the database at their worst, the real ones: it comes back by itself, and nothing is lost or repeated.
 
 use std::{
+    collections::BTreeMap,
     net::{SocketAddr, ToSocketAddrs},
     time::{Duration, Instant},
 };
 
 use lapin::{
-    BasicProperties,
-    options::{BasicPublishOptions, QueueDeleteOptions},
+    BasicProperties, Confirmation,
+    options::{BasicPublishOptions, ExchangeDeleteOptions, QueueDeleteOptions},
     types::{AMQPValue, FieldTable},
 };
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use sha2::{Digest, Sha256};
 use super::{
     audit::audit,
     database,
-    harness::{Chance, Fleet, PATIENCE, Plan, SOURCE, amqp_url, order, phone, seed, until},
+    harness::{Chance, Fleet, PATIENCE, Plan, SOURCE, amqp_url, order, phone, seed, unique, until},
     proxy::Proxy,
 };
 
@@ -364,4 +365,39 @@ fn address(url: &str, usual: u16) -> SocketAddr {
     let url = reqwest::Url::parse(url).expect("a URL");
     let (host, port) = (url.host_str().unwrap_or("127.0.0.1"), url.port().unwrap_or(usual));
     (host, port).to_socket_addrs().expect("a host").next().expect("an address")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shop_systems_own_messages_are_taken_from_its_own_exchange() {
+    let exchange = unique("shopify");
+    let dir = std::env::temp_dir().join(&exchange);
+    let shipped = include_str!("../../config/sources/shopify.toml");
+    std::fs::create_dir(&dir).unwrap();
+    let mapping = shipped.replace("exchange = \"shopify\"", &format!("exchange = \"{exchange}\""));
+    std::fs::write(dir.join("shopify.toml"), mapping).unwrap();
+    Fleet::run(
+        "sources",
+        |plan| plan.set("sources.dir", dir.to_str().unwrap()),
+        async |fleet| {
+            let no = fleet.start().await;
+            let body = include_bytes!("../fixtures/sources/shopify_orders_create.json");
+            let shop = AMQPValue::LongString("luna.myshopify.com".into());
+            let headers: FieldTable = BTreeMap::from([("x-shopify-shop-domain".into(), shop)]).into();
+            for _ in 0..2 {
+                let properties = BasicProperties::default().with_headers(headers.clone());
+                let taken = fleet.put_into(&exchange, "orders/create", body, properties).await.await;
+                assert!(matches!(taken, Ok(Confirmation::Ack(None))), "its key is bound to our queue");
+            }
+            let known =
+                "select count(*) from inbox where source = '/shopify/luna.myshopify.com' and type = 'order.confirmed'";
+            until("it is an event", PATIENCE, async || fleet.count(known).await == 1).await;
+            assert_eq!(fleet.count("select count(*) from notifications").await, 1, "published twice, it counts once");
+            let unbound = fleet.put_into(&exchange, "carts/update", b"{}", BasicProperties::default()).await.await;
+            assert!(matches!(unbound, Ok(Confirmation::Ack(Some(_)))), "what nobody wants does not reach the queue");
+            fleet.stop(no).await;
+            drop(fleet.channel.exchange_delete(exchange.as_str().into(), ExchangeDeleteOptions::default()).await);
+        },
+    )
+    .await;
+    std::fs::remove_dir_all(&dir).unwrap();
 }

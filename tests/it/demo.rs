@@ -1,6 +1,11 @@
 //! The demonstration as somebody meets it who has just typed `make demo`: the whole of it as a process, its page in a real browser.
 
-use std::{panic::AssertUnwindSafe, path::Path, process::Stdio};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::AssertUnwindSafe,
+    path::Path,
+    process::Stdio,
+};
 
 use futures_util::FutureExt;
 use lapin::{
@@ -103,6 +108,38 @@ async fn the_demonstration_from_the_tap_over_a_killed_worker_to_the_stop() {
     let ended = ended.expect("it ends well");
     assert_eq!((&ended["lost"], &ended["duplicated"]), (&Value::from(0), &Value::from(0)), "{ended}");
     assert_eq!(ended["events"], 202, "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fixed_set_of_events_ends_as_it_must_with_an_exit_code_and_a_line_of_json() {
+    let name = unique("demo_once");
+    let (pool, url) = make_database(&name).await;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_recado"));
+    command.args(["demo", "--once"]).current_dir(env!("CARGO_MANIFEST_DIR")).env_clear().kill_on_drop(true);
+    for key in NAMES {
+        command.env(format!("RECADO_BROKER__{}", key.to_uppercase()), format!("{name}.{key}"));
+    }
+    command.env("DATABASE_URL", url).env("AMQP_URL", amqp_url());
+    let ended = tokio::time::timeout(PATIENCE, command.stdin(Stdio::null()).output()).await;
+    let ended = ended.expect("in under a minute").expect("it runs");
+    let told = String::from_utf8(ended.stdout).expect("text");
+    assert_eq!(ended.status.code(), Some(0), "{told}");
+    let last = told.lines().last().expect("a last line");
+    let keys =
+        ["events", "accepted", "delivered", "suppressed", "failed", "rejected", "lost", "duplicated", "in_doubt"];
+    let counts: BTreeMap<String, u64> = serde_json::from_str(last).expect("JSON");
+    let count = |key: &str| counts[key];
+    assert_eq!(counts.keys().map(String::as_str).collect::<BTreeSet<_>>(), keys.into(), "{last}");
+    assert_eq!((count("lost"), count("duplicated"), count("in_doubt")), (0, 0, 0), "{last}");
+    assert!(count("events") >= 15 && count("delivered") >= 10, "{last}");
+    assert_eq!(
+        count("events"),
+        ["accepted", "suppressed", "failed", "rejected"].map(count).iter().sum::<u64>() + 1,
+        "{last}"
+    );
+    pool.close().await;
+    database::end(&name).await;
+    tidy_broker(&name).await;
 }
 
 async fn show(address: &str) {

@@ -1,7 +1,10 @@
 //! `recado drain`: a shop's own outbox table, as `docs/examples/producers/outbox.sql` makes it.
 
+use std::process::Stdio;
+
 use crate::{
     doors::hall::Hall,
+    harness::{PATIENCE, until},
     why::{Ran, recado_with},
 };
 
@@ -27,6 +30,12 @@ async fn order(hall: &Hall, id: u32) {
 }
 
 fn drain(hall: &Hall, crash: &str) -> Ran {
+    let set = settings(hall);
+    let set: Vec<_> = set.iter().map(|(key, value)| (*key, value.as_str())).chain([("RECADO_CRASH", crash)]).collect();
+    recado_with(hall, &["drain", "--once"], &set)
+}
+
+fn settings(hall: &Hall) -> Vec<(&'static str, String)> {
     let root = env!("CARGO_MANIFEST_DIR");
     let url = format!("{}?options=-c%20search_path%3Dshop", hall.url);
     let templates = format!("{root}/templates");
@@ -39,9 +48,8 @@ fn drain(hall: &Hall, crash: &str) -> Ran {
         ("RECADO_SENDERS__MAIN__TOKEN", "t"),
         ("RECADO_SENDERS__MAIN__APP_SECRET", "s"),
         ("RECADO_SENDERS__MAIN__VERIFY_TOKEN", "v"),
-        ("RECADO_CRASH", crash),
     ];
-    recado_with(hall, &["drain", "--once"], &set)
+    set.map(|(key, value)| (key, value.to_owned())).into()
 }
 
 async fn count(hall: &Hall, table: &str) -> String {
@@ -104,4 +112,32 @@ async fn what_cannot_be_taken_stays_and_what_is_no_event_is_kept() {
     let kept = hall.ask("select exchange || ' ' || reason from rejected_events").await;
     assert_eq!(kept.as_deref(), Some("outbox wrong_specversion"));
     assert_eq!(count(&hall, "shop.recado_outbox").await, "0");
+}
+
+#[tokio::test]
+async fn a_service_without_a_broker_empties_it_too() {
+    let hall = shop().await;
+    order(&hall, 7).await;
+    let mut service = tokio::process::Command::new(env!("CARGO_BIN_EXE_recado"))
+        .arg("run")
+        .env_clear()
+        .env("DATABASE_URL", &hall.url)
+        .envs(settings(&hall))
+        .env("RECADO_SENDERS__MAIN__BASE_URL", "http://127.0.0.1:9")
+        .env("RECADO_CALLBACKS__SHOP__URL", "http://127.0.0.1:9/told")
+        .env("RECADO_CALLBACKS__SHOP__SECRET", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
+        .env("RECADO_OUTWARD__PRIVATE_ADDRESSES", "allow")
+        .env("RECADO_HTTP__LISTEN", "127.0.0.1:0")
+        .env("RECADO_HTTP__METRICS_LISTEN", "127.0.0.1:0")
+        .current_dir(std::env::temp_dir())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    until("the event is in the inbox", PATIENCE, async || {
+        assert!(service.try_wait().unwrap().is_none(), "it runs");
+        count(&hall, "inbox").await == "1"
+    })
+    .await;
+    until("the outbox is empty", PATIENCE, async || count(&hall, "shop.recado_outbox").await == "0").await;
 }

@@ -554,10 +554,20 @@ impl Fleet {
         body: &[u8],
         properties: BasicProperties,
     ) -> impl Future<Output = lapin::Result<Confirmation>> + use<> {
+        self.put_into(&self.topology.exchange, key, body, properties).await
+    }
+
+    /// The same into another exchange.
+    pub async fn put_into(
+        &self,
+        exchange: &str,
+        key: &str,
+        body: &[u8],
+        properties: BasicProperties,
+    ) -> impl Future<Output = lapin::Result<Confirmation>> + use<> {
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let exchange = self.topology.exchange.as_str().into();
         let properties = properties.with_delivery_mode(2);
-        self.channel.basic_publish(exchange, key.into(), options, body, properties).await.expect("a channel")
+        self.channel.basic_publish(exchange.into(), key.into(), options, body, properties).await.expect("a channel")
     }
 
     /// Messages in a queue that nobody has in hand.

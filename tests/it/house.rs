@@ -285,19 +285,27 @@ impl House {
 
     /// One claim of this sender.
     pub async fn claim_of(&self, sender: i16, day_full: bool, budget_spent: Option<Timestamp>) -> Claimed {
-        let terms = Terms {
-            sender,
+        self.claim_by(&Terms { sender, day_full, budget_spent, ..self.terms() }).await
+    }
+
+    /// By which `main` claims, with room for many.
+    pub fn terms(&self) -> Terms<'static> {
+        Terms {
+            sender: self.sender,
             permits: 50,
             scan: 50,
             due_from: [Timestamp::UNIX_EPOCH; 2],
             lease: Duration::from_secs(30),
             pace: PACE,
             only_to: None,
-            day_full,
-            budget_spent,
+            day_full: false,
+            budget_spent: None,
             content_ids: self.dialect == Dialect::Twilio,
-        };
-        db::dispatch::claim(&self.pools.dispatch, &terms).await.unwrap()
+        }
+    }
+
+    pub async fn claim_by(&self, terms: &Terms<'_>) -> Claimed {
+        db::dispatch::claim(&self.pools.dispatch, terms).await.unwrap()
     }
 
     /// Ana's order, claimed for its first attempt.

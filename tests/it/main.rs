@@ -94,6 +94,8 @@ mod target;
 #[cfg(test)]
 mod templates;
 #[cfg(test)]
+mod terms;
+#[cfg(test)]
 mod tidy;
 #[cfg(test)]
 mod told;

@@ -105,6 +105,7 @@ const PARTS: &[Part] = &[
 fn pages() -> Router<Arc<Desk>> {
     Router::new()
         .route("/console", get(home))
+        .route("/console/{*elsewhere}", get(nowhere))
         .merge(account::routes())
         .merge(audit::routes())
         .merge(now::routes())
@@ -162,6 +163,10 @@ pub(super) fn routes(desk: &Arc<Desk>) -> Router<Arc<Desk>> {
 async fn tell_ourselves(mut response: Response) -> Response {
     response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     response
+}
+
+async fn nowhere(_: visitor::Visitor) -> trouble::Trouble {
+    trouble::Trouble::Unknown
 }
 
 /// Leads to the first page that there is.

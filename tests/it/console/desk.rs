@@ -69,7 +69,7 @@ async fn the_pages_for_templates_people_and_rights_are_accessible_on_a_phone_and
     enters(&browser, &hall, "ada", Role::Admin).await;
     let at = |path: &str| format!("http://{}{path}", hall.address());
     let mut found = Vec::new();
-    for name in ["templates", "consents", "users", "keys", "audit"] {
+    for name in ["templates", "senders", "consents", "users", "keys", "audit", "nothing-here"] {
         browser.go(&at(&format!("/console/{name}"))).await;
         found.extend(browser.look("console", name).await);
     }
@@ -100,5 +100,23 @@ async fn the_pages_for_templates_people_and_rights_are_accessible_on_a_phone_and
     browser.click("tbody tr:nth-child(3) .danger").await;
     browser.shows(".notice", "The account is changed.").await;
     browser.shows("tbody tr:nth-child(3)", "disabled").await;
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[tokio::test]
+async fn a_viewer_sees_no_number_and_is_refused_what_they_may_not_do() {
+    let (hall, browser) = (Hall::open().await, Browser::open().await);
+    furnish(&hall).await;
+    let id = hall.notification("A-1042", "+34600111222").await;
+    enters(&browser, &hall, "vera", Role::Viewer).await;
+    let at = |path: &str| format!("http://{}{path}", hall.address());
+    browser.go(&at(&format!("/console/notifications/{id}"))).await;
+    browser.shows("h1", "A-1042").await;
+    let page = browser.run("return document.documentElement.outerHTML").await;
+    assert!(!page.as_str().unwrap().contains("600111222"));
+    assert!(!browser.has("form[action*='/notifications/'] .primary").await, "nothing to act with");
+    browser.go(&at("/console/audit")).await;
+    browser.shows("main", "You may not do this").await;
+    let found = browser.look("console", "refused").await;
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
