@@ -103,7 +103,7 @@ pub fn watch(
     let Some(every) = settings.health_every else { return Ok(None) };
     let mut watched = Vec::new();
     for sender in settings.senders.values() {
-        // Twilio has no address that tells the like of a number.
+        // What Twilio tells of a number in its Senders API is not asked for yet.
         let (Some(id), Some(of)) = (ids.get(&sender.name), sender.meta()) else { continue };
         let token = SecretString::from(of.token.reveal()?);
         let account = of.waba_id.as_deref();

@@ -1,3 +1,5 @@
+//! What the settings say of themselves, and of every mistake. Longer than other files: a case for each kind of mistake.
+
 use std::fs;
 
 use super::*;

@@ -3,9 +3,13 @@
 //! Nothing happens unless the variable is set. The steps: `received`, `recorded`, `drained`, `claimed`, `wired`, `answered`, `settled`; of callbacks
 //! and relays `delivered`, `relayed`. With a third part, `answered:1:words`, it panics with those words instead, as a fault of ours would.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    pin::pin,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 struct Plan {
@@ -15,9 +19,27 @@ struct Plan {
     words: Option<String>,
 }
 
+/// Read once.
+static PLAN: OnceLock<Option<Plan>> = OnceLock::new();
+
+/// So long something must have been awaited that is passed meanwhile.
+const MEANWHILE: Duration = Duration::from_millis(10);
+
+/// Passes a step while something is awaited: some milliseconds after it was asked for, unless it was there before.
+pub async fn meanwhile<T>(step: &str, awaited: impl Future<Output = T>) -> T {
+    if PLAN.get_or_init(plan).is_none() {
+        return awaited.await;
+    }
+    let mut awaited = pin!(awaited);
+    if let Ok(there) = tokio::time::timeout(MEANWHILE, awaited.as_mut()).await {
+        return there;
+    }
+    point(step);
+    awaited.await
+}
+
 /// Passes a step; dies here if it is the one, and this often.
 pub fn point(step: &str) {
-    static PLAN: OnceLock<Option<Plan>> = OnceLock::new();
     let Some(plan) = PLAN.get_or_init(plan) else { return };
     if plan.step == step && plan.left.fetch_sub(1, Ordering::SeqCst) == 1 {
         match &plan.words {

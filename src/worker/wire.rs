@@ -119,8 +119,8 @@ impl Wire {
         let unanswered = |error: hyper_util::client::legacy::Error| {
             if error.is_connect() { Silence::NotConnected } else { Silence::Cut }
         };
-        let (head, mut body) = self.client.request(request).await.map_err(unanswered)?.into_parts();
-        crash::point("wired");
+        let answer = crash::meanwhile("wired", self.client.request(request)).await.map_err(unanswered)?;
+        let (head, mut body) = answer.into_parts();
         let mut first = Bytes::new();
         let mut all = BytesMut::new();
         while let Some(frame) = body.frame().await {

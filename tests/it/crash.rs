@@ -50,33 +50,39 @@ async fn a_process_killed_three_hundred_times_loses_nothing_and_repeats_nothing_
 /// Each step `times` times, after a random number of passes, with so many new events each time.
 async fn killed_at_steps(dialect: Dialect, times: usize, events: usize) -> Audit {
     let mut chance = Chance::new(seed());
-    let mut last = Audit::default();
+    let (mut last, mut deaths) = (Audit::default(), 0);
     Fleet::run(
         "crash_steps",
         |plan| hurry(plan, dialect),
         async |fleet| {
             prepare(fleet, dialect, events).await;
+            // A request is on the wire for a while before it is answered.
+            fleet.sim.world().change_manners(|manners| (manners.latency_ms, manners.jitter_ms) = (20, 30));
             for round in 0..times {
                 for step in STEPS {
                     fleet.publish(&news(&format!("{step}-{round}"), events)).await;
                     // Few steps are passed often: events come in batches, results too.
                     let most = if matches!(step, "received" | "recorded" | "settled") { 2 } else { 6 };
                     let crash = format!("{step}:{}", 1 + chance.below(most));
-                    println!("dying at {crash}");
                     let no = fleet.spawn(&[("RECADO_CRASH", &crash)]);
                     let limit = Instant::now() + chance.millis(2_000, 4_000);
+                    let mut died = true;
                     while fleet.ended(no, Duration::from_millis(50)).await.is_none() {
                         if Instant::now() >= limit || fleet.has_nothing_to_do().await {
                             fleet.kill(no).await;
+                            died = false;
                             break;
                         }
                     }
+                    deaths += usize::from(died);
+                    println!("{}", if died { format!("died at {crash}") } else { format!("killed before {crash}") });
                 }
             }
             last = recover(fleet).await;
         },
     )
     .await;
+    assert!(deaths * 2 > times * STEPS.len(), "only {deaths} died where they were told to");
     last
 }
 

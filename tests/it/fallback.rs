@@ -419,7 +419,7 @@ async fn an_operator_sends_it_again_beside_its_sms_only_on_purpose(house: House)
     assert_eq!(house.count("select count(*) from notifications").await, 2, "one SMS follows, not two");
 }
 
-async fn an_sms_expires_and_is_overtaken_as_its_message_was(house: House) {
+async fn an_sms_expires_as_its_message_did(house: House) {
     let sms = with_sms_agreed(&house).await;
     let id = refused_order(&house, sms).await;
     house.advance(25 * 3_600);
@@ -570,7 +570,7 @@ at_every_provider! {
     an_sms_does_not_go_any_more_if_the_message_arrived_after_all
     if_both_arrive_the_message_says_so
     an_operator_sends_it_again_beside_its_sms_only_on_purpose
-    an_sms_expires_and_is_overtaken_as_its_message_was
+    an_sms_expires_as_its_message_did
     an_sms_that_is_stopped_here_waits
     so_many_people_a_day_get_an_sms_and_the_next_one_waits_for_tomorrow
     the_budget_of_the_sms_is_its_own

@@ -1,4 +1,5 @@
-//! A house out of process: real `recado run` processes over a database, broker names and a simulator of their own.
+//! A house out of process: real `recado run` processes over a database, broker names and a simulator of their own. Longer than other files,
+//! since all of it is what one test may do with its fleet.
 //!
 //! Everything is made for one test and removed after it. Logs are kept under `tests/out` while a test runs, and stay there if it
 //! fails. Nothing here waits for a time to pass: [`until`] waits for something to be true.

@@ -106,3 +106,17 @@ async fn holds_are_placed_shown_and_released_from_the_command_line() {
     assert_eq!(recado(&hall, &["hold", "sender", "--reason", "x"]).code, 2, "a name is missing");
     assert_eq!(recado(&hall, &["hold", "everything", "--reason", "x", "--for", "soon"]).code, 2);
 }
+
+#[tokio::test]
+async fn a_database_of_another_version_is_refused_with_what_to_do() {
+    let hall = Hall::open().await;
+    hall.sql("create table kept as select * from _sqlx_migrations").await;
+    hall.sql("insert into _sqlx_migrations (version, description, success, checksum, execution_time) values (99999999999999, 'later', true, '', 0)").await;
+    let newer = recado(&hall, &["holds"]);
+    assert!(newer.code == 1 && newer.stderr.contains("newer"), "{}", newer.stderr);
+    hall.sql("delete from _sqlx_migrations where version in (select version from _sqlx_migrations order by version desc limit 2)").await;
+    let older = recado(&hall, &["holds"]);
+    assert!(older.code == 1 && older.stderr.contains("recado migrate"), "{}", older.stderr);
+    hall.sql("truncate _sqlx_migrations; insert into _sqlx_migrations select * from kept").await;
+    assert_eq!(recado(&hall, &["holds"]).code, 0);
+}

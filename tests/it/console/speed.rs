@@ -98,7 +98,7 @@ async fn asked(hall: &Hall) -> Vec<String> {
     all.extend(lists.map(|query| format!("/v1/notifications?{query}")));
     all.push(format!("/v1/notifications/{one}"));
     all.push("/v1/rejected-events?reason=no_phone".to_owned());
-    all.push("/v1/costs?by=template".to_owned());
+    all.extend(["costs?by=template", "plans", "audit"].map(|list| format!("/v1/{list}")));
     all
 }
 
@@ -115,6 +115,12 @@ async fn pages(hall: &Hall, api: &[String]) -> Vec<String> {
         "senders",
         "audit",
         "account",
+        "plans",
+        "plans/new?action=retry&state=failed",
+        "templates",
+        "templates/order_confirmed",
+        "users",
+        "keys",
     ]
     .map(|page| format!("/console/{page}"))
     .into();

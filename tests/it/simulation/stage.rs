@@ -1,4 +1,5 @@
-//! The house on a stage: everything that runs in a process, called step by step, on one database and one world.
+//! The house on a stage: everything that runs in a process, called step by step, on one database and one world. Longer than other files,
+//! since each part that a process has gets its step here.
 
 use std::{
     collections::{BTreeMap, HashSet},

@@ -1,4 +1,4 @@
-//! The steps of a sender at Twilio. Of the number itself Twilio tells nothing.
+//! The steps of a sender at Twilio. Its Senders API, which tells how the number itself stands, is not asked.
 
 use bytes::Bytes;
 use http::{Request, Uri};
