@@ -87,6 +87,8 @@ pub struct Claimed {
     pub put_aside: usize,
     /// Rows that could have gone if there had been more permits.
     pub left: usize,
+    /// Due rows that were looked at, those included that somebody else held.
+    pub seen: usize,
     /// Contacts whose lane must be woken, because what it waited for will not come.
     pub wake: Vec<i64>,
     /// The earliest time at which each class had something due, if any was seen.
@@ -110,7 +112,7 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
         ), urgent as materialized (
           select n.id, n.class, n.due_at, n.contact_id, n.purpose, n.template, n.language, n.subject, n.journey, n.journey_key,
             n.stage, n.event_time, n.expires_at, n.grace_until, n.consent_until, n.quiet, n.free_text is not null as has_text,
-            n.fallback_of is not null as is_fallback
+            n.filled is not null as has_values, n.fallback_of is not null as is_fallback
           from notifications n
           where n.sender = $1 and n.class = 0 and n.state = 'pending' and n.waiting_on is null
             and n.due_at >= $4 and n.due_at <= (select now from clock) and not (select yes from stopped)
@@ -119,7 +121,7 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
         ), normal as materialized (
           select n.id, n.class, n.due_at, n.contact_id, n.purpose, n.template, n.language, n.subject, n.journey, n.journey_key,
             n.stage, n.event_time, n.expires_at, n.grace_until, n.consent_until, n.quiet, n.free_text is not null as has_text,
-            n.fallback_of is not null as is_fallback
+            n.filled is not null as has_values, n.fallback_of is not null as is_fallback
           from notifications n
           where n.sender = $1 and n.class = 1 and n.state = 'pending' and n.waiting_on is null
             and n.due_at >= $5 and n.due_at <= (select now from clock) and not (select yes from stopped)
@@ -149,6 +151,7 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
               when s.consent = 'revoked' then 'consent_revoked'
               when s.consent = 'pending' and least(s.consent_until, s.asked_until) <= k.now then 'not_confirmed'
               when s.consent is null and s.grace_until <= k.now then 'no_consent'
+              when not (s.has_values or x.stands_in or x.stopped) then 'not_kept'
             end as why,
             j.by as superseded_by, t.content_sid,
             x.stands_in as as_text,
@@ -265,8 +268,10 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
           insert into outbox (notification_id, sequence, kind, reason, at, sender)
           select id, statuses, 'suppressed', why, now, sender from moved where fate = 'end'
         ), noted as (
+          -- While a day's people are used up, everybody who waits is looked at again and again: once is enough to say so.
           insert into timeline (notification_id, at, what, detail)
-          select id, now, 'waits', stop from moved where fate = 'wait'
+          select id, now, 'waits', stop from moved m where fate = 'wait' and not (stop = 'day_limit'
+            and exists (select from timeline t where t.notification_id = m.id and t.what = 'waits' and t.detail = stop))
         )
         select m.id as "id!", m.fate as "fate!", m.attempt as "attempt!", m.contact_id as "contact_id!", m.phone as "phone!",
           m.template as "template!", m.language as "language!", m.content_sid, m.expires_at as "expires_at!: Time", m.filled::text, m.free_text,
@@ -278,8 +283,8 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
         select f.id, f.fate, 0::int2, f.contact_id, '', '', '', null, f.expires_at, null, null, 0::int2, 0::int2, false, f.class, f.due_at, false, null
         from fated f where f.fate = 'later'
         union all
-        -- Where the due rows begin, those passed over included.
-        select '00000000-0000-0000-0000-000000000000', 'first', 0::int2, 0, '', '', '', null, min(d.expires_at), null, null, 0::int2, 0::int2, false, d.class, min(d.due_at), false, null
+        -- Where the due rows begin and how many they are, those passed over included.
+        select '00000000-0000-0000-0000-000000000000', 'first', count(*)::int2, 0, '', '', '', null, min(d.expires_at), null, null, 0::int2, 0::int2, false, d.class, min(d.due_at), false, null
         from due d group by d.class
         "#,
         terms.sender,
@@ -332,6 +337,7 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
                 {
                     *first = Some(row.due_at.to_jiff());
                 }
+                claimed.seen += usize::from(row.attempt.unsigned_abs());
             }
             _ => claimed.put_aside += 1,
         }

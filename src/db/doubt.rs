@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::PgPool;
+use uuid::Uuid;
 
-use super::{Error, Time, dispatch::millis};
+use super::{Error, Time, dispatch::millis, time};
 use crate::domain::{
     doubt::{Case, Door, Look},
     notification::AttemptId,
@@ -22,8 +23,9 @@ pub struct Terms<'a> {
     pub gone_after: Duration,
     /// The senders whose providers have a list of messages that can be asked.
     pub listed: &'a [i16],
-    /// At most so many cases.
+    /// At most so many cases, those behind this one: there may be more than can be judged at once.
     pub limit: i64,
+    pub after: Option<(Timestamp, Uuid)>,
 }
 
 /// The cases to be judged, oldest first, and the database's time.
@@ -66,13 +68,15 @@ pub async fn cases(pool: &PgPool, terms: Terms<'_>) -> Result<(Vec<(AttemptId, C
           ) first
           having count(*) = $2
         ) o on (select count(*) from unnest(s.heard) h(at) where h.at > a.claimed_at) >= least($2, 3)
-        where n.state = 'in_doubt'
-        order by n.doubt_since limit $4
+        where n.state = 'in_doubt' and ($5::timestamptz is null or (n.doubt_since, n.id) > ($5, $6))
+        order by n.doubt_since, n.id limit $4
         "#,
         terms.mark,
         terms.later_attempts,
         millis(terms.gone_after) as _,
-        terms.limit
+        terms.limit,
+        terms.after.map(|(since, _)| time(since)) as _,
+        terms.after.map(|(_, id)| id)
     )
     .fetch_all(pool)
     .await?;

@@ -213,7 +213,7 @@ pub async fn wake_template(pool: &PgPool, sender: i16, template: &str) -> Result
 ///
 /// # Errors
 /// If the database cannot be asked.
-pub async fn free_templates_with_queue(pool: &PgPool) -> Result<Vec<(i16, String)>, Error> {
+pub async fn free_templates_with_queue(pool: &PgPool, by_content: &[i16]) -> Result<Vec<(i16, String)>, Error> {
     let rows = sqlx::query!(
         r#"
         -- upkeep: free templates with a queue
@@ -223,10 +223,12 @@ pub async fn free_templates_with_queue(pool: &PgPool) -> Result<Vec<(i16, String
         select distinct w.sender as "sender!", w.template as "template!" from waiting w
         join template_states t on t.sender = w.sender and t.template = w.template and t.language = w.language
         where t.status = 'approved' and (t.until is null or t.until <= recado_now())
+          and (t.content_sid is not null or t.sender <> all ($1))
           and not exists (select from holds h where h.scope = 'template' and h.released_at is null
             and (h.until is null or h.until > recado_now()) and h.sender = w.sender and h.template = w.template
             and (h.language is null or h.language = w.language))
-        "#
+        "#,
+        by_content
     )
     .fetch_all(pool)
     .await?;

@@ -96,6 +96,71 @@ async fn wake_locked(pool: &PgPool, contacts: &[i64], senders: &[i16], pace: Pac
     Ok(u64::try_from(woken).unwrap_or(0))
 }
 
+/// Frees lanes whose message is not under way any more though they say so: what a merge leaves behind while an answer comes. At most
+/// `limit`; says how many.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn free(pool: &PgPool, limit: i64) -> Result<u64, Error> {
+    let stuck = sqlx::query!(
+        r#"
+        -- upkeep: lanes that wait for nobody
+        select l.contact_id, l.sender, l.in_flight as "in_flight!" from lanes l
+        where (l.waiting or l.blocked) and l.in_flight is not null
+          and not exists (select from notifications n where n.id = l.in_flight and n.state = 'sending')
+        order by l.contact_id, l.sender limit $1
+        "#,
+        limit
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut freed = 0;
+    for lane in stuck {
+        // While the lane says so nothing of it can go, this message neither: what was seen still holds if it still says so.
+        let done = sqlx::query!(
+            "update lanes set in_flight = null where contact_id = $1 and sender = $2 and in_flight = $3",
+            lane.contact_id,
+            lane.sender,
+            lane.in_flight
+        );
+        freed += done.execute(pool).await?.rows_affected();
+    }
+    Ok(freed)
+}
+
+/// Gives a lane to what is due and has none, which no claim can see: of people who proved to be somebody else while it was recorded, or
+/// before it became due again. It goes on with the contact that stayed. Looks at the first `limit` that are due of each sender; says
+/// how many there were.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn adopt(pool: &PgPool, limit: i64) -> Result<i64, Error> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        -- upkeep: due without a lane
+        with first as materialized (
+          select d.* from senders s cross join (values (0::int2), (1::int2)) as k(class) cross join lateral (
+            select n.id, n.contact_id, n.sender from notifications n
+            where n.sender = s.id and n.class = k.class and n.state = 'pending' and n.waiting_on is null
+              and n.due_at <= recado_now() - interval '5 s'
+            order by n.due_at, n.id limit $1
+          ) d
+        ), stray as materialized (
+          select f.id, f.sender, coalesce(c.merged_into, c.id) as contact_id from first f join contacts c on c.id = f.contact_id
+          where not exists (select from lanes l where l.contact_id = f.contact_id and l.sender = f.sender)
+        ), lane as (
+          insert into lanes (contact_id, sender) select distinct contact_id, sender from stray order by 1, 2 on conflict do nothing
+        ), moved as (
+          update notifications n set contact_id = s.contact_id from stray s where n.id = s.id and n.state = 'pending' returning n.id
+        )
+        select count(*) as "n!" from moved
+        "#,
+        limit
+    )
+    .fetch_one(pool)
+    .await?)
+}
+
 /// Lanes in which somebody waits though nothing is under way: what a crash between two statements leaves behind.
 ///
 /// # Errors

@@ -5,15 +5,22 @@ use sqlx::PgPool;
 
 use super::Error;
 
-/// Makes this month's and the next month's partitions.
+/// Makes this month's and the next month's partitions. False if somebody has the tables in hand just now: there is a month's time.
 ///
 /// # Errors
 /// If the database does not make them.
-pub async fn make_partitions(pool: &PgPool) -> Result<(), Error> {
-    sqlx::query!("select make_partitions(recado_now()) as a, make_partitions(recado_now() + interval '1 month') as b")
-        .fetch_one(pool)
-        .await?;
-    Ok(())
+pub async fn make_partitions(pool: &PgPool) -> Result<bool, Error> {
+    const LOCK_NOT_AVAILABLE: &str = "55P03";
+    let made = sqlx::query!(
+        "select make_partitions(recado_now()) as a, make_partitions(recado_now() + interval '1 month') as b"
+    )
+    .fetch_one(pool)
+    .await;
+    match made {
+        Ok(_) => Ok(true),
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(LOCK_NOT_AVAILABLE) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Ends what expires behind a hold of its sender or of everything, where no claim looks. At most `limit`; says how many.

@@ -249,6 +249,7 @@ pub mod reason {
     pub const SUPERSEDED: Reason = Reason::new("superseded");
     pub const NOT_IN_ONLY_TO: Reason = Reason::new("not_in_only_to");
     pub const CANCELLED: Reason = Reason::new("cancelled");
+    pub const NOT_KEPT: Reason = Reason::new("not_kept");
     pub const ERASED: Reason = Reason::new("erased");
     pub const UNKNOWN: Reason = Reason::new("unknown");
     pub const TRIES_EXHAUSTED: Reason = Reason::new("tries_exhausted");
@@ -269,7 +270,7 @@ pub mod reason {
         [Reason::new("undeliverable"), Reason::new("blocked_by_person"), Reason::new("text_too_late")];
 
     /// Each reason above with a sentence for people.
-    pub const ALL: [(Reason, &str); 17] = [
+    pub const ALL: [(Reason, &str); 18] = [
         (EXPIRED, "It could not be sent before it lost its use, so it was not sent."),
         (NO_CONSENT, "The person has not agreed to messages of this purpose."),
         (NOT_CONFIRMED, "The person was asked, but did not confirm in time."),
@@ -277,6 +278,7 @@ pub mod reason {
         (SUPERSEDED, "A later stage of the same journey is already true, so this one was out of date."),
         (NOT_IN_ONLY_TO, "This system may write only to the numbers in dispatch.only_to."),
         (CANCELLED, "An operator cancelled it."),
+        (NOT_KEPT, "Its values are not kept any more (upkeep.keep_parameters), so it could not be sent."),
         (ERASED, "What was known of the person was erased, so it was not sent."),
         (UNKNOWN, "Its outcome could not be learnt: it may have been received, and was not sent again."),
         (TRIES_EXHAUSTED, "It was tried as often as allowed."),

@@ -331,7 +331,9 @@ impl Dispatcher {
         }
         cursor.backlog = claimed.left > 0 || claimed.go.len() as i64 == permits;
         // Rows that can only be put aside cost no permit: look further ahead until there are some that go.
-        cursor.scan = if claimed.put_aside > claimed.go.len() { (terms.scan * 2).min(200) } else { 1 };
+        // What somebody holds, or cannot be judged yet, is passed over: it must not hide what is due behind it.
+        let passed_over = claimed.seen.saturating_sub(claimed.go.len() + claimed.put_aside + claimed.left);
+        cursor.scan = if claimed.put_aside + passed_over > claimed.go.len() { (terms.scan * 2).min(200) } else { 1 };
         if !claimed.wake.is_empty() {
             let lanes: Vec<_> = claimed.wake.iter().map(|contact| (*contact, self.sender)).collect();
             settling::wake_lanes(&self.pool, &lanes, self.rules.pace, &self.nudge).await;

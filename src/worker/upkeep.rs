@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use super::{Nudge, settling};
 use crate::{
@@ -54,6 +56,8 @@ pub struct Upkeep {
     pub clock: Clock,
     pub nudge: Nudge,
     mark: i64,
+    /// Where the last look at doubts ended, if there are more.
+    doubts_after: Option<(Timestamp, Uuid)>,
     slow_at: Option<Instant>,
     count_at: Option<Instant>,
     tidy_at: Option<Instant>,
@@ -73,7 +77,7 @@ const UNFINISHED: [&str; 3] = ["due", "later", "sending"];
 impl Upkeep {
     #[must_use]
     pub fn new(pool: PgPool, rules: Rules, clock: Clock, nudge: Nudge) -> Upkeep {
-        Upkeep { pool, rules, clock, nudge, mark: 0, slow_at: None, count_at: None, tidy_at: None }
+        Upkeep { pool, rules, clock, nudge, mark: 0, doubts_after: None, slow_at: None, count_at: None, tidy_at: None }
     }
 
     /// Steps until the soft token.
@@ -116,7 +120,9 @@ impl Upkeep {
         }
         if self.tidy_at.is_none_or(|due| due <= now) {
             self.tidy_at = Some(now + self.rules.tidy_every);
-            upkeep::make_partitions(&self.pool).await?;
+            if !upkeep::make_partitions(&self.pool).await? {
+                tracing::info!("upkeep.partitions: not made yet, since somebody has the tables in hand");
+            }
             self.look_after_consents().await?;
             let kept = jiff::SignedDuration::try_from(self.rules.keep.notifications).unwrap_or_default();
             if let Ok(before) = self.clock.now().checked_sub(kept) {
@@ -196,9 +202,13 @@ impl Upkeep {
             gone_after: self.rules.gone_after,
             listed: &self.rules.listed,
             limit: self.rules.batch,
+            after: self.doubts_after,
         };
         let (cases, now) = doubt::cases(&self.pool, terms).await?;
         self.mark = doubt::last_webhook(&self.pool).await?;
+        // The oldest may be those that nobody can settle for long: the next look goes on behind these, and then begins anew.
+        let whole = i64::try_from(cases.len()).is_ok_and(|looked| looked >= self.rules.batch);
+        self.doubts_after = cases.last().filter(|_| whole).map(|(attempt, case)| (case.since, attempt.notification));
         for (attempt, case) in cases {
             match judge(&case, &self.rules.patience, now) {
                 Verdict::Wait => {}
@@ -219,9 +229,15 @@ impl Upkeep {
     }
 
     async fn repair(&self) -> Result<(), db::Error> {
+        let freed = lanes::free(&self.pool, self.rules.batch).await?;
+        let adopted = lanes::adopt(&self.pool, self.rules.batch).await?;
+        if freed > 0 || adopted > 0 {
+            tracing::warn!(lanes = freed, notifications = adopted, "upkeep.repaired: of people who proved to be one");
+            self.nudge.wake();
+        }
         let forgotten = lanes::forgotten(&self.pool, self.rules.batch).await?;
         settling::wake_lanes(&self.pool, &forgotten, self.pace(), &self.nudge).await;
-        for (sender, template) in holds::free_templates_with_queue(&self.pool).await? {
+        for (sender, template) in holds::free_templates_with_queue(&self.pool, &self.rules.listed).await? {
             if holds::wake_template(&self.pool, sender, &template).await? > 0 {
                 self.nudge.wake();
             }

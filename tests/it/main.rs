@@ -60,6 +60,8 @@ mod idempotency;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod merged;
+#[cfg(test)]
 mod optin;
 #[cfg(test)]
 mod plans;

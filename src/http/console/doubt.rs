@@ -62,6 +62,7 @@ async fn list(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Result<Respons
         gone_after: bounds.gone_after,
         listed: &listed,
         limit: SHOWN,
+        after: None,
     };
     let (cases, now) = doubt::cases(pool, terms).await?;
     let ids: Vec<Uuid> = cases.iter().map(|(attempt, _)| attempt.notification).collect();

@@ -28,7 +28,7 @@ async fn everything_answers_at_once_among_five_million_notifications() {
     let hall = Hall::open().await;
     fill(&hall.pools.ops, MANY).await;
     let mut slow = Vec::new();
-    let key = hall.key(Role::Operator).await;
+    let key = hall.key(Role::Admin).await;
     let mut visit = Visit::of(&hall, "ana", Role::Admin).await;
     let api = asked(&hall).await;
     let pages = pages(&hall, &api).await;
