@@ -157,7 +157,7 @@ fn check_settings(found: &mut Findings, place: &Place) -> Option<Settings> {
                 found.wrong(
                     "configuration",
                     problem.to_string(),
-                    "recado check shows every setting and where it comes from",
+                    "recado check --settings shows every setting and where it comes from",
                 );
             }
             Settings::load(place, Needs::NOTHING).ok()

@@ -193,7 +193,7 @@ async fn scope(pools: &Pools, what: What, which: Which) -> anyhow::Result<Scope>
 
 async fn known(pools: &Pools, sender: &str) -> anyhow::Result<i16> {
     let found = senders::find(&pools.ops, sender).await?;
-    found.with_context(|| format!("there is no sender {sender} in this database; recado doctor shows those that are"))
+    found.with_context(|| format!("there is no sender {sender} in this database; recado senders shows those that are"))
 }
 
 async fn only(pools: &Pools) -> anyhow::Result<i16> {

@@ -11,7 +11,7 @@ use crate::sim::{Options, Pair, Rules, Sender, Sim, TwilioAccount, TwilioNumber,
 
 const EXAMPLE: &str = "Example:
   recado sim --listen 127.0.0.1:8090 --webhook-url http://127.0.0.1:8080/webhooks/main \\
-    --templates templates.json --latency-ms 200 --ledger accepted.jsonl
+    --latency-ms 200 --ledger accepted.jsonl
   curl -X POST http://127.0.0.1:8090/_sim/people/+34600111222/reply -d '{\"text\":\"BAJA\"}'
   curl -X POST http://127.0.0.1:8090/_sim/faults -d '{\"fault\":{\"kind\":\"cut_after\"},\"next\":3}'
   curl -X POST http://127.0.0.1:8090/_sim/people/+34600111222/reply -d '{\"text\":\"STOP\",\"sender\":\"+34600000001\"}'";
@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long = "phone-number-id", value_name = "ID", default_value = "200000000000002")]
     phone_number_ids: Vec<String>,
     /// The number that belongs to the first id, as shown; the next ids count on from it.
-    #[arg(long, default_value = "+15550001111")]
+    #[arg(long, default_value = "+34600000000")]
     phone_number: String,
     /// The country code that a recipient without + gets.
     #[arg(long, default_value = "1")]
@@ -215,7 +215,7 @@ mod tests {
         let example = help.split("recado sim").nth(1).expect("an example").split("curl").next().unwrap_or_default();
         let words = example.split_whitespace().filter(|word| *word != "\\");
         let args = Probe::try_parse_from(std::iter::once("sim").chain(words)).expect("the example parses").args;
-        assert_eq!((args.latency_ms, args.templates.len()), (200, 1));
+        assert_eq!((args.latency_ms, args.templates.len(), args.ledger.is_some()), (200, 0, true));
         assert_eq!(args.status_ms, [50, 200, 500]);
     }
 }

@@ -198,7 +198,8 @@ pub fn refusal(ordered: &Ordered) -> Option<String> {
             Course::Running => "It runs already.".to_owned(),
             Course::Done => "It is done already.".to_owned(),
             Course::Stopped => {
-                "It was stopped, and its numbers are more than an hour old: make a new one for what is left.".to_owned()
+                "It was stopped. Within an hour of its numbers it can be run on; later make a new one for what is left."
+                    .to_owned()
             }
             Course::Failed { why } => format!("It failed: {why}. Make a new one."),
         },
