@@ -45,7 +45,12 @@ pub async fn cases(pool: &PgPool, terms: Terms<'_>) -> Result<(Vec<(AttemptId, C
           a.claimed_at as "claimed_at: Time", n.sender, a.looked_at as "looked_at: Time", o.heard_at as "others_heard_at?: Time", recado_now() as "now!: Time",
           exists (select from webhooks w where w.applied_at is null and w.id <= $1) as "unread!",
           d.opened_at as "opened_at?: Time", d.all_of_them = 0 as "unknown!", d.open = 0 or d.vanished > 0 as "away!"
-        from notifications n
+        from (
+          -- First so many, then what is to be known of each.
+          select id, attempt, doubt_since, expires_at, doubt, resends, sender from notifications
+          where state = 'in_doubt' and ($5::timestamptz is null or (doubt_since, id) > ($5, $6))
+          order by doubt_since, id limit $4
+        ) n
         join attempts a on a.notification_id = n.id and a.number = n.attempt
         join senders s on s.id = n.sender
         cross join door d
@@ -68,8 +73,7 @@ pub async fn cases(pool: &PgPool, terms: Terms<'_>) -> Result<(Vec<(AttemptId, C
           ) first
           having count(*) = $2
         ) o on (select count(*) from unnest(s.heard) h(at) where h.at > a.claimed_at) >= least($2, 3)
-        where n.state = 'in_doubt' and ($5::timestamptz is null or (n.doubt_since, n.id) > ($5, $6))
-        order by n.doubt_since, n.id limit $4
+        order by n.doubt_since, n.id
         "#,
         terms.mark,
         terms.later_attempts,
