@@ -97,6 +97,20 @@ enum What {
     Template,
 }
 
+/// What is to be released: the hold of a number, or all of a scope.
+#[derive(Debug, Clone, Copy)]
+enum Released {
+    One(i64),
+    All(What),
+}
+
+impl Released {
+    fn read(text: &str) -> Option<Released> {
+        let one = text.parse().ok().map(Released::One);
+        one.or_else(|| What::from_str(text, true).ok().map(Released::All))
+    }
+}
+
 /// 0 if it is held now, be it since before.
 pub async fn hold(place: &Place, args: HoldArgs) -> anyhow::Result<ExitCode> {
     if let Err(misfit) = args.which.fits(Some(args.what)) {
@@ -118,23 +132,25 @@ pub async fn hold(place: &Place, args: HoldArgs) -> anyhow::Result<ExitCode> {
 
 /// 0 if something was released, 1 if nothing was held.
 pub async fn release(place: &Place, args: ReleaseArgs) -> anyhow::Result<ExitCode> {
-    let (id, what) = (args.what.parse::<i64>().ok(), What::from_str(&args.what, true).ok());
-    let misfit = match (id, what) {
-        (None, None) => Err("What is released is a hold's number, or everything, sender NAME, or template NAME."),
-        _ => args.which.fits(what),
+    let Some(released) = Released::read(&args.what) else {
+        complain("What is released is a hold's number, or everything, sender NAME, or template NAME.");
+        return Ok(ExitCode::from(2));
     };
-    if let Err(misfit) = misfit {
+    let what = match released {
+        Released::One(_) => None,
+        Released::All(what) => Some(what),
+    };
+    if let Err(misfit) = args.which.fits(what) {
         complain(misfit);
         return Ok(ExitCode::from(2));
     }
     let pools = database(&settings(place, Needs::DATABASE)?).await?;
-    let released = match (id, what) {
-        (Some(id), _) => u64::from(holds::release_one(&pools.ops, id, &somebody()).await?),
-        (None, Some(what)) => {
+    let released = match released {
+        Released::One(id) => u64::from(holds::release_one(&pools.ops, id, &somebody()).await?),
+        Released::All(what) => {
             let scope = scope(&pools, what, args.which).await?;
             holds::release(&pools.ops, &scope, None, &somebody()).await?
         }
-        (None, None) => 0,
     };
     if released == 0 {
         complain("Nothing of the kind is held; recado holds shows what is.");

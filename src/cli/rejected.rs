@@ -67,9 +67,6 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
         say(&if as_json { in_json(&found)? } else { as_text(&found) });
         return Ok(ExitCode::SUCCESS);
     }
-    let none = args.reason.as_deref().map_or("No event is rejected.".to_owned(), |reason| {
-        format!("No event is rejected for the reason {}.", on_one_line(reason))
-    });
     let filter = Filter { reason: args.reason, replayed: args.replayed, before: None };
     let mut found = rejected::page(&pools.ops, &filter, args.limit + 1).await?;
     let more = i64::try_from(found.len()).is_ok_and(|n| n > args.limit);
@@ -82,7 +79,10 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
         say(&line(one));
     }
     match (found.is_empty(), more) {
-        (true, _) => say(&none),
+        (true, _) => match &filter.reason {
+            Some(reason) => say(&format!("No event is rejected for the reason {}.", on_one_line(reason))),
+            None => say("No event is rejected."),
+        },
         (false, true) => complain("There are more; --limit shows more of them."),
         (false, false) => {}
     }

@@ -146,9 +146,11 @@ pub async fn start(
             keep: settings.upkeep.keep_audit,
         };
         life.role("plans", runner.run(life.clone()));
-        let lookout = lookout(settings, pools, &ids, &reader, (&clock, &nudge), worker)?;
+        let providers = providers(settings, &ids)?;
+        let by_content = providers.iter().filter(|(_, of)| of.wants_content_id()).map(|(id, _)| *id).collect();
+        let lookout = lookout(settings, pools, providers, &reader, (&clock, &nudge), worker)?;
         let listed = lookout.as_ref().map(Lookout::listed).unwrap_or_default();
-        let rules = upkeep_rules(settings, listed, by_sender(&ids, &prices));
+        let rules = upkeep_rules(settings, (listed, by_content), by_sender(&ids, &prices));
         let upkeep = Upkeep::new(pools.ops.clone(), rules, clock.clone(), nudge.clone());
         life.role("upkeep", upkeep.run(life.clone()));
         if let Some(bills) = super::rates::bills(settings, pools, &ids, &prices, (&clock, worker))? {
@@ -376,22 +378,22 @@ fn known_senders(
     known.collect()
 }
 
+/// The senders with their providers.
+fn providers(settings: &Settings, ids: &HashMap<String, i16>) -> anyhow::Result<Vec<(i16, Arc<dyn Provider>)>> {
+    let known = settings.senders.values().filter_map(|sender| Some((*ids.get(&sender.name)?, sender)));
+    known.map(|(id, sender)| Ok((id, provider(settings, sender)?))).collect()
+}
+
 /// Who looks for lost messages, if a provider can be asked for them.
 fn lookout(
     settings: &Settings,
     pools: &Pools,
-    ids: &HashMap<String, i16>,
+    providers: Vec<(i16, Arc<dyn Provider>)>,
     reader: &Arc<Reader>,
     (clock, nudge): (&Clock, &Nudge),
     worker: Uuid,
 ) -> anyhow::Result<Option<Lookout>> {
     let of = &settings.dispatch;
-    let mut providers = Vec::new();
-    for sender in settings.senders.values() {
-        if let Some(id) = ids.get(&sender.name) {
-            providers.push((*id, provider(settings, sender)?));
-        }
-    }
     let rules = doubt::Rules {
         every: settings.upkeep.every,
         lease: of.lease,
@@ -556,13 +558,18 @@ fn patience(settings: &Settings) -> Patience {
     }
 }
 
-fn upkeep_rules(settings: &Settings, listed: Vec<i16>, prices: HashMap<i16, Prices>) -> upkeep::Rules {
+fn upkeep_rules(
+    settings: &Settings,
+    (listed, by_content): (Vec<i16>, Vec<i16>),
+    prices: HashMap<i16, Prices>,
+) -> upkeep::Rules {
     upkeep::Rules {
         every: settings.upkeep.every,
         tidy_every: settings.upkeep.tidy_every,
         batch: i64::try_from(settings.upkeep.batch).unwrap_or(1_000),
         patience: patience(settings),
         listed,
+        by_content,
         gone_after: settings.dispatch.gone_after,
         retry: retry(settings),
         settling: settling_rules(settings),

@@ -209,7 +209,8 @@ pub async fn wake_template(pool: &PgPool, sender: i16, template: &str) -> Result
     }
 }
 
-/// Templates for which somebody waits although nothing stands in the way any more.
+/// Templates for which somebody waits although nothing stands in the way any more. Those of the senders `by_content`, whose providers
+/// send a template by the id of its content, are free only if that is known.
 ///
 /// # Errors
 /// If the database cannot be asked.

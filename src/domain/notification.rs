@@ -89,15 +89,11 @@ impl State {
 
     /// The same without the number that a message's id may hold.
     #[must_use]
-    pub fn without_number(self) -> State {
-        match self {
-            State::Accepted { message_id, receipt } => State::Accepted { message_id: numberless(message_id), receipt },
-            other @ (State::Pending { .. }
-            | State::Sending { .. }
-            | State::InDoubt { .. }
-            | State::Failed { .. }
-            | State::Suppressed { .. }) => other,
+    pub fn without_number(mut self) -> State {
+        if let State::Accepted { message_id, .. } = &mut self {
+            *message_id = numberless(std::mem::take(message_id));
         }
+        self
     }
 }
 

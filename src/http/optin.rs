@@ -33,7 +33,7 @@ use crate::{
     },
 };
 
-pub(super) use guard::{Peer, behind, harden};
+pub(super) use guard::{Peer, behind, harden, household};
 pub(super) use pages::wishes;
 
 /// What these doors need. Without forms they are there and say that there is nothing.

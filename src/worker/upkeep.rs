@@ -40,6 +40,8 @@ pub struct Rules {
     pub patience: Patience,
     /// The senders whose providers can be asked for lost messages; `doubt` does.
     pub listed: Vec<i16>,
+    /// The senders whose providers send a template by the id of its content.
+    pub by_content: Vec<i16>,
     /// A process that takes webhooks in has vanished if it was silent for this long.
     pub gone_after: Duration,
     pub retry: Policy,
@@ -237,7 +239,7 @@ impl Upkeep {
         }
         let forgotten = lanes::forgotten(&self.pool, self.rules.batch).await?;
         settling::wake_lanes(&self.pool, &forgotten, self.pace(), &self.nudge).await;
-        for (sender, template) in holds::free_templates_with_queue(&self.pool, &self.rules.listed).await? {
+        for (sender, template) in holds::free_templates_with_queue(&self.pool, &self.rules.by_content).await? {
             if holds::wake_template(&self.pool, sender, &template).await? > 0 {
                 self.nudge.wake();
             }

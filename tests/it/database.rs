@@ -34,21 +34,28 @@ pub async fn make(name: &str) -> String {
 
 /// Ends it, whoever uses it.
 pub async fn end(name: &str) {
-    let mut server = server().await;
-    if let Err(error) = run(&mut server, format!("drop database if exists {name} with (force)")).await {
+    if let Err(error) = try_end(name).await {
         println!("the database {name} is left behind: {error}");
     }
 }
 
-/// The same where nothing can be awaited.
+async fn try_end(name: &str) -> Result<(), sqlx::Error> {
+    run(&mut server().await, format!("drop database if exists {name} with (force)")).await
+}
+
+/// The same where nothing can be awaited; a test that went well fails if it is left behind.
 pub fn end_now(name: &str) {
     // In a thread of its own, since the test's runtime may be waiting for this.
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
+    let ended = std::thread::scope(|scope| {
+        let ending = scope.spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(end(name));
+            runtime.block_on(try_end(name))
         });
+        ending.join()
     });
+    if !std::thread::panicking() {
+        ended.expect("it does not panic").expect("the database goes");
+    }
 }
 
 async fn server() -> PgConnection {

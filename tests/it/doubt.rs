@@ -28,6 +28,7 @@ fn upkeep(house: &House) -> Upkeep {
             max: Duration::from_secs(24 * 60 * MINUTE),
         },
         listed: Vec::new(),
+        by_content: Vec::new(),
         gone_after: GONE,
         retry: RETRY,
         settling: settling::Rules { batch: 100, linger: Duration::ZERO, pace: PACE },

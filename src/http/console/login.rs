@@ -1,11 +1,6 @@
 //! Coming in and leaving. Whoever tries learns the same, as slowly, of a wrong password and of an account that is none.
 
-use std::{
-    net::{IpAddr, Ipv6Addr},
-    num::NonZeroU32,
-    sync::Arc,
-    time::Instant,
-};
+use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Instant};
 
 use axum::{
     Router,
@@ -32,7 +27,11 @@ use crate::{
         audit::{Act, note},
         sessions, users,
     },
-    http::{Desk, auth, brake::Brake, optin::Peer, optin::behind},
+    http::{
+        Desk, auth,
+        brake::Brake,
+        optin::{Peer, behind, household},
+    },
 };
 
 pub(super) const PART: Part = Part { name: "login", templates: &[template!("login.html")], texts: texts!("login") };
@@ -64,19 +63,12 @@ impl Guard {
     }
 
     pub(super) fn admits(&self, address: Option<IpAddr>, name: &str, now: Instant) -> bool {
-        let house = address.map(|address| match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(six) => {
-                let [a, b, c, d, ..] = six.segments();
-                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-            }
-        });
         if self.addresses.len().max(self.accounts.len()) > KEPT_MAX && self.tidying.lets(now) {
             self.addresses.retain_recent();
             self.accounts.retain_recent();
         }
         // Who has no turn left for their address spoils none of the account's.
-        house.is_none_or(|house| self.addresses.check_key(&house).is_ok())
+        address.is_none_or(|address| self.addresses.check_key(&household(address)).is_ok())
             && self.accounts.check_key(&auth::hash(name)).is_ok()
     }
 }

@@ -188,6 +188,12 @@ async fn listen(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Response {
     told(Body::from_stream(parts))
 }
 
+/// The whole stream for who is not logged in any more: the page says so and asks no further.
+pub(super) fn ended(desk: &Desk, language: &str) -> Response {
+    let html = desk.console.shell.fragment(language, "now_ended.html", context! {});
+    told(Body::from(format!("event: ended\ndata: {}\n\n", html.trim())))
+}
+
 fn told(events: Body) -> Response {
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     (headers, events).into_response()
@@ -195,12 +201,6 @@ fn told(events: Body) -> Response {
 
 /// Somebody who listens; no longer, once it is dropped.
 struct Place(Arc<Desk>);
-
-/// The whole stream for who is not logged in any more: the page says so and asks no further.
-pub(super) fn ended(desk: &Desk, language: &str) -> Response {
-    let html = desk.console.shell.fragment(language, "now_ended.html", context! {});
-    told(Body::from(format!("event: ended\ndata: {}\n\n", html.trim())))
-}
 
 impl Drop for Place {
     fn drop(&mut self) {

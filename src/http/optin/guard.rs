@@ -29,6 +29,17 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub(in crate::http) struct Peer(pub IpAddr);
 
+/// What counts as one client: an address, of IPv6 the whole network that a household has.
+pub(in crate::http) fn household(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(six) => {
+            let [a, b, c, d, ..] = six.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
 /// Who may come in, how often.
 pub(in crate::http) struct Gate {
     addresses: DefaultKeyedRateLimiter<IpAddr>,
@@ -66,17 +77,10 @@ impl Gate {
     /// Whether this client may ask once more. The households of one IPv6 network count together.
     pub(super) fn admits(&self, address: Option<IpAddr>, now: Instant) -> bool {
         let Some(address) = address else { return true };
-        let key = match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(six) => {
-                let [a, b, c, d, ..] = six.segments();
-                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-            }
-        };
         if self.addresses.len() > ADDRESSES_MAX && self.tidying.lets(now) {
             self.addresses.retain_recent();
         }
-        self.addresses.check_key(&key).is_ok()
+        self.addresses.check_key(&household(address)).is_ok()
     }
 
     /// From where a form was posted.

@@ -179,6 +179,7 @@ fn upkeep(street: &Street, clock: &Clock) -> Upkeep {
         tidy_every: hour,
         batch: 100,
         listed: Vec::new(),
+        by_content: Vec::new(),
         gone_after: hour,
         patience: Patience { window: hour, later_attempts: 3, max: hour },
         retry: RETRY,

@@ -111,6 +111,7 @@ pub fn upkeep_rules(listed: Vec<i16>) -> upkeep::Rules {
         tidy_every: Duration::from_secs(600),
         batch: 500,
         patience: Patience { window: WINDOW, later_attempts: 3, max: Duration::from_secs(24 * 3_600) },
+        by_content: listed.clone(),
         listed,
         gone_after: Duration::from_secs(20),
         retry: RETRY,
