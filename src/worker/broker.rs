@@ -213,11 +213,12 @@ impl Batch {
 pub struct Consuming {
     connection: Connection,
     channel: Channel,
-    queue: String,
     consumer: Consumer,
+    queue: String,
+    prefetch: u16,
     batch: usize,
     linger: Duration,
-    /// So long nothing may come before the broker is asked whether this consumer is still one.
+    /// So long nothing may come before the queue is consumed anew.
     silence: Duration,
     patience: Duration,
 }
@@ -238,14 +239,9 @@ impl Consuming {
         let connection = connect(address, queue).await?;
         let patience = address.patience();
         let channel = within(patience, open(&connection, topology)).await?;
-        let asked = async {
-            channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
-            let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-            channel.basic_consume(queue.into(), "".into(), options, arguments).await
-        };
-        let consumer = within(patience, asked).await?;
+        let consumer = within(patience, consume(&channel, queue, prefetch)).await?;
         let (queue, silence) = (queue.to_owned(), address.heartbeat);
-        Ok(Consuming { connection, channel, queue, consumer, batch, linger, silence, patience })
+        Ok(Consuming { connection, channel, consumer, queue, prefetch, batch, linger, silence, patience })
     }
 
     /// The next deliveries: at least one, then those that are there already or come within the linger.
@@ -256,7 +252,7 @@ impl Consuming {
         let first = loop {
             tokio::select! {
                 first = self.consumer.next() => break first.ok_or(Error::Cancelled)??,
-                () = tokio::time::sleep(self.silence) => self.ask().await?,
+                () = tokio::time::sleep(self.silence) => self.renew().await?,
             }
         };
         let mut deliveries = Vec::with_capacity(self.batch);
@@ -277,12 +273,20 @@ impl Consuming {
         Ok(Batch { deliveries, patience: self.patience })
     }
 
-    /// A broker that deletes a queue does not always tell whoever began to consume it at that moment.
-    async fn ask(&self) -> Result<(), Error> {
-        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let asked = self.channel.queue_declare(self.queue.as_str().into(), passive, FieldTable::default());
-        let queue = within(self.patience, asked).await?;
-        if queue.consumer_count() == 0 { Err(Error::Cancelled) } else { Ok(()) }
+    /// Consumes the queue on another channel; what the broker believes to have handed out on this one goes back to the queue.
+    ///
+    /// A consumer cannot tell a quiet queue from a broker that has forgotten it. RabbitMQ 3.10 does not always tell a consumer that its
+    /// queue was deleted, and once the queue is declared again hands out to it what never arrives.
+    async fn renew(&mut self) -> Result<(), Error> {
+        let (queue, prefetch) = (self.queue.as_str(), self.prefetch);
+        let renewed = async {
+            self.channel.close(200, "nothing came".into()).await?;
+            let channel = self.connection.create_channel().await?;
+            let consumer = consume(&channel, queue, prefetch).await?;
+            lapin::Result::Ok((channel, consumer))
+        };
+        (self.channel, self.consumer) = within(self.patience, renewed).await?;
+        Ok(())
     }
 
     /// Closes the connection; what is not acknowledged goes back to the queue, in its order.
@@ -292,6 +296,11 @@ impl Consuming {
             tracing::debug!("broker.close: it had gone already");
         }
     }
+}
+
+async fn consume(channel: &Channel, queue: &str, prefetch: u16) -> lapin::Result<Consumer> {
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+    channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default()).await
 }
 
 /// Pauses between attempts to connect, growing and jittered.

@@ -71,13 +71,17 @@ async fn a_connection_whose_other_end_is_gone_silently_is_noticed_within_two_hea
     .await;
 }
 
-/// The queue is deleted while this process consumes it; an event that comes then is sent all the same.
-async fn loses_its_queue_and_works_on(fleet: &mut Fleet, no: usize) {
+/// The queue is deleted while a process consumes it; an event that comes then is sent all the same.
+async fn loses_its_queue_and_works_on(fleet: &mut Fleet) {
     let queue = fleet.topology.queue.clone();
     let deleted = fleet.channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default());
     deleted.await.expect("it is deleted");
-    until("it consumes again", PATIENCE, async || fleet.log(no).matches("intake.consuming").count() == 3).await;
-    fleet.publish(&[order("again", 0)]).await;
+    let again = order("again", 0).to_string();
+    until("an event finds a queue again", PATIENCE, async || {
+        let confirmed = fleet.put("order.confirmed", again.as_bytes(), BasicProperties::default()).await;
+        matches!(confirmed.await, Ok(Confirmation::Ack(None)))
+    })
+    .await;
     fleet.reaches("again", "accepted").await;
 }
 
@@ -88,7 +92,7 @@ async fn a_queue_that_is_deleted_is_declared_again_and_consumed() {
         |_| {},
         async |fleet| {
             let no = fleet.start().await;
-            loses_its_queue_and_works_on(fleet, no).await;
+            loses_its_queue_and_works_on(fleet).await;
             fleet.stop(no).await;
         },
     )
@@ -106,8 +110,31 @@ async fn a_consumer_that_was_cancelled_and_not_told_finds_out() {
         async |fleet| {
             let no = fleet.start().await;
             proxy.lose(CANCEL);
-            loses_its_queue_and_works_on(fleet, no).await;
+            loses_its_queue_and_works_on(fleet).await;
             fleet.stop(no).await;
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_the_broker_handed_out_and_that_never_came_is_asked_for_again() {
+    // Class 60, method 60: `basic.deliver`.
+    const DELIVER: &[u8] = &[0, 60, 0, 60];
+    let proxy = Proxy::start(broker_address()).await;
+    Fleet::run(
+        "vanished",
+        |plan| through_to_broker(plan, &proxy),
+        async |fleet| {
+            let no = fleet.start().await;
+            proxy.lose(DELIVER);
+            fleet.publish(&[order("vanished", 0)]).await;
+            until("it is lost", PATIENCE, async || proxy.lost() > 0).await;
+            proxy.spare();
+            fleet.reaches("vanished", "accepted").await;
+            fleet.stop(no).await;
+            let log = fleet.log(no);
+            assert!(!log.contains("intake.interrupted"), "a quiet queue is no fault: {log}");
         },
     )
     .await;

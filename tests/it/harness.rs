@@ -596,8 +596,9 @@ impl Fleet {
     /// How the one notification of an event stands, if the event is known.
     pub async fn find(&self, event: &str) -> Option<Standing> {
         let standing = sqlx::query_as(
-            "select n.state::text as state, n.reason, n.waiting_on::text as waiting_on, n.attempt, n.tries, n.resends,
-               a.outcome, a.reason as said, a.code
+            "select n.state::text as state, n.reason, n.waiting_on::text as waiting_on, n.tries, n.resends,
+               n.attempt - (select count(*)::int2 from attempts l
+                 where l.notification_id = n.id and l.reason = 'too_late_to_send') as attempt, a.outcome, a.reason as said, a.code
              from notifications n left join attempts a on a.notification_id = n.id and a.number = n.attempt
              where n.event_source = $1 and n.event_id = $2",
         );
@@ -776,6 +777,7 @@ pub struct Standing {
     pub state: String,
     pub reason: Option<String>,
     pub waiting_on: Option<String>,
+    /// The last attempt; those are not counted that came too late to be sent, as they do on a machine that stands still for a second.
     pub attempt: i16,
     pub tries: i16,
     pub resends: i16,

@@ -31,7 +31,9 @@ struct State {
     /// On connections up to this one what the server says is lost.
     mute: u64,
     /// What the server says is lost if it holds this.
-    lost: Option<&'static [u8]>,
+    unwanted: Option<&'static [u8]>,
+    /// How often that happened.
+    lost: u64,
     /// New connections are reset.
     shut: bool,
     /// How long what the server says is under way.
@@ -74,7 +76,17 @@ impl Proxy {
 
     /// What the server says in one go is lost if it holds `bytes`.
     pub fn lose(&self, bytes: &'static [u8]) {
-        self.state.send_modify(|state| state.lost = Some(bytes));
+        self.state.send_modify(|state| state.unwanted = Some(bytes));
+    }
+
+    /// Nothing is lost for what it holds any more.
+    pub fn spare(&self) {
+        self.state.send_modify(|state| state.unwanted = None);
+    }
+
+    /// How often something was lost for what it holds.
+    pub fn lost(&self) -> u64 {
+        self.state.borrow().lost
     }
 
     /// Everything the server says comes later.
@@ -111,18 +123,18 @@ async fn serve(listener: TcpListener, target: SocketAddr, state: Arc<watch::Send
             state.made += 1;
             no = state.made;
         });
-        connections.spawn(connect(no, client, server, state.subscribe()));
+        connections.spawn(connect(no, client, server, Arc::clone(&state)));
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn connect(no: u64, client: TcpStream, server: TcpStream, state: watch::Receiver<State>) {
+async fn connect(no: u64, client: TcpStream, server: TcpStream, state: Arc<watch::Sender<State>>) {
     drop((client.set_nodelay(true), server.set_nodelay(true)));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let mut end = state.clone();
-    let up = pump(no, from_client, to_server, false, state.clone());
-    let down = pump(no, from_server, to_client, true, state.clone());
+    let mut end = state.subscribe();
+    let up = pump(no, from_client, to_server, false, Arc::clone(&state));
+    let down = pump(no, from_server, to_client, true, state);
     let (up, down) = (tokio::spawn(up), tokio::spawn(down));
     let (stop_up, stop_down) = (up.abort_handle(), down.abort_handle());
     let over = async {
@@ -140,19 +152,24 @@ async fn connect(no: u64, client: TcpStream, server: TcpStream, state: watch::Re
     stop_down.abort();
 }
 
-async fn pump(no: u64, mut from: OwnedReadHalf, to: OwnedWriteHalf, answers: bool, mut state: watch::Receiver<State>) {
+async fn pump(no: u64, mut from: OwnedReadHalf, to: OwnedWriteHalf, answers: bool, state: Arc<watch::Sender<State>>) {
     // Whatever ends this task drops the halves; a reset must have been asked for before.
-    let mut to = Resettable { half: to, no, state: state.clone() };
+    let mut to = Resettable { half: to, no, state: state.subscribe() };
+    let mut frozen = state.subscribe();
     let mut bytes = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut bytes).await {
         // Frozen for good: it waits here until it is ended.
-        drop(state.wait_for(|state| state.frozen < no).await);
+        drop(frozen.wait_for(|state| state.frozen < no).await);
         let now = *state.borrow();
         if answers && !now.delay.is_zero() {
             tokio::time::sleep(now.delay).await;
         }
-        let lost = |bytes: &[u8]| now.lost.is_some_and(|lost| bytes.windows(lost.len()).any(|part| part == lost));
-        if answers && (state.borrow().mute >= no || lost(&bytes[..read])) {
+        if answers && state.borrow().mute >= no {
+            continue;
+        }
+        let holds = |part: &[u8]| bytes[..read].windows(part.len()).any(|window| window == part);
+        if answers && now.unwanted.is_some_and(holds) {
+            state.send_modify(|state| state.lost += 1);
             continue;
         }
         if to.half.write_all(&bytes[..read]).await.is_err() {

@@ -52,6 +52,31 @@ fn program(names: &[&str]) -> Option<PathBuf> {
     names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name))).find(|file| file.is_file())
 }
 
+/// Starts chromedriver; gives the port that it listens on. `None` if it ended: it takes a free port for one kind of address and
+/// gives up if another program has the same for the other kind.
+async fn start(driver: &Path, files: &Path) -> Option<(Child, String)> {
+    let mut driver = Command::new(driver)
+        .arg("--port=0")
+        .env("TMPDIR", files)
+        .env("HOME", files)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        // With the browser that it starts, so that both can be ended together.
+        .process_group(0)
+        // Also if something goes wrong before there is a browser to be dropped.
+        .kill_on_drop(true)
+        .spawn()
+        .expect("chromedriver starts");
+    let mut lines = BufReader::new(driver.stdout.take().expect("its output")).lines();
+    while let Some(line) = lines.next_line().await.expect("its output") {
+        if let Some((_, port)) = line.split_once("started successfully on port ") {
+            return Some((driver, port.trim_end_matches('.').to_owned()));
+        }
+    }
+    None
+}
+
 impl Browser {
     /// Opens a browser with nothing in it.
     pub async fn open() -> Browser {
@@ -62,25 +87,13 @@ impl Browser {
         let no = NO.fetch_add(1, Ordering::Relaxed);
         let files = std::env::temp_dir().join(format!("recado-browser-{}-{no}", std::process::id()));
         std::fs::create_dir_all(&files).expect("a folder");
-        let mut driver = Command::new(driver)
-            .arg("--port=0")
-            .env("TMPDIR", &files)
-            .env("HOME", &files)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            // With the browser that it starts, so that both can be ended together.
-            .process_group(0)
-            // Also if something goes wrong before there is a browser to be dropped.
-            .kill_on_drop(true)
-            .spawn()
-            .expect("chromedriver starts");
-        let mut lines = BufReader::new(driver.stdout.take().expect("its output")).lines();
-        let port = loop {
-            let line = lines.next_line().await.expect("its output").expect("chromedriver says its port");
-            if let Some((_, port)) = line.split_once("started successfully on port ") {
-                break port.trim_end_matches('.').to_owned();
+        let mut tries = 0;
+        let (driver, port) = loop {
+            if let Some(started) = start(&driver, &files).await {
+                break started;
             }
+            tries += 1;
+            assert!(tries < 5, "chromedriver says its port");
         };
         let client = Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
         let mut browser = Browser { client, session: format!("http://127.0.0.1:{port}"), driver, files, _turn: turn };
