@@ -53,9 +53,13 @@
 
   const whose = () => document.querySelector("input[name=whose]:checked").value;
 
+  // Orders are placed in the order in which they were clicked.
+  let placed = Promise.resolve();
   for (const button of document.querySelectorAll("[data-order]")) {
-    button.addEventListener("click", () =>
-      act("order", { kind: button.dataset.order, whose: whose(), language: language.value }));
+    button.addEventListener("click", () => {
+      const order = { kind: button.dataset.order, whose: whose(), language: language.value };
+      placed = placed.then(() => act("order", order));
+    });
   }
   for (const button of document.querySelectorAll("[data-rush]")) {
     const orders = Number(button.dataset.rush);
