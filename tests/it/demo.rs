@@ -239,6 +239,7 @@ async fn press_everything(address: &str) {
         browser.shows("#log .bubble:not(.own):last-child[data-tick=read]", words).await;
         newest("state", "leído").await;
     };
+    let counts = async |key: &str, n: u64| until(key, PATIENCE, async || figure(&browser, key).await == n).await;
     browser.click("#tap").await;
     browser.shows("#consent", "Ha aceptado").await;
     newest("lines", "Es el sí que se había pedido").await;
@@ -260,7 +261,7 @@ async fn press_everything(address: &str) {
     newest("lines", "urgente").await;
     browser.click("[data-thing=slow]").await;
     browser.shows("#says-slow[data-state=off]", "décima").await;
-    until("all of them have arrived", PATIENCE, async || figure(&browser, "delivered").await == 7).await;
+    counts("delivered", 7).await;
     let texts = "return [...document.querySelectorAll('#log .bubble:not(.own)')].map((bubble) => bubble.textContent)";
     let texts: Vec<String> = serde_json::from_value(browser.run(texts).await).expect("texts");
     let food = texts.iter().position(|text| text.contains("en unos 5 minutos")).expect("it arrived");
@@ -274,12 +275,12 @@ async fn press_everything(address: &str) {
     order("order.confirmed").await;
     newest("lines", "En duda").await;
     browser.shows("#says-answers", "Aún por perder: 2 · perdidas: 1 · en duda: 1").await;
-    assert_eq!(figure(&browser, "in_doubt").await, 1);
+    counts("in_doubt", 1).await;
     newest("lines", "Prueba: el aviso").await;
     order("order.confirmed").await;
     order("order.confirmed").await;
     browser.shows("#says-answers[data-state=off]", "Perdidas: 3 · halladas por aviso: 3").await;
-    assert_eq!((figure(&browser, "in_doubt").await, figure(&browser, "twice").await), (0, 0));
+    counts("in_doubt", 0).await;
 
     browser.click("[data-thing=paused]").await;
     browser.shows("#says-paused[data-state=on]", "esperan").await;
@@ -318,15 +319,19 @@ async fn press_everything(address: &str) {
     order("order.confirmed").await;
     newest("lines", "la persona dijo basta").await;
     newest("state", "no enviado").await;
+    counts("suppressed", 1).await;
     assert_eq!((figure(&browser, "lost").await, figure(&browser, "twice").await), (0, 0));
-    assert_eq!(figure(&browser, "suppressed").await, 1);
 
     browser.screen(390).await;
-    for (pane, colours) in [("break", "light"), ("story", "dark")] {
+    for (pane, colours) in [("break", "light"), ("story", "dark"), ("phone", "light")] {
         browser.colours(colours).await;
         browser.click(&format!("[data-show={pane}]")).await;
         found.extend(look(&browser, &format!("390-{pane}")).await);
     }
+    let seen = "const last = document.querySelector('#log .bubble:last-child').getBoundingClientRect(),
+        write = document.querySelector('#chat .write').getBoundingClientRect();
+        return last.bottom <= write.top && write.bottom <= innerHeight";
+    assert_eq!(browser.run(seen).await, true, "the last message and the field to write in are in view");
     assert!(found.is_empty(), "{}", found.join("\n"));
     let complaints = browser.complaints().await;
     assert!(complaints.is_empty(), "{complaints:?}");
