@@ -5,7 +5,7 @@ use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Error, time};
+use super::{Error, Time, time};
 use crate::domain::phone::Phone;
 
 /// An event and, if it led to one, a message.
@@ -108,6 +108,84 @@ pub async fn tally(pool: &PgPool, sources: &[String], since: Timestamp) -> Resul
     )
     .fetch_all(pool)
     .await?)
+}
+
+/// What of these is stopped or was left without an answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Aftermath {
+    /// Messages that wait for their template.
+    pub held: i64,
+    /// Messages of which an attempt had no answer.
+    pub unanswered: i64,
+    /// Of those, the ones that are in doubt now.
+    pub in_doubt: i64,
+    /// Of those, the ones that a report showed to have been taken.
+    pub found: i64,
+}
+
+/// What of these sources is stopped or was left without an answer, of what was planned at `since` or later.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn aftermath(pool: &PgPool, sources: &[String], since: Timestamp) -> Result<Aftermath, Error> {
+    Ok(sqlx::query_as!(
+        Aftermath,
+        r#"
+        -- progress: aftermath
+        with unanswered as materialized (
+          select distinct notification_id as id from attempts where notification_id >= uuid_v7_floor($2) and outcome = 'unclear'
+        )
+        select
+          (select count(*) from notifications n
+            where n.id >= uuid_v7_floor($2) and n.event_source = any ($1) and n.state = 'pending' and n.waiting_on = 'template') as "held!",
+          count(*) as "unanswered!",
+          count(*) filter (where n.state = 'in_doubt') as "in_doubt!",
+          count(*) filter (where n.state = 'accepted' and n.resends = 0) as "found!"
+        from unanswered u join notifications n on n.id = u.id where n.event_source = any ($1)
+        "#,
+        sources,
+        time(since) as _
+    )
+    .fetch_one(pool)
+    .await?)
+}
+
+/// Something that a person wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    pub received_at: Timestamp,
+    /// Their words, if there are some.
+    pub said: Option<String>,
+    /// What it made us do.
+    pub did: Option<String>,
+    /// When an answer to it was taken.
+    pub answered_at: Option<Timestamp>,
+}
+
+/// What this person has written, from the first on.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn letters(pool: &PgPool, phone: &Phone) -> Result<Vec<Letter>, Error> {
+    let rows = sqlx::query!(
+        r#"
+        -- progress: letters
+        select i.received_at as "received_at: Time", i.did,
+          coalesce(i.content #>> '{text,body}', i.content #>> '{button,text}', i.content ->> 'Body') as said,
+          (select min(r.sent_at) from replies r where r.because = i.message_id and r.state = 'accepted') as "answered_at: Time"
+        from inbound i join contacts c on c.id = i.contact_id where c.phone = $1 order by i.received_at, i.message_id
+        "#,
+        phone.reveal()
+    )
+    .fetch_all(pool)
+    .await?;
+    let letter = |received_at: Time, said, did, answered_at: Option<Time>| Letter {
+        received_at: received_at.to_jiff(),
+        said,
+        did,
+        answered_at: answered_at.map(Time::to_jiff),
+    };
+    Ok(rows.into_iter().map(|row| letter(row.received_at, row.said, row.did, row.answered_at)).collect())
 }
 
 /// The attempts of these notifications that are marked as resends: each with its number.

@@ -53,9 +53,13 @@
 
   const whose = () => document.querySelector("input[name=whose]:checked").value;
 
+  // Orders are placed in the order in which they were clicked.
+  let placed = Promise.resolve();
   for (const button of document.querySelectorAll("[data-order]")) {
-    button.addEventListener("click", () =>
-      act("order", { kind: button.dataset.order, whose: whose(), language: language.value }));
+    button.addEventListener("click", () => {
+      const order = { kind: button.dataset.order, whose: whose(), language: language.value };
+      placed = placed.then(() => act("order", order));
+    });
   }
   for (const button of document.querySelectorAll("[data-rush]")) {
     const orders = Number(button.dataset.rush);
@@ -165,10 +169,30 @@
       if (element.tagName === "INPUT") element.checked = on;
       else element.setAttribute("aria-pressed", String(on));
     }
-    find("cut").hidden = !breaks.can_cut;
-    const left = breaks.answers;
-    find("answers").textContent = left ? say("break_answers_left", { n: number.format(left) }) : texts.break_answers;
-    find("answers").classList.toggle("on", left > 0);
+    find("tool-cut").hidden = !breaks.can_cut;
+    find("answers").classList.toggle("on", breaks.answers > 0);
+    const n = (key) => number.format(breaks[key]);
+    const { answers, unanswered, in_doubt, found } = breaks;
+    const lost = [];
+    if (answers) lost.push(say("says_to_lose", { n: n("answers") }));
+    if (unanswered) lost.push(say("says_lost", { n: n("unanswered") }));
+    if (in_doubt) lost.push(say("says_in_doubt", { n: n("in_doubt") }));
+    if (found) lost.push(say("says_found", { n: n("found") }));
+    const loss = lost.join(" · ") || texts.says_no_loss;
+    tell("answers", answers || in_doubt ? "on" : "off", loss[0].toUpperCase() + loss.slice(1));
+    tell("slow", breaks.slow ? "on" : "off", texts[breaks.slow ? "says_slow" : "says_usual"]);
+    if (!breaks.heard) tell("paused", "soon", texts[breaks.paused ? "says_pausing" : "says_resuming"]);
+    else if (!breaks.paused) tell("paused", "off", texts.says_approved);
+    else tell("paused", "on", breaks.held ? say("says_held", { n: n("held") }) : texts.says_paused);
+    if (breaks.cut) tell("cut", "on", texts.says_cut);
+    else tell("cut", breaks.consumes ? "off" : "soon", texts[breaks.consumes ? "says_connected" : "says_nobody"]);
+  }
+
+  // How a tool stands: off, on, or soon, when it is asked for and not yet so.
+  function tell(tool, state, text) {
+    const place = find(`says-${tool}`);
+    place.dataset.state = state;
+    place.textContent = text;
   }
 
   function showOwner(owner) {
@@ -266,10 +290,10 @@
   }
 
   function showTale(tale) {
-    let card = find(`tale-${tale.no}`);
+    let card = find(tale.card);
     if (!card) {
       card = make("details", "tale");
-      card.id = `tale-${tale.no}`;
+      card.id = tale.card;
       const summary = make("summary");
       summary.append(make("span", "title"), make("span", "whom"), make("span", "state"));
       card.append(summary, make("ol", "lines"), make("p", "next"));
@@ -288,7 +312,7 @@
     }
     card.dataset.tone = tale.tone;
     card.querySelector(".title").textContent = tale.title;
-    card.querySelector(".whom").textContent = `${tale.order} · ${tale.who}`;
+    card.querySelector(".whom").textContent = tale.whom;
     card.querySelector(".state").textContent = tale.state;
     const lines = card.querySelector(".lines");
     tale.lines.forEach((line, at) => {

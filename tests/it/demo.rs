@@ -37,15 +37,14 @@ struct Demo {
 }
 
 impl Demo {
-    async fn start(name: &str, database_url: &str) -> Demo {
+    async fn start(name: &str, database_url: &str, settings: &[(&str, &str)]) -> Demo {
         let mut command = Command::new(env!("CARGO_BIN_EXE_recado"));
         command.args(["demo", "--listen", "127.0.0.1:0", "--rate", "0"]);
         command.current_dir(env!("CARGO_MANIFEST_DIR")).env_clear().kill_on_drop(true);
         for key in NAMES {
             command.env(format!("RECADO_BROKER__{}", key.to_uppercase()), format!("{name}.{key}"));
         }
-        // Of a worker that was killed, it is known sooner what it had in hand.
-        command.env("RECADO_DISPATCH__LEASE", "5s").env("RECADO_DOUBT__WINDOW", "3s");
+        command.envs(settings.iter().copied());
         command.env("PATH", variable("PATH", "/usr/bin:/bin"));
         command.env("DATABASE_URL", database_url).env("AMQP_URL", amqp_url());
         let mut process =
@@ -89,13 +88,13 @@ async fn look(browser: &Browser, name: &str) -> Vec<String> {
     found.into_iter().map(|breach| format!("{name}: {breach}")).collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_demonstration_from_the_tap_over_a_killed_worker_to_the_stop() {
+/// Runs a demonstration and shows its page. Gives what it says at its end.
+async fn demonstrate(name: &str, settings: &[(&str, &str)], show: impl AsyncFnOnce(&str)) -> Value {
     // For the test's own questions; nothing here is encrypted.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let name = unique("demo");
+    let name = unique(name);
     let (pool, url) = make_database(&name).await;
-    let demo = Demo::start(&name, &url).await;
+    let demo = Demo::start(&name, &url, settings).await;
     let address = demo.address.clone();
     let shown = AssertUnwindSafe(show(&address)).catch_unwind().await;
     let ended = AssertUnwindSafe(demo.end()).catch_unwind().await;
@@ -105,9 +104,23 @@ async fn the_demonstration_from_the_tap_over_a_killed_worker_to_the_stop() {
     if let Err(panic) = shown {
         std::panic::resume_unwind(panic);
     }
-    let ended = ended.expect("it ends well");
+    ended.expect("it ends well")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demonstration_from_the_tap_over_a_killed_worker_to_the_stop() {
+    // Of a worker that was killed, it is known sooner what it had in hand.
+    let soon = [("RECADO_DISPATCH__LEASE", "5s"), ("RECADO_DOUBT__WINDOW", "3s")];
+    let ended = demonstrate("demo", &soon, show).await;
     assert_eq!((&ended["lost"], &ended["duplicated"]), (&Value::from(0), &Value::from(0)), "{ended}");
-    assert_eq!(ended["events"], 202, "{ended}");
+    assert_eq!(ended["events"], 1_102, "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_button_of_the_demonstration_does_what_it_says_and_tells_how_it_stands() {
+    let ended = demonstrate("demo_buttons", &[], press_everything).await;
+    let counted = ["events", "accepted", "suppressed", "failed", "lost", "duplicated", "in_doubt"];
+    assert_eq!(counted.map(|key| ended[key].as_u64().expect("a count")), [13, 12, 1, 0, 0, 0, 0], "{ended}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -162,22 +175,21 @@ async fn show(address: &str) {
     browser.shows(".tale.own[open] .state", "leído").await;
     assert_eq!(figure(&browser, "delivered").await, 1);
 
-    // A hundred are on the wire when the worker dies.
-    browser.click("[data-thing=slow]").await;
-    browser.shows("[data-thing=slow][aria-pressed=true]", "").await;
-    browser.click("[data-rush='100']").await;
-    until("some are under way", PATIENCE, async || figure(&browser, "waiting").await > 10).await;
+    // A thousand are under way when the worker dies.
+    browser.click("[data-rush='1000']").await;
+    until("many are under way", PATIENCE, async || figure(&browser, "accepted").await > 100).await;
     browser.click("#kill").await;
-    browser.shows("#worker-state", "muerto").await;
-    browser.click("[data-thing=slow]").await;
+    browser.shows("#worker[data-state=dead]", "muerto").await;
+    assert!(figure(&browser, "accepted").await < 1_000, "the worker died in the middle of them");
     found.extend(look(&browser, "killed").await);
     browser.click("#kill").await;
-    browser.shows("#worker-state", "proceso").await;
+    browser.shows("#worker[data-state=up]", "proceso").await;
+    browser.shows("#kills", "muertes: 1").await;
     // What is reported of later orders settles what is in doubt.
     browser.click("[data-rush='100']").await;
     let over = async || {
         let (delivered, doubts) = (figure(&browser, "delivered").await, figure(&browser, "in_doubt").await);
-        delivered == 201 && doubts == 0 && figure(&browser, "waiting").await == 0
+        delivered == 1_101 && doubts == 0 && figure(&browser, "waiting").await == 0
     };
     until("all of them have arrived", PATIENCE, over).await;
     assert_eq!((figure(&browser, "lost").await, figure(&browser, "twice").await), (0, 0));
@@ -209,6 +221,120 @@ async fn show(address: &str) {
     browser.press(ENTER).await;
     browser.shows("h1", "Now").await;
     strangers(address).await;
+}
+
+/// Presses each button, and waits for what is to be seen of it.
+async fn press_everything(address: &str) {
+    let browser = Browser::open().await;
+    browser.screen(1280).await;
+    browser.colours("light").await;
+    browser.go(&format!("{address}/?lang=es")).await;
+    browser.shows("#worker[data-state=up]", "proceso").await;
+    for tool in ["answers", "slow", "paused", "cut"] {
+        browser.shows(&format!("#says-{tool}[data-state=off]"), "").await;
+    }
+    let newest = async |part: &str, words: &str| browser.shows(&format!(".tale.own[open] .{part}"), words).await;
+    let order = async |kind: &str| browser.click(&format!("[data-order='{kind}']")).await;
+    let arrives = async |words: &str| {
+        browser.shows("#log .bubble:not(.own):last-child[data-tick=read]", words).await;
+        newest("state", "leído").await;
+    };
+    let counts = async |key: &str, n: u64| until(key, PATIENCE, async || figure(&browser, key).await == n).await;
+    browser.click("#tap").await;
+    browser.shows("#consent", "Ha aceptado").await;
+    newest("lines", "Es el sí que se había pedido").await;
+    newest("state", "contestado").await;
+
+    order("order.confirmed").await;
+    arrives("No recibir avisos").await;
+    order("shipment.dispatched").await;
+    newest("title", "En camino").await;
+    arrives("ya está en camino").await;
+
+    // Food is at the door sooner than the last of those that were ordered before it, each of which takes a second.
+    browser.click("[data-thing=slow]").await;
+    browser.shows("#says-slow[data-state=on]", "más de un segundo").await;
+    for _ in 0..4 {
+        order("order.confirmed").await;
+    }
+    order("shipment.arriving").await;
+    newest("lines", "urgente").await;
+    browser.click("[data-thing=slow]").await;
+    browser.shows("#says-slow[data-state=off]", "décima").await;
+    counts("delivered", 7).await;
+    let texts = "return [...document.querySelectorAll('#log .bubble:not(.own)')].map((bubble) => bubble.textContent)";
+    let texts: Vec<String> = serde_json::from_value(browser.run(texts).await).expect("texts");
+    let food = texts.iter().position(|text| text.contains("en unos 5 minutos")).expect("it arrived");
+    assert!(
+        texts.iter().skip(food).any(|text| text.contains("está confirmado")),
+        "what is urgent goes first: {texts:?}"
+    );
+
+    browser.click("#answers").await;
+    browser.shows("#says-answers[data-state=on]", "Aún por perder: 3").await;
+    order("order.confirmed").await;
+    newest("lines", "En duda").await;
+    browser.shows("#says-answers", "Aún por perder: 2 · perdidas: 1 · en duda: 1").await;
+    counts("in_doubt", 1).await;
+    newest("lines", "Prueba: el aviso").await;
+    order("order.confirmed").await;
+    order("order.confirmed").await;
+    browser.shows("#says-answers[data-state=off]", "Perdidas: 3 · halladas por aviso: 3").await;
+    counts("in_doubt", 0).await;
+
+    browser.click("[data-thing=paused]").await;
+    browser.shows("#says-paused[data-state=on]", "esperan").await;
+    order("order.confirmed").await;
+    newest("lines", "Espera a su plantilla").await;
+    newest("next", "cuando su plantilla").await;
+    browser.shows("#says-paused", "Mensajes que esperan: 1").await;
+    let mut found = look(&browser, "paused").await;
+    browser.colours("dark").await;
+    found.extend(look(&browser, "paused-dark").await);
+    browser.click("[data-thing=paused]").await;
+    browser.shows("#says-paused[data-state=off]", "").await;
+    arrives("está confirmado").await;
+
+    browser.click("[data-thing=cut]").await;
+    browser.shows("#says-cut[data-state=on]", "Cortado").await;
+    order("order.payment_failed").await;
+    newest("state", "en RabbitMQ").await;
+    browser.click("[data-thing=cut]").await;
+    browser.shows("#says-cut[data-state=off]", "conectado").await;
+    arrives("pago").await;
+
+    browser.write("#words", "Gracias").await;
+    browser.press(ENTER).await;
+    newest("whom", "Gracias").await;
+    newest("lines", "contesta una persona").await;
+    browser.write("#words", "¿Dónde está mi pedido?").await;
+    browser.press(ENTER).await;
+    newest("lines", "Pregunta dónde está el pedido").await;
+    newest("state", "contestado").await;
+    browser.shows("#log .bubble:not(.own):last-child", "lo estamos preparando").await;
+
+    // The button under a message is a stop as well.
+    browser.run("[...document.querySelectorAll('#log .reply')].at(-1).click()").await;
+    newest("lines", "Es una baja").await;
+    order("order.confirmed").await;
+    newest("lines", "la persona dijo basta").await;
+    newest("state", "no enviado").await;
+    counts("suppressed", 1).await;
+    assert_eq!((figure(&browser, "lost").await, figure(&browser, "twice").await), (0, 0));
+
+    browser.screen(390).await;
+    for (pane, colours) in [("break", "light"), ("story", "dark"), ("phone", "light")] {
+        browser.colours(colours).await;
+        browser.click(&format!("[data-show={pane}]")).await;
+        found.extend(look(&browser, &format!("390-{pane}")).await);
+    }
+    let seen = "const last = document.querySelector('#log .bubble:last-child').getBoundingClientRect(),
+        write = document.querySelector('#chat .write').getBoundingClientRect();
+        return last.bottom <= write.top && write.bottom <= innerHeight";
+    assert_eq!(browser.run(seen).await, true, "the last message and the field to write in are in view");
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    let complaints = browser.complaints().await;
+    assert!(complaints.is_empty(), "{complaints:?}");
 }
 
 /// Somebody else's page can make the browser ask, but is not heeded.

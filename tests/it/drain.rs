@@ -8,17 +8,21 @@ use crate::{
     why::{Ran, recado_with},
 };
 
-/// A shop in the same database, in a schema of its own.
+/// What makes a shop's tables, in a schema of its own.
+pub fn schema() -> String {
+    let script = include_str!("../../docs/examples/producers/outbox.sql");
+    format!(
+        "create schema shop;
+         create table shop.orders (id bigint primary key, number text, status text, customer_phone text, customer_name text,
+           customer_locale text, total numeric, currency text);
+         set search_path = shop; {script}; set search_path = public"
+    )
+}
+
+/// A shop in the same database.
 async fn shop() -> Hall {
     let hall = Hall::open().await;
-    hall.sql("create schema shop").await;
-    hall.sql(
-        "create table shop.orders (id bigint primary key, number text, status text, customer_phone text, customer_name text,
-           customer_locale text, total numeric, currency text)",
-    )
-    .await;
-    let script = include_str!("../../docs/examples/producers/outbox.sql");
-    hall.sql(&format!("set search_path = shop; {script}; set search_path = public")).await;
+    hall.sql(&schema()).await;
     hall
 }
 

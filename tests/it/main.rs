@@ -68,6 +68,8 @@ mod plans;
 #[cfg(test)]
 mod privacy;
 #[cfg(test)]
+mod producers;
+#[cfg(test)]
 mod proxy;
 #[cfg(test)]
 mod receipts;

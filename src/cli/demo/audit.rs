@@ -18,7 +18,7 @@ use super::{
     shop::{RUN, Shop},
 };
 use crate::{
-    db::progress::{self, Tally},
+    db::progress::{self, Aftermath, Tally},
     domain::notification::AttemptId,
     sim::World,
 };
@@ -101,6 +101,14 @@ impl Audit {
             twice,
         };
         Ok((score, tallies))
+    }
+
+    /// What of all that is stopped or was left without an answer.
+    ///
+    /// # Errors
+    /// If Postgres cannot be asked.
+    pub async fn aftermath(&self) -> anyhow::Result<Aftermath> {
+        Ok(progress::aftermath(&self.pool, &self.sources, self.since).await?)
     }
 
     /// What Postgres has is accounted for.

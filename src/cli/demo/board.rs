@@ -11,7 +11,11 @@ use std::{
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::{db::progress::Step, domain::story::Story, sim::Frame};
+use crate::{
+    db::progress::{Letter, Step},
+    domain::story::Story,
+    sim::Frame,
+};
 
 /// So many messages of each kind are shown, the latest.
 const SHOWN: usize = 80;
@@ -26,6 +30,7 @@ pub enum Item {
     Rush(Rush),
     Bubble(Bubble),
     Tale(Box<Tale>),
+    Letter(Written),
 }
 
 /// What it all comes to, measured.
@@ -102,14 +107,25 @@ pub enum Life {
     Dead,
 }
 
-/// What is broken at present.
+/// What is broken at present, and what came of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Breaks {
     /// So many answers of the provider will be lost.
     pub answers: u64,
+    /// Messages that were left without an answer, however that was.
+    pub unanswered: u64,
+    /// Of those, the ones that are in doubt, and the ones that a report has found.
+    pub in_doubt: u64,
+    pub found: u64,
     pub slow: bool,
     pub paused: bool,
+    /// Recado knows of the template what the provider says of it now.
+    pub heard: bool,
+    /// Messages that wait for the template.
+    pub held: u64,
     pub cut: bool,
+    /// The worker takes events off the queue.
+    pub consumes: bool,
     /// The broker can be cut off at all.
     pub can_cut: bool,
     /// Other people keep ordering.
@@ -210,6 +226,14 @@ impl PartialEq for Tale {
     }
 }
 
+/// Something that the phone's owner wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    pub no: usize,
+    pub who: &'static str,
+    pub letter: Letter,
+}
+
 /// What kind of thing and which of them.
 type Name = (u8, usize);
 
@@ -223,6 +247,7 @@ impl Item {
             Item::Rush(rush) => (4, rush.no),
             Item::Bubble(bubble) => (5, bubble.no),
             Item::Tale(tale) => (6, tale.no),
+            Item::Letter(written) => (7, written.no),
         }
     }
 }

@@ -115,10 +115,13 @@ const PAGE: &[(&str, &str)] = &[
     ("RECADO_FORMS__ASKS_PER_ADDRESS", "1000"),
     ("RECADO_FORMS__ASKS_PER_PHONE", "1000"),
     ("RECADO_FORMS__TEXTS_PER_PHONE", "100"),
-    // The simulator reports within two seconds: what it has not reported after this, it does not have.
+    // The simulator reports within four seconds: what it has not reported after this, it does not have.
     ("RECADO_DOUBT__WINDOW", "10s"),
+    ("RECADO_ANSWERS__WHERE_IS_MY_ORDER", "last_stage"),
 ];
 
+/// The sender on WhatsApp, as the settings above and below name it.
+const SENDER: &str = "demo";
 /// Who may look after it in the console.
 const OPERATOR: &str = "demo";
 /// Where the page is if nobody says.
@@ -223,10 +226,11 @@ impl House {
 
     async fn build(place: &Place, args: &Args) -> anyhow::Result<House> {
         let (latency_ms, jitter_ms) = stage::USUAL;
+        let [sent_ms, delivered_ms, read_ms] = stage::REPORTS;
         let sim = Sim::start(Options {
             latency_ms,
             jitter_ms,
-            webhooks: Rules { sent_ms: 80, delivered_ms: 300, read_ms: 900, jitter_ms: 200, ..Rules::default() },
+            webhooks: Rules { sent_ms, delivered_ms, read_ms, jitter_ms: 200, ..Rules::default() },
             senders: vec![Sender {
                 display_phone_number: NUMBER.to_owned(),
                 country_code: "34".to_owned(),
@@ -276,7 +280,7 @@ impl House {
 
     /// The simulator has the catalogue's templates, and so they are approved.
     async fn approve(&self) -> anyhow::Result<()> {
-        let sender = db::senders::register(&self.pools.ops, "demo").await?;
+        let sender = db::senders::register(&self.pools.ops, SENDER).await?;
         for template in self.catalogue.templates() {
             for language in template.languages() {
                 if let Some(json) = self.catalogue.meta_template(template, language) {

@@ -177,6 +177,7 @@ fn show(item: &Item, t: Texts<'_>) -> Value {
         Item::Rush(rush) => ("rush", json!(rush)),
         Item::Bubble(bubble) => ("bubble", json!(bubble)),
         Item::Tale(tale) => ("tale", json!(telling::tell(tale, t))),
+        Item::Letter(written) => ("tale", json!(telling::tell_letter(written, t))),
     };
     json!({"is": is, "what": what})
 }

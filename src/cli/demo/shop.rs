@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, PublisherConfirm,
+    BasicProperties, Channel, Confirmation, Connection, PublisherConfirm, Queue,
     options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
@@ -71,7 +71,7 @@ impl Wish {
         let id = format!("{}:{kind}", order.number);
         let event = json!({
             "specversion": "1.0", "id": id, "source": source, "type": kind, "time": at,
-            "datacontenttype": "application/json", "data": data,
+            "subject": format!("order:{}", order.number), "datacontenttype": "application/json", "data": data,
         });
         Wish {
             label,
@@ -176,8 +176,17 @@ impl Shop {
 
     /// How many events wait in the queue, in nobody's hand.
     pub async fn depth(&self, queue: &str) -> anyhow::Result<u32> {
+        Ok(self.look(queue).await?.message_count())
+    }
+
+    /// Whether somebody takes events off the queue.
+    pub async fn is_consumed(&self, queue: &str) -> anyhow::Result<bool> {
+        Ok(self.look(queue).await?.consumer_count() > 0)
+    }
+
+    async fn look(&self, queue: &str) -> anyhow::Result<Queue> {
         let look = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        Ok(self.channel.queue_declare(queue.into(), look, FieldTable::default()).await?.message_count())
+        Ok(self.channel.queue_declare(queue.into(), look, FieldTable::default()).await?)
     }
 
     async fn put(&self, wish: &Wish) -> anyhow::Result<PublisherConfirm> {

@@ -1,6 +1,8 @@
 //! Everything behind the page: the shop, the simulated world, the worker as a process, and what can be done to them. What became of it is
 //! put up on the [`Board`]; what is asked for comes from [`super::page`].
 
+mod breaking;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -14,7 +16,7 @@ use tokio::sync::RwLock;
 use super::{
     House,
     audit::Audit,
-    board::{Board, Breaks, Item, Life, Owner, Rush, Score, Tale, Worker as WorkerShown},
+    board::{Board, Breaks, Item, Life, Owner, Rush, Score, Tale, Worker as WorkerShown, Written},
     cable::Cable,
     phone::Screen,
     shop::{self, Order, Person, Shop, Wish},
@@ -24,23 +26,19 @@ use super::{
 use crate::{
     clock::Clock,
     db::{progress, story},
-    domain::{form::Form, phone::Phone, template::Template},
+    domain::{form::Form, phone::Phone},
     lifecycle::Lifecycle,
-    sim::{Approval, Fault, Script},
     worker::broker::{Address, Topology},
 };
 
-/// The template that can be paused, in all its languages.
-const PAUSED: &str = "order_confirmed";
-/// How long the provider takes to answer, in ms: usually, and while it is slow; and up to so much more.
-pub const USUAL: (u64, u64) = (60, 80);
-const SLOW: (u64, u64) = (1_100, 500);
 /// So many are published before it is looked whether the broker has them.
 const CHUNK: usize = 250;
 /// Many orders are of so many people.
 const CROWD: usize = 1_000;
 /// So many events are followed step by step, the latest.
 const FOLLOWED: usize = 60;
+
+pub use breaking::{REPORTS, Thing, USUAL};
 
 /// Why something cannot be done; the page has a sentence for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,16 +57,6 @@ pub enum Wrong {
 pub enum Whose {
     Own,
     Others,
-}
-
-/// What can be broken and mended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Thing {
-    Slow,
-    Paused,
-    Cut,
-    Going,
 }
 
 pub struct Stage {
@@ -100,6 +88,8 @@ struct Books {
     own: Option<Order>,
     other: Option<Order>,
     breaks: Breaks,
+    /// Reports are late, so that a doubt lasts long enough to be seen.
+    late: bool,
     console: Option<String>,
     login: String,
 }
@@ -358,38 +348,6 @@ impl Stage {
         pressed.map(drop).map_err(|_| Wrong::Impossible)
     }
 
-    /// The next answers of the provider are lost on their way.
-    pub fn lose_answers(&self, answers: u64) -> Result<(), Wrong> {
-        let script = Script::next(answers, Fault::CutAfter { reset: false });
-        self.house.sim.world().fault(script).map_err(|_| Wrong::Impossible)
-    }
-
-    /// Breaks or mends something.
-    pub fn set(&self, thing: Thing, on: bool) {
-        let world = self.house.sim.world();
-        match thing {
-            Thing::Slow => {
-                let (latency, jitter) = if on { SLOW } else { USUAL };
-                world.change_manners(|manners| (manners.latency_ms, manners.jitter_ms) = (latency, jitter));
-                self.books().breaks.slow = on;
-            }
-            Thing::Paused => {
-                let status = if on { Approval::Paused } else { Approval::Approved };
-                let template = self.house.catalogue.templates().iter().find(|template| template.name() == PAUSED);
-                for language in template.into_iter().flat_map(Template::languages) {
-                    world.set_template_status(PAUSED, language, status);
-                }
-                self.books().breaks.paused = on;
-            }
-            Thing::Cut => {
-                if let Some(cable) = &self.cable {
-                    cable.cut(on);
-                }
-            }
-            Thing::Going => self.books().breaks.going = on,
-        }
-    }
-
     /// A shop in which people order by themselves, so many a second, as long as nobody says otherwise.
     pub async fn trade(&self, rate: f64, life: &Lifecycle) {
         const STEPS: [(&str, u64); 4] = [
@@ -449,7 +407,7 @@ impl Stage {
                 terminal.score(&score, self.board.viewers() > 0);
             }
             let _ = self.show_owner().await;
-            self.show_breaks();
+            let _ = self.show_breaks().await;
             life.rest(Duration::from_millis(150)).await;
         }
     }
@@ -470,16 +428,12 @@ impl Stage {
         life == Life::Up
     }
 
-    fn show_breaks(&self) {
-        let answers = self.house.sim.world().scripts().iter().filter_map(|script| script.next).sum();
-        let cut = self.cable.as_ref().is_some_and(Cable::is_cut);
-        let mut books = self.books();
-        (books.breaks.answers, books.breaks.cut) = (answers, cut);
-        self.board.put(Item::Breaks(books.breaks));
-    }
-
     async fn show_owner(&self) -> anyhow::Result<()> {
-        let consents = progress::consents(&self.house.pools.ops, &Phone::parse(&self.owner.phone)?).await?;
+        let (pool, number) = (&self.house.pools.ops, Phone::parse(&self.owner.phone)?);
+        let consents = progress::consents(pool, &number).await?;
+        for (no, letter) in progress::letters(pool, &number).await?.into_iter().enumerate() {
+            self.board.put(Item::Letter(Written { no, who: self.owner.name, letter }));
+        }
         let order = self.books().own.as_ref().map(|order| order.number.clone());
         let (name, phone) = (self.owner.name.to_owned(), self.owner.phone.clone());
         self.board.put(Item::Owner(Owner { name, phone, consents, order }));

@@ -2,9 +2,12 @@
 
 use serde::Serialize;
 
-use super::{board::Tale, texts::Texts};
+use super::{
+    board::{Tale, Written},
+    texts::Texts,
+};
 use crate::{
-    db::progress::Step,
+    db::progress::{Letter, Step},
     domain::{
         notification::{Best, State, Wait},
         story::{Attempt, Note, Story},
@@ -14,12 +17,13 @@ use crate::{
 /// A tale as it is shown.
 #[derive(Debug, Serialize)]
 pub struct Told {
-    pub no: usize,
+    /// Which card it is.
+    pub card: String,
     /// When it began.
     pub at: i64,
-    pub order: String,
     pub title: String,
-    pub who: String,
+    /// Whom and what it is about.
+    pub whom: String,
     pub own: bool,
     /// The notification, for `recado why` and the console.
     pub id: Option<String>,
@@ -58,17 +62,42 @@ pub fn tell(tale: &Tale, t: Texts<'_>) -> Told {
     };
     lines.sort_by_key(|line| line.at);
     Told {
-        no: tale.no,
+        card: format!("tale-{}", tale.no),
         at: tale.published,
-        order: tale.order.clone(),
         title: t.say(&format!("event_{}", tale.kind.replace('.', "_")), &[]),
-        who: tale.who.clone(),
+        whom: format!("{} · {}", tale.order, tale.who),
         own: tale.own,
         id: tale.story.as_ref().map(|story| story.id.to_string()),
         state,
         tone,
         lines,
         next,
+    }
+}
+
+/// Tells what somebody's words came to.
+pub fn tell_letter(written: &Written, t: Texts<'_>) -> Told {
+    let Letter { received_at, said, did, answered_at } = &written.letter;
+    let at = received_at.as_millisecond();
+    let read = did.as_deref().map_or_else(|| "did_nothing".to_owned(), |did| format!("did_{did}"));
+    let mut lines = vec![Line { at, text: t.say("told_letter", &[]) }, Line { at, text: t.say(&read, &[]) }];
+    lines.extend(answered_at.map(|at| Line { at: at.as_millisecond(), text: t.say("told_answered", &[]) }));
+    let (state, tone) = match (did, answered_at) {
+        (None, _) => ("state_kept", "wait"),
+        (Some(_), None) => ("state_answering", "wait"),
+        (Some(_), Some(_)) => ("state_answered", "good"),
+    };
+    Told {
+        card: format!("letter-{}", written.no),
+        at,
+        title: t.say("letter", &[("name", written.who)]),
+        whom: said.clone().unwrap_or_default(),
+        own: true,
+        id: None,
+        state: t.say(state, &[]),
+        tone,
+        lines,
+        next: (did.is_some() && answered_at.is_none()).then(|| t.say("next_answer", &[])),
     }
 }
 

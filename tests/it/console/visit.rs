@@ -75,8 +75,13 @@ impl Page {
 
 impl Visit {
     pub fn new(hall: &Hall) -> Visit {
+        Visit::at(hall.address())
+    }
+
+    /// Somebody at the console that is reached there.
+    pub fn at(address: &str) -> Visit {
         let client = Client::builder().no_proxy().redirect(redirect::Policy::none()).build().unwrap();
-        Visit { client, address: format!("http://{}", hall.address()), cookie: String::new() }
+        Visit { client, address: format!("http://{address}"), cookie: String::new() }
     }
 
     /// Somebody with a new account who is logged in.
