@@ -22,9 +22,6 @@ const LONGEST: Duration = Duration::from_millis(150);
 async fn everything_answers_at_once_among_five_million_notifications() {
     let few = Hall::open().await;
     fill(&few.pools.ops, OPEN).await;
-    let alone = median_claim(&few).await;
-    drop(few);
-
     let hall = Hall::open().await;
     fill(&hall.pools.ops, MANY).await;
     let mut slow = Vec::new();
@@ -51,7 +48,7 @@ async fn everything_answers_at_once_among_five_million_notifications() {
             slow.push((path, p95));
         }
     }
-    let among_many = median_claim(&hall).await;
+    let (alone, among_many) = claims_in_turn(&few, &hall).await;
     println!("a claim of 50 takes {alone:?} of 40,000 notifications, {among_many:?} of 5,000,000");
     assert!(slow.is_empty(), "slower than {LONGEST:?}: {slow:?}");
     assert!(among_many <= alone.mul_f64(1.3), "a claim takes {alone:?} of few, {among_many:?} of many");
@@ -135,9 +132,24 @@ async fn pages(hall: &Hall, api: &[String]) -> Vec<String> {
     all
 }
 
-/// How long a claim of 50 takes; the middle one of sixty.
-async fn median_claim(hall: &Hall) -> Duration {
-    let (took, fewest) = claims_of_50(&hall.pools.dispatch, 1).await;
-    assert!(fewest > 0);
-    took
+/// How long a claim of 50 takes here and there: the middle one of sixty, of three rounds in turn.
+async fn claims_in_turn(few: &Hall, many: &Hall) -> (Duration, Duration) {
+    // What was just written for the tests is on the disk before: who reads a page may have to write another one out.
+    sqlx::query("checkpoint").execute(&many.pools.ops).await.expect("a checkpoint, which a superuser may ask for");
+    let mut took = [few, many].map(|hall| (hall, Vec::new()));
+    for round in 0..4 {
+        for (hall, took) in &mut took {
+            let (middle, fewest) = claims_of_50(&hall.pools.dispatch, 1).await;
+            assert!(fewest > 0);
+            // The first one fetches what is needed.
+            if round > 0 {
+                took.push(middle);
+            }
+        }
+    }
+    let [alone, among_many] = took.map(|(_, mut took)| {
+        took.sort();
+        took[took.len() / 2]
+    });
+    (alone, among_many)
 }
