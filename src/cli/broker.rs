@@ -2,13 +2,14 @@
 
 use std::{collections::HashMap, io::Read, path::PathBuf, process::ExitCode, sync::Arc};
 
+use clap::builder::PossibleValuesParser;
 use lapin::{
     BasicProperties, Confirmation,
     options::{BasicPublishOptions, ConfirmSelectOptions, QueuePurgeOptions},
 };
 use uuid::Uuid;
 
-use super::{complain, database, hold::somebody, reader, run, say, settings};
+use super::{complain, database, hold::somebody, moment::rejected_event, reader, run, say, settings};
 use crate::{
     clock::Clock,
     config::{Needs, Place},
@@ -16,22 +17,25 @@ use crate::{
         inbox::{rejected, replayed_by},
         versions::Versions,
     },
+    domain::event::REASONS,
     telemetry::traces::Tracer,
     worker::broker,
 };
 
 /// Publishes events to `broker.exchange`, each by its type, and waits until the broker has them.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  recado publish order.json\n  echo '{…}' | recado publish -")]
+#[command(
+    after_help = "Examples:\n  recado publish order.json\n  recado publish - < order.json\n  recado publish --exchange shopify --routing-key orders/create order.json"
+)]
 pub struct PublishArgs {
     /// Files with one CloudEvent in JSON each; - for standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The routing key, if it is not the event's type.
-    #[arg(long)]
+    #[arg(long, value_name = "KEY")]
     routing_key: Option<String>,
     /// The exchange, if it is not broker.exchange.
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     exchange: Option<String>,
 }
 
@@ -96,14 +100,15 @@ fn event_type(body: &[u8]) -> Option<String> {
 /// Runs rejected events through the intake again. What is rejected once more stays.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  recado replay-rejected --all\n  recado replay-rejected --reason unfillable_template --dry-run"
+    after_help = "Examples:\n  recado replay-rejected --all --dry-run\n  recado replay-rejected --reason unfillable_template\n  recado replay-rejected 01a2056c-da85-7012-850d-3d88ae9c4023"
 )]
 #[group(required = true, multiple = true)]
 pub struct ReplayArgs {
-    /// Only this one.
+    /// Only this one, by its id; recado rejected lists them.
+    #[arg(value_parser = rejected_event)]
     id: Option<Uuid>,
-    /// Only those of this reason.
-    #[arg(long)]
+    /// Only those that were rejected for this reason; docs/events.md explains each.
+    #[arg(long, value_parser = PossibleValuesParser::new(REASONS), hide_possible_values = true)]
     reason: Option<String>,
     /// All of them.
     #[arg(long)]
@@ -173,6 +178,9 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
 
 /// Declares the exchanges and queues with their bindings.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  recado topology\n  recado topology --purge    # and throws away what is in the queues"
+)]
 pub struct TopologyArgs {
     /// Also remove every message from both queues. What was in them is lost.
     #[arg(long)]

@@ -7,6 +7,7 @@ mod import;
 use std::{fs::File, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
@@ -48,7 +49,19 @@ const COLUMNS: &str = "The file has a header row. Columns:
   proof        whatever else proves it: the id of a record, of a message, of a scan
   locale       optional: the person's language, like es_MX
 Every other column is kept as evidence too. A line that cannot be used is named and left out; what is there already is not added
-again, so the mended file can be imported as a whole.";
+again, so the mended file can be imported as a whole.
+
+Examples:
+  recado consent import consents.csv --dry-run
+  recado consent import consents.csv";
+
+const REVOKE_EXAMPLE: &str = "Examples:
+  recado consent revoke +34600111222 --reason \"told us on the phone\"
+  recado consent revoke +34600111222 --purpose shipping --reason \"letter of 2 November\"";
+
+const ERASE_EXAMPLE: &str = "Examples:
+  recado consent erase +34600111222 --reason \"asked to be forgotten\"
+  recado consent erase +34600111222 --reason \"asked to be forgotten\" --yes";
 
 /// Consents: import, show, export, revoke, erase, verify.
 #[derive(Debug, clap::Args)]
@@ -63,44 +76,58 @@ enum What {
     /// Takes over consents that people gave elsewhere, with their evidence, from a CSV file.
     #[command(after_help = COLUMNS)]
     Import {
+        /// The CSV file, in UTF-8, with commas or semicolons.
         file: PathBuf,
-        /// Only checks every line.
+        /// Only checks every line; takes no database.
         #[arg(long)]
         dry_run: bool,
     },
     /// Everything that is known of a person's consents.
+    #[command(after_help = "Examples:\n  recado consent show +34600111222\n  recado consent show +34600111222 --json")]
     Show {
+        /// The person's number with its country code, like +34600111222.
         phone: String,
+        /// The same as JSON, for programs.
         #[arg(long)]
         json: bool,
     },
     /// Everything about a person's consents, as one would hand it to them or to an authority: JSON, or a page to print.
+    #[command(
+        after_help = "Examples:\n  recado consent export +34600111222 > bundle.json\n  recado consent export +34600111222 --html > bundle.html"
+    )]
     Export {
+        /// The person's number with its country code, like +34600111222.
         phone: String,
+        /// A page to print instead of JSON.
         #[arg(long)]
         html: bool,
     },
     /// Notes a no that the person gave in another way.
+    #[command(after_help = REVOKE_EXAMPLE)]
     Revoke {
+        /// The person's number with its country code, like +34600111222.
         phone: String,
         /// Only this purpose; may be given several times. Everything if not given.
         #[arg(long)]
         purpose: Vec<String>,
         /// How the person said it; a part of the evidence.
-        #[arg(long)]
+        #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
         reason: String,
     },
     /// Removes a person everywhere. The chain of the ledger stays, without its evidence.
+    #[command(after_help = ERASE_EXAMPLE)]
     Erase {
+        /// The person's number with its country code, like +34600111222.
         phone: String,
         /// Who wanted it and why; it stays in the ledger, so name nobody.
-        #[arg(long)]
+        #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
         reason: String,
         /// Does it. Without this it only says what it would do.
         #[arg(long)]
         yes: bool,
     },
     /// Checks that no entry of the ledger was changed, removed or moved.
+    #[command(after_help = "Examples:\n  recado consent verify")]
     Verify,
 }
 

@@ -12,10 +12,13 @@ use crate::{
     worker::{Nudge, Progress, drain::Drain},
 };
 
-const EXAMPLE: &str = "Example:
-  RECADO_DRAIN__URL=postgres://recado_drain:…@shop-db/shop recado drain --once
+const EXAMPLE: &str =
+    "drain.url (RECADO_DRAIN__URL) is the shop's database, like postgres://recado_drain:…@shop-db/shop;
+docs/producers.md has the table. `recado run` does the same by itself where drain.url is set.
 
-docs/producers.md has the table. `recado run` does the same by itself where drain.url is set.";
+Examples:
+  recado drain --once
+  recado drain";
 
 /// Takes the events of a shop's outbox table into the inbox, until Ctrl-C; deletes each when it is safe.
 #[derive(Debug, clap::Args)]

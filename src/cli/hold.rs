@@ -25,11 +25,12 @@ const EXAMPLE: &str = "Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct HoldArgs {
+    /// What to stop: everything, a sender, or a template.
     what: What,
     #[command(flatten)]
     which: Which,
-    /// Why, for whoever finds it.
-    #[arg(long)]
+    /// Why, for whoever finds it; up to 300 characters.
+    #[arg(long, value_name = "TEXT")]
     reason: String,
     /// How long, like 30m or 2h; until it is released if not given.
     #[arg(long = "for", value_name = "TIME", value_parser = parse_period)]
@@ -57,11 +58,11 @@ pub struct ReleaseArgs {
 struct Which {
     /// The sender's or the template's name.
     name: Option<String>,
-    /// Only this language of the template.
-    #[arg(long)]
+    /// Only this language of the template, like es_MX; all of them if not given.
+    #[arg(long, value_name = "CODE")]
     language: Option<String>,
     /// Only this sender's template; needed if there are several senders.
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     sender: Option<String>,
 }
 
@@ -85,7 +86,9 @@ impl Which {
 
 /// Shows the holds in force.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  recado holds\n  recado holds --json")]
 pub struct ListArgs {
+    /// The same as JSON, for programs.
     #[arg(long)]
     json: bool,
 }

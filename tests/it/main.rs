@@ -54,6 +54,8 @@ mod harness;
 #[cfg(test)]
 mod health;
 #[cfg(test)]
+mod help;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod idempotency;
