@@ -4,7 +4,7 @@ mod bundle;
 mod end;
 mod import;
 
-use std::{fs::File, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeSet, fs::File, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::builder::NonEmptyStringValueParser;
@@ -16,7 +16,7 @@ pub use bundle::{bundle, page};
 pub use end::{erase_with, revoke_for};
 pub use import::{Imported, import};
 
-use super::{complain, database, hold::somebody, say, settings};
+use super::{complain, database, forms, hold::somebody, say, settings, templates_alone};
 use crate::{
     clock::Clock,
     config::{Needs, Place},
@@ -48,8 +48,8 @@ const COLUMNS: &str = "The file has a header row. Columns:
   wording      the text that the person agreed to, or its version; or
   proof        whatever else proves it: the id of a record, of a message, of a scan
   locale       optional: the person's language, like es_MX
-Every other column is kept as evidence too. A line that cannot be used is named and left out; what is there already is not added
-again, so the mended file can be imported as a whole.
+Every other column is kept as evidence too. A line that cannot be used is named and left out, one with a purpose that no template
+and no form has too; what is there already is not added again, so the mended file can be imported as a whole.
 
 Examples:
   recado consent import consents.csv --dry-run
@@ -172,11 +172,14 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
 const NAMED_MAX: usize = 100;
 
 async fn import_file(place: &Place, path: &std::path::Path, dry_run: bool) -> anyhow::Result<ExitCode> {
-    let input = File::open(path).with_context(|| path.display().to_string())?;
+    let input = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     // Checking a file takes no database.
+    let needs = if dry_run { Needs::NOTHING } else { Needs::DATABASE };
+    let settings = settings(place, Needs { templates: true, ..needs })?;
+    let (catalogue, forms) = (templates_alone(&settings)?, forms::load(&settings)?);
+    let known: BTreeSet<&str> = catalogue.purposes().chain(forms.purposes()).collect();
     let (mut pools, mut key) = (None, None);
     if !dry_run {
-        let settings = settings(place, Needs::DATABASE)?;
         let opened = database(&settings).await?;
         // Without the key nobody could tell whom an old file brings back.
         key = if erasure::any(&opened.ops).await? { Some(end::key(&settings)?) } else { None };
@@ -184,7 +187,7 @@ async fn import_file(place: &Place, path: &std::path::Path, dry_run: bool) -> an
     }
     let pool = pools.as_ref().map(|pools| &pools.ops);
     let mut progress = |lines: u64| complain(&format!("{lines} lines …"));
-    let imported = import(pool, key.as_deref(), input, Clock::system().now(), &mut progress).await;
+    let imported = import(pool, key.as_deref(), &known, input, Clock::system().now(), &mut progress).await;
     if let Some(pool) = pool {
         // Also of one that broke off: what it had recorded stays.
         let detail = match &imported {
@@ -193,7 +196,7 @@ async fn import_file(place: &Place, path: &std::path::Path, dry_run: bool) -> an
         };
         noted(pool, "consent.imported", None, detail).await?;
     }
-    let imported = imported?;
+    let imported = imported.with_context(|| path.display().to_string())?;
     for (line, problem) in imported.bad.iter().take(NAMED_MAX) {
         complain(&format!("line {line}: {problem}"));
     }
@@ -229,7 +232,7 @@ async fn show(place: &Place, phone: &str, as_json: bool) -> anyhow::Result<ExitC
     let contact = told.as_ref().map(|told| told.contact);
     audit::looked(&pools.ops, &somebody(), contact, "recado consent show").await?;
     let Some(told) = told else {
-        complain("Nobody with this number is known.");
+        complain("Nobody with this number is known. Is its country code right?");
         return Ok(ExitCode::FAILURE);
     };
     if as_json {
@@ -244,7 +247,7 @@ async fn export(place: &Place, phone: &str, html: bool) -> anyhow::Result<ExitCo
     let phone = Phone::parse(phone).map_err(|problem| anyhow::anyhow!("the phone {problem}"))?;
     let pools = database(&settings(place, Needs::DATABASE)?).await?;
     let Some(bundle) = bundle(&pools.ops, &phone, Clock::system().now()).await? else {
-        complain("Nobody with this number is known.");
+        complain("Nobody with this number is known. Is its country code right?");
         return Ok(ExitCode::FAILURE);
     };
     let contact = consents::of(&pools.ops, &phone).await?.map(|told| format!("contact {}", told.contact));
