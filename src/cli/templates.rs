@@ -7,7 +7,11 @@ mod push;
 mod show;
 mod sync;
 
-use std::{collections::HashMap, path::PathBuf, process::ExitCode};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use anyhow::bail;
 use jiff::Timestamp;
@@ -268,7 +272,7 @@ pub fn accounts(settings: &Settings, ids: &HashMap<String, i16>, only: Option<&s
 fn only(settings: &Settings, sender: Option<&str>) -> anyhow::Result<()> {
     match sender {
         Some(sender) if !settings.senders.contains_key(sender) => {
-            bail!("there is no sender of this name; there are {}", names(settings.senders.keys()))
+            bail!("there is no sender {sender}; there are {}", names(settings.senders.keys()))
         }
         _ => Ok(()),
     }
@@ -314,12 +318,15 @@ fn chosen(wanted: &[Wanted], name: Option<&str>, language: Option<&str>) -> anyh
     if of_name().next().is_none() {
         let mut names: Vec<&str> = wanted.iter().map(|one| one.template.as_str()).collect();
         names.dedup();
-        bail!("the catalogue has no template of this name; it has {}", names.join(", "));
+        let name = name.unwrap_or_default();
+        bail!("the catalogue has no template {name}; it has {}", names.join(", "));
     }
     let chosen: Vec<_> =
         of_name().filter(|one| language.is_none_or(|language| one.language == language)).cloned().collect();
     if chosen.is_empty() {
-        bail!("it is not written in this language; it has {}", names(of_name().map(|one| &one.language)));
+        let (what, language) = (name.unwrap_or("the catalogue"), language.unwrap_or_default());
+        let there_are: BTreeSet<&str> = of_name().map(|one| one.language.as_str()).collect();
+        bail!("{what} is not written in {language}; it has {}", Vec::from_iter(there_are).join(", "));
     }
     Ok(chosen)
 }

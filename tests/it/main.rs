@@ -24,6 +24,8 @@ mod costs;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod cures;
+#[cfg(test)]
 mod daily;
 #[cfg(test)]
 mod database;
