@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 
-use super::{complain, database, say, settings};
+use super::{complain, database, moment::moment, say, settings};
 use crate::{
     config::{Needs, Place},
     db::audit::{self, Filter, Noted},
@@ -12,7 +12,8 @@ use crate::{
 
 const EXAMPLE: &str = "Examples:
   recado audit --what hold                      # all that was done to holds
-  recado audit --by ana --since 2026-11-01T00:00:00Z
+  recado audit --by ana --since 2026-11-01 --until 2026-12-01
+  recado audit --since 3d
   recado audit --what number.shown --json";
 
 /// Shows the audit trail: what operators did and whose numbers they looked at, the latest first.
@@ -20,7 +21,7 @@ const EXAMPLE: &str = "Examples:
 #[command(after_help = EXAMPLE)]
 pub struct Args {
     /// Only what this one did: `user ana`, `key desk`, `cli root`, or the name alone.
-    #[arg(long)]
+    #[arg(long, value_name = "WHO")]
     by: Option<String>,
     /// Only this: `hold.placed`, or `hold` for all that was done to holds.
     #[arg(long)]
@@ -28,11 +29,11 @@ pub struct Args {
     /// Only what was done to this: a notification's id, `hold 12`, `contact 7`, an account's name.
     #[arg(long)]
     on: Option<String>,
-    /// Only from this time on, like 2026-11-22T20:00:00Z.
-    #[arg(long)]
+    /// Only from then on: a time like 2026-11-22T20:00:00Z, a day like 2026-11-22 (UTC), or how long ago, like 3d or 2h.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<Timestamp>,
-    /// Only before this time.
-    #[arg(long)]
+    /// Only before then, in the same forms.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Timestamp>,
     /// The same as JSON, for programs.
     #[arg(long)]

@@ -2,42 +2,46 @@
 
 use std::{collections::HashMap, io::Read, path::PathBuf, process::ExitCode, sync::Arc};
 
+use clap::builder::PossibleValuesParser;
 use lapin::{
     BasicProperties, Confirmation,
     options::{BasicPublishOptions, ConfirmSelectOptions, QueuePurgeOptions},
 };
 use uuid::Uuid;
 
-use super::{complain, database, hold::somebody, reader, run, say, settings};
+use super::{Misunderstood, complain, database, hold::somebody, moment::rejected_event, reader, run, say, settings};
 use crate::{
     clock::Clock,
-    config::{Needs, Place},
+    config::{Needs, Place, Settings},
     db::{
         inbox::{rejected, replayed_by},
         versions::Versions,
     },
-    telemetry::traces::Tracer,
+    domain::event::REASONS,
+    telemetry::{self, traces::Tracer},
     worker::broker,
 };
 
 /// Publishes events to `broker.exchange`, each by its type, and waits until the broker has them.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  recado publish order.json\n  echo '{…}' | recado publish -")]
+#[command(
+    after_help = "Examples:\n  recado publish order.json\n  recado publish - < order.json\n  recado publish --exchange shopify --routing-key orders/create order.json"
+)]
 pub struct PublishArgs {
     /// Files with one CloudEvent in JSON each; - for standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The routing key, if it is not the event's type.
-    #[arg(long)]
+    #[arg(long, value_name = "KEY")]
     routing_key: Option<String>,
     /// The exchange, if it is not broker.exchange.
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     exchange: Option<String>,
 }
 
 pub async fn publish(place: &Place, args: PublishArgs) -> anyhow::Result<ExitCode> {
-    let settings = settings(place, Needs { broker: true, ..Needs::NOTHING })?;
-    let connection = broker::connect(&run::address(&settings)?, "publish").await?;
+    let settings = quietly(place, Needs { broker: true, ..Needs::NOTHING })?;
+    let connection = broker::connect(&run::address(&settings)?, "publish").await.map_err(|error| refused(&error))?;
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     let exchange = args.exchange.as_deref().unwrap_or(&settings.broker.exchange);
@@ -48,7 +52,7 @@ pub async fn publish(place: &Place, args: PublishArgs) -> anyhow::Result<ExitCod
             Some(key) => key.clone(),
             None => event_type(&body).ok_or_else(|| {
                 anyhow::anyhow!(
-                    "{}: no JSON object with a \"type\"; name the routing key: --routing-key",
+                    "{}: no JSON object with a \"type\"; mend it, or name the routing key: --routing-key",
                     file.display()
                 )
             })?,
@@ -56,27 +60,81 @@ pub async fn publish(place: &Place, args: PublishArgs) -> anyhow::Result<ExitCod
         let properties =
             BasicProperties::default().with_delivery_mode(2).with_content_type("application/cloudevents+json".into());
         let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let confirmation = channel
-            .basic_publish(exchange.into(), routing_key.as_str().into(), mandatory, &body, properties)
-            .await?
-            .await?;
-        match confirmation {
+        let published = async {
+            channel
+                .basic_publish(exchange.into(), routing_key.as_str().into(), mandatory, &body, properties)
+                .await?
+                .await
+        };
+        match published.await.map_err(|error| refused(&error.into()))? {
             Confirmation::Ack(None) => say(&format!("{}: published to {exchange} as {routing_key}", file.display())),
             Confirmation::Ack(Some(_)) => {
                 failed = true;
                 complain(&format!(
-                    "{}: no queue wants {routing_key}. Is it a type of the catalogue (recado check), and has recado run once?",
+                    "{}: no queue wants {routing_key}. Is it a type of the catalogue (recado check)? If it is new: recado topology",
                     file.display()
                 ));
             }
             Confirmation::Nack(_) | Confirmation::NotRequested => {
                 failed = true;
-                complain(&format!("{}: the broker refused it", file.display()));
+                complain(&format!(
+                    "{}: the broker refused it: the queue is full, or out of room; its log says more",
+                    file.display()
+                ));
             }
         }
     }
     connection.close(200, "bye".into()).await?;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Settings for a command that asks the broker itself: what it answers is told once, and not by its driver's log.
+fn quietly(place: &Place, needs: Needs) -> anyhow::Result<Settings> {
+    let mut settings = Settings::load(place, needs).map_err(|problems| Misunderstood(problems.to_string()))?;
+    if !settings.log.level.contains("lapin") {
+        settings.log.level += ",lapin=off";
+    }
+    telemetry::begin_logging(&settings.log)?;
+    Ok(settings)
+}
+
+/// What the broker would not do, and what to do about it.
+fn refused(error: &broker::Error) -> anyhow::Error {
+    match error {
+        broker::Error::Broker(said) => {
+            anyhow::anyhow!("broker.url (AMQP_URL): the broker: {}. {}", bare(said), cure(bare(said)))
+        }
+        broker::Error::Timeout => anyhow::anyhow!("broker.url (AMQP_URL): {error}. {}", cure("")),
+        broker::Error::Address
+        | broker::Error::OtherQueue { .. }
+        | broker::Error::Cancelled
+        | broker::Error::Database(_) => anyhow::anyhow!("broker.url (AMQP_URL): {error}"),
+    }
+}
+
+/// What the broker itself said, without the names that its driver puts before it.
+fn bare(said: &str) -> &str {
+    let after = |kind| said.split_once(kind).and_then(|(_, rest)| rest.split_once(": ")).map(|(_, rest)| rest);
+    let said = after("AMQP soft error: ").or_else(|| after("AMQP hard error: ")).unwrap_or(said);
+    said.trim_start_matches("IO error: ").trim_end_matches('.')
+}
+
+/// What to do about what the broker said.
+pub fn cure(said: &str) -> &'static str {
+    let says = |part| said.contains(part);
+    if says("no exchange") {
+        "recado topology declares Recado's exchanges and queues, as recado run does by itself"
+    } else if says("vhost") && says("not found") {
+        "The vhost is what follows the address's last /: name one that is there, or make it with rabbitmqctl add_vhost"
+    } else if says("Login was refused") {
+        "Look at the address's user and password"
+    } else if says("ACCESS_REFUSED") || says("access to vhost") {
+        "Give the address's user its rights there: rabbitmqctl set_permissions -p VHOST USER '.*' '.*' '.*'"
+    } else if says("PRECONDITION_FAILED") {
+        "It exists already with other settings: delete it there, or name another in the settings of [broker]"
+    } else {
+        "Is RabbitMQ running there?"
+    }
 }
 
 fn read(file: &PathBuf) -> anyhow::Result<Vec<u8>> {
@@ -96,14 +154,15 @@ fn event_type(body: &[u8]) -> Option<String> {
 /// Runs rejected events through the intake again. What is rejected once more stays.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  recado replay-rejected --all\n  recado replay-rejected --reason unfillable_template --dry-run"
+    after_help = "Examples:\n  recado replay-rejected --all --dry-run\n  recado replay-rejected --reason unfillable_template\n  recado replay-rejected 01a2056c-da85-7012-850d-3d88ae9c4023"
 )]
 #[group(required = true, multiple = true)]
 pub struct ReplayArgs {
-    /// Only this one.
+    /// Only this one, by its id; recado rejected lists them.
+    #[arg(value_parser = rejected_event)]
     id: Option<Uuid>,
-    /// Only those of this reason.
-    #[arg(long)]
+    /// Only those that were rejected for this reason; docs/events.md explains each.
+    #[arg(long, value_parser = PossibleValuesParser::new(REASONS), hide_possible_values = true)]
     reason: Option<String>,
     /// All of them.
     #[arg(long)]
@@ -173,6 +232,9 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
 
 /// Declares the exchanges and queues with their bindings.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  recado topology\n  recado topology --purge    # and throws away what is in the queues"
+)]
 pub struct TopologyArgs {
     /// Also remove every message from both queues. What was in them is lost.
     #[arg(long)]
@@ -180,12 +242,12 @@ pub struct TopologyArgs {
 }
 
 pub async fn topology(place: &Place, args: TopologyArgs) -> anyhow::Result<ExitCode> {
-    let settings = settings(place, Needs { database: false, ..Needs::ALL })?;
+    let settings = quietly(place, Needs { database: false, ..Needs::ALL })?;
     let reader = reader(&settings, HashMap::new())?;
     let topology = run::topology(&settings, &reader);
-    let connection = broker::connect(&run::address(&settings)?, "topology").await?;
+    let connection = broker::connect(&run::address(&settings)?, "topology").await.map_err(|error| refused(&error))?;
     let channel = connection.create_channel().await?;
-    broker::declare(&channel, &topology).await?;
+    broker::declare(&channel, &topology).await.map_err(|error| refused(&error))?;
     if args.purge {
         for queue in [&topology.queue, &topology.dead_exchange] {
             channel.queue_purge(queue.as_str().into(), QueuePurgeOptions::default()).await?;
@@ -200,4 +262,39 @@ pub async fn topology(place: &Place, args: TopologyArgs) -> anyhow::Result<ExitC
     ));
     connection.close(200, "bye".into()).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bare, cure};
+
+    #[test]
+    fn what_the_broker_says_is_told_without_its_drivers_words_and_with_a_cure() {
+        for (said, told, mends) in [
+            (
+                "protocol error: AMQP soft error: NOT-FOUND: NOT_FOUND - no exchange 'shop.events' in vhost '/'",
+                "NOT_FOUND - no exchange 'shop.events' in vhost '/'",
+                "recado topology",
+            ),
+            (
+                "protocol error: AMQP hard error: NOT-ALLOWED: NOT_ALLOWED - vhost shop not found",
+                "NOT_ALLOWED - vhost shop not found",
+                "add_vhost",
+            ),
+            (
+                "protocol error: AMQP hard error: NOT-ALLOWED: NOT_ALLOWED - access to vhost 'shop' refused for user 'recado'",
+                "NOT_ALLOWED - access to vhost 'shop' refused for user 'recado'",
+                "set_permissions",
+            ),
+            (
+                "protocol error: AMQP soft error: ACCESS-REFUSED: ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN.",
+                "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN",
+                "user and password",
+            ),
+            ("IO error: Connection refused (os error 111)", "Connection refused (os error 111)", "Is RabbitMQ running"),
+        ] {
+            assert_eq!(bare(said), told);
+            assert!(cure(bare(said)).contains(mends), "{}", cure(bare(said)));
+        }
+    }
 }

@@ -1,28 +1,31 @@
 //! `recado callbacks`: how those stand who are told of events over HTTP, a trial of one, and telling events again.
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use anyhow::bail;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{ago, complain, database, hold::somebody, outward, say, settings};
+use super::{ago, complain, database, hold::somebody, moment::moment, outward, say, settings};
 use crate::{
     clock::Clock,
     config::{Callback, Needs, Place, Settings},
     db::callbacks::{self, Report},
     domain::callback::{Answer, webhook_id},
-    http::holds::period,
     worker::callbacks::{post, unanswered},
 };
 
 const EXAMPLE: &str = "Examples:
   recado callbacks
   recado callbacks test shop
-  recado callbacks replay shop --since 2026-12-03T18:00:00Z
+  recado callbacks replay shop --since 2026-11-22T18:00:00Z
   recado callbacks replay shop --since 24h --undelivered
   recado callbacks resume shop";
+
+const REPLAY_EXAMPLE: &str = "Examples:
+  recado callbacks replay shop --since 2026-11-22T18:00:00Z
+  recado callbacks replay shop --since 24h --undelivered";
 
 /// Shows how the callbacks stand.
 #[derive(Debug, clap::Args)]
@@ -35,48 +38,36 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// How each stands: what it has, what it waits for, what was given up.
+    #[command(after_help = "Examples:\n  recado callbacks list\n  recado callbacks list --json")]
     List {
         /// The same as JSON, for programs.
         #[arg(long)]
         json: bool,
     },
     /// Sends one signed event of the type callback.test, and says what came back.
-    Test { name: String },
-    /// Tells events again, in order and with the same ids; also lets one go on that was stopped.
-    Replay {
+    #[command(after_help = "Examples:\n  recado callbacks test shop")]
+    Test {
+        /// The callback's name: of the section [callbacks.NAME].
         name: String,
-        /// What was told since then: a moment, or how long ago, like 24h.
-        #[arg(long, value_parser = parse_since)]
-        since: Since,
+    },
+    /// Tells events again, in order and with the same ids; also lets one go on that was stopped.
+    #[command(after_help = REPLAY_EXAMPLE)]
+    Replay {
+        /// The callback's name: of the section [callbacks.NAME].
+        name: String,
+        /// What was told since then: a time like 2026-11-22T20:00:00Z, a day like 2026-11-22 (UTC), or how long ago, like 3d or 2h.
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        since: Timestamp,
         /// Only what was given up.
         #[arg(long)]
         undelivered: bool,
     },
     /// Lets one go on that was stopped because it answered 410.
-    Resume { name: String },
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Since {
-    Moment(Timestamp),
-    Ago(Duration),
-}
-
-fn parse_since(text: &str) -> Result<Since, String> {
-    if let Ok(moment) = text.parse() {
-        return Ok(Since::Moment(moment));
-    }
-    let wrong = || "write a moment like 2026-12-03T18:00:00Z, or how long ago, like 24h".to_owned();
-    period(text).map(Since::Ago).ok_or_else(wrong)
-}
-
-impl Since {
-    fn at(self, now: Timestamp) -> anyhow::Result<Timestamp> {
-        match self {
-            Since::Moment(moment) => Ok(moment),
-            Since::Ago(period) => Ok(now.checked_sub(SignedDuration::try_from(period)?)?),
-        }
-    }
+    #[command(after_help = "Examples:\n  recado callbacks resume shop")]
+    Resume {
+        /// The callback's name: of the section [callbacks.NAME].
+        name: String,
+    },
 }
 
 /// 0; or 1 if there is no such callback, or the trial was not taken.
@@ -91,7 +82,6 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
             let callback = one(&settings, &name)?;
             let pools = database(&settings).await?;
             callbacks::open(&pools.ops, &callback.name).await?;
-            let since = since.at(Clock::system().now())?;
             let events = callbacks::replay(&pools.ops, &callback.name, since, undelivered, &somebody()).await?;
             say(&format!("{events} events are told to {name} again, in order and with the same ids."));
             Ok(ExitCode::SUCCESS)
@@ -114,7 +104,9 @@ fn one<'a>(settings: &'a Settings, name: &str) -> anyhow::Result<&'a Callback> {
     let Some(callback) = settings.callbacks.get(name) else {
         let known: Vec<&str> = settings.callbacks.keys().map(String::as_str).collect();
         if known.is_empty() {
-            bail!("there is no callback; describe one in a section [callbacks.{name}] with its url");
+            bail!(
+                "there is no callback; describe one in a section [callbacks.{name}] with its url and secret, see docs/callbacks.md"
+            );
         }
         bail!("there is no callback {name}; there are {}", known.join(", "));
     };

@@ -17,7 +17,9 @@ use crate::{
 
 /// Checks everything that can be checked without a connection. Fit for CI: exit code 1 if anything is wrong.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  recado check --config recado.toml")]
+#[command(
+    after_help = "Examples:\n  recado check\n  recado check --settings --config recado.toml\n  recado check --templates    # in CI, which has no secrets"
+)]
 pub struct Args {
     /// Only the templates, event types and sources: no secrets are needed.
     #[arg(long)]

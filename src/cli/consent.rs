@@ -4,9 +4,10 @@ mod bundle;
 mod end;
 mod import;
 
-use std::{fs::File, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeSet, fs::File, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
@@ -15,7 +16,7 @@ pub use bundle::{bundle, page};
 pub use end::{erase_with, revoke_for};
 pub use import::{Imported, import};
 
-use super::{complain, database, hold::somebody, say, settings};
+use super::{complain, database, forms, hold::somebody, say, settings, templates_alone};
 use crate::{
     clock::Clock,
     config::{Needs, Place},
@@ -47,8 +48,20 @@ const COLUMNS: &str = "The file has a header row. Columns:
   wording      the text that the person agreed to, or its version; or
   proof        whatever else proves it: the id of a record, of a message, of a scan
   locale       optional: the person's language, like es_MX
-Every other column is kept as evidence too. A line that cannot be used is named and left out; what is there already is not added
-again, so the mended file can be imported as a whole.";
+Every other column is kept as evidence too. A line that cannot be used is named and left out, one with a purpose that no template
+and no form has too; what is there already is not added again, so the mended file can be imported as a whole.
+
+Examples:
+  recado consent import consents.csv --dry-run
+  recado consent import consents.csv";
+
+const REVOKE_EXAMPLE: &str = "Examples:
+  recado consent revoke +34600111222 --reason \"told us on the phone\"
+  recado consent revoke +34600111222 --purpose shipping --reason \"letter of 2 November\"";
+
+const ERASE_EXAMPLE: &str = "Examples:
+  recado consent erase +34600111222 --reason \"asked to be forgotten\"
+  recado consent erase +34600111222 --reason \"asked to be forgotten\" --yes";
 
 /// Consents: import, show, export, revoke, erase, verify.
 #[derive(Debug, clap::Args)]
@@ -63,44 +76,58 @@ enum What {
     /// Takes over consents that people gave elsewhere, with their evidence, from a CSV file.
     #[command(after_help = COLUMNS)]
     Import {
+        /// The CSV file, in UTF-8, with commas or semicolons.
         file: PathBuf,
-        /// Only checks every line.
+        /// Only checks every line; takes no database.
         #[arg(long)]
         dry_run: bool,
     },
     /// Everything that is known of a person's consents.
+    #[command(after_help = "Examples:\n  recado consent show +34600111222\n  recado consent show +34600111222 --json")]
     Show {
+        /// The person's number with its country code, like +34600111222.
         phone: String,
+        /// The same as JSON, for programs.
         #[arg(long)]
         json: bool,
     },
     /// Everything about a person's consents, as one would hand it to them or to an authority: JSON, or a page to print.
+    #[command(
+        after_help = "Examples:\n  recado consent export +34600111222 > bundle.json\n  recado consent export +34600111222 --html > bundle.html"
+    )]
     Export {
+        /// The person's number with its country code, like +34600111222.
         phone: String,
+        /// A page to print instead of JSON.
         #[arg(long)]
         html: bool,
     },
     /// Notes a no that the person gave in another way.
+    #[command(after_help = REVOKE_EXAMPLE)]
     Revoke {
+        /// The person's number with its country code, like +34600111222.
         phone: String,
         /// Only this purpose; may be given several times. Everything if not given.
         #[arg(long)]
         purpose: Vec<String>,
         /// How the person said it; a part of the evidence.
-        #[arg(long)]
+        #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
         reason: String,
     },
     /// Removes a person everywhere. The chain of the ledger stays, without its evidence.
+    #[command(after_help = ERASE_EXAMPLE)]
     Erase {
+        /// The person's number with its country code, like +34600111222.
         phone: String,
         /// Who wanted it and why; it stays in the ledger, so name nobody.
-        #[arg(long)]
+        #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
         reason: String,
         /// Does it. Without this it only says what it would do.
         #[arg(long)]
         yes: bool,
     },
     /// Checks that no entry of the ledger was changed, removed or moved.
+    #[command(after_help = "Examples:\n  recado consent verify")]
     Verify,
 }
 
@@ -145,11 +172,14 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
 const NAMED_MAX: usize = 100;
 
 async fn import_file(place: &Place, path: &std::path::Path, dry_run: bool) -> anyhow::Result<ExitCode> {
-    let input = File::open(path).with_context(|| path.display().to_string())?;
+    let input = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     // Checking a file takes no database.
+    let needs = if dry_run { Needs::NOTHING } else { Needs::DATABASE };
+    let settings = settings(place, Needs { templates: true, ..needs })?;
+    let (catalogue, forms) = (templates_alone(&settings)?, forms::load(&settings)?);
+    let known: BTreeSet<&str> = catalogue.purposes().chain(forms.purposes()).collect();
     let (mut pools, mut key) = (None, None);
     if !dry_run {
-        let settings = settings(place, Needs::DATABASE)?;
         let opened = database(&settings).await?;
         // Without the key nobody could tell whom an old file brings back.
         key = if erasure::any(&opened.ops).await? { Some(end::key(&settings)?) } else { None };
@@ -157,7 +187,7 @@ async fn import_file(place: &Place, path: &std::path::Path, dry_run: bool) -> an
     }
     let pool = pools.as_ref().map(|pools| &pools.ops);
     let mut progress = |lines: u64| complain(&format!("{lines} lines …"));
-    let imported = import(pool, key.as_deref(), input, Clock::system().now(), &mut progress).await;
+    let imported = import(pool, key.as_deref(), &known, input, Clock::system().now(), &mut progress).await;
     if let Some(pool) = pool {
         // Also of one that broke off: what it had recorded stays.
         let detail = match &imported {
@@ -166,7 +196,7 @@ async fn import_file(place: &Place, path: &std::path::Path, dry_run: bool) -> an
         };
         noted(pool, "consent.imported", None, detail).await?;
     }
-    let imported = imported?;
+    let imported = imported.with_context(|| path.display().to_string())?;
     for (line, problem) in imported.bad.iter().take(NAMED_MAX) {
         complain(&format!("line {line}: {problem}"));
     }
@@ -202,7 +232,7 @@ async fn show(place: &Place, phone: &str, as_json: bool) -> anyhow::Result<ExitC
     let contact = told.as_ref().map(|told| told.contact);
     audit::looked(&pools.ops, &somebody(), contact, "recado consent show").await?;
     let Some(told) = told else {
-        complain("Nobody with this number is known.");
+        complain("Nobody with this number is known. Is its country code right?");
         return Ok(ExitCode::FAILURE);
     };
     if as_json {
@@ -217,7 +247,7 @@ async fn export(place: &Place, phone: &str, html: bool) -> anyhow::Result<ExitCo
     let phone = Phone::parse(phone).map_err(|problem| anyhow::anyhow!("the phone {problem}"))?;
     let pools = database(&settings(place, Needs::DATABASE)?).await?;
     let Some(bundle) = bundle(&pools.ops, &phone, Clock::system().now()).await? else {
-        complain("Nobody with this number is known.");
+        complain("Nobody with this number is known. Is its country code right?");
         return Ok(ExitCode::FAILURE);
     };
     let contact = consents::of(&pools.ops, &phone).await?.map(|told| format!("contact {}", told.contact));

@@ -26,7 +26,7 @@ pub struct Args {
     #[command(flatten)]
     days: Days,
     /// What to tell apart: day, sender, template, country, category, with commas between them.
-    #[arg(long, default_value = "day")]
+    #[arg(long, value_name = "WHAT", default_value = "day")]
     by: String,
     /// The same as JSON, for programs.
     #[arg(long)]
@@ -37,7 +37,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Args)]
 struct Days {
-    /// The first day, like 2026-11-01; the month's if not given.
+    /// The first day (of UTC), like 2026-11-01; the month's if not given.
     #[arg(long, value_name = "DAY")]
     from: Option<String>,
     /// The last day; today if not given.
@@ -48,6 +48,7 @@ struct Days {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Makes the sums of these days anew from the attempts, as far as those are kept.
+    #[command(after_help = "Examples:\n  recado costs recompute --from 2026-11-01 --to 2026-11-24")]
     Recompute {
         #[command(flatten)]
         days: Days,

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use uuid::Uuid;
 
-use super::{complain, database, hold::somebody, say, settings};
+use super::{complain, database, hold::somebody, moment::notification, say, settings};
 use crate::{
     config::{Needs, Place},
     db::decisions::{self, Decided, Refused},
@@ -13,15 +13,23 @@ use crate::{
 
 /// Ends a notification that is pending or in doubt.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  recado cancel 01a2056c-da85-7012-850d-3d88ae9c4023")]
 pub struct CancelArgs {
-    /// The notification's id.
+    /// The notification's id; recado why ORDER tells it.
+    #[arg(value_parser = notification)]
     id: Uuid,
 }
 
+const RETRY_EXAMPLE: &str = "Examples:
+  recado retry 01a2056c-da85-7012-850d-3d88ae9c4023
+  recado retry 01a2056c-da85-7012-850d-3d88ae9c4023 --resend";
+
 /// Lets a notification try again that failed or was not allowed to go. Consent and expiry are looked at again.
 #[derive(Debug, clap::Args)]
+#[command(after_help = RETRY_EXAMPLE)]
 pub struct RetryArgs {
-    /// The notification's id.
+    /// The notification's id; recado why ORDER tells it.
+    #[arg(value_parser = notification)]
     id: Uuid,
     /// Also if it is in doubt, or ended so: the person may get it twice, and it is marked as a resend.
     #[arg(long)]
@@ -65,7 +73,7 @@ fn tell(decided: &Decided, done: &str, why: impl Fn(&Refused) -> &'static str) -
             say(done);
             return ExitCode::SUCCESS;
         }
-        Decided::Unknown => complain("There is no notification of this id."),
+        Decided::Unknown => complain("There is no notification of this id; recado why ORDER finds those of an order."),
         Decided::Refused(refused) => {
             let reason = refused.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
             let state = refused.state.replace('_', " ");

@@ -13,6 +13,7 @@ use crate::config::{Needs, Place, Settings};
 
 /// Asks the service that listens at http.listen whether it is ready; at http.metrics_listen, if it has no role http.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  recado healthcheck\n  recado healthcheck --alive    # also while it is not ready")]
 pub struct Args {
     /// Ask only whether the process lives.
     #[arg(long)]

@@ -1,17 +1,21 @@
 //! `recado hold`, `release` and `holds`: stops with a reason and an end.
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 
-use super::{complain, database, say, settings};
+use super::{Misunderstood, complain, database, say, settings, templates_alone};
 use crate::{
-    config::{Needs, Place},
+    config::{Needs, Place, Settings},
     db::{
         Pools,
         holds::{self, BY_HAND, Hold, InForce, Scope},
-        senders,
+        senders, templates,
     },
     http::holds::period,
 };
@@ -25,11 +29,12 @@ const EXAMPLE: &str = "Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct HoldArgs {
+    /// What to stop: everything, a sender, or a template.
     what: What,
     #[command(flatten)]
     which: Which,
-    /// Why, for whoever finds it.
-    #[arg(long)]
+    /// Why, for whoever finds it; up to 300 characters.
+    #[arg(long, value_name = "TEXT")]
     reason: String,
     /// How long, like 30m or 2h; until it is released if not given.
     #[arg(long = "for", value_name = "TIME", value_parser = parse_period)]
@@ -57,11 +62,11 @@ pub struct ReleaseArgs {
 struct Which {
     /// The sender's or the template's name.
     name: Option<String>,
-    /// Only this language of the template.
-    #[arg(long)]
+    /// Only this language of the template, like es_MX; all of them if not given.
+    #[arg(long, value_name = "CODE")]
     language: Option<String>,
     /// Only this sender's template; needed if there are several senders.
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     sender: Option<String>,
 }
 
@@ -85,7 +90,9 @@ impl Which {
 
 /// Shows the holds in force.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  recado holds\n  recado holds --json")]
 pub struct ListArgs {
+    /// The same as JSON, for programs.
     #[arg(long)]
     json: bool,
 }
@@ -119,10 +126,14 @@ pub async fn hold(place: &Place, args: HoldArgs) -> anyhow::Result<ExitCode> {
     }
     let reason = args.reason.trim();
     if reason.is_empty() || reason.chars().count() > 300 {
-        bail!("--reason is a text of 1 to 300 characters");
+        bail!(Misunderstood("--reason is a text of 1 to 300 characters".to_owned()));
     }
-    let pools = database(&settings(place, Needs::DATABASE)?).await?;
+    let settings = settings(place, Needs::DATABASE)?;
+    let pools = database(&settings).await?;
     let scope = scope(&pools, args.what, args.which).await?;
+    if let Scope::Template { sender, template, language } = &scope {
+        written(&settings, &pools, *sender, template, language.as_deref()).await?;
+    }
     let hold =
         Hold { scope, reason: BY_HAND.to_owned(), detail: Some(reason.to_owned()), lasts: args.lasts, by: somebody() };
     let new = holds::place(&pools.ops, &hold).await?;
@@ -207,18 +218,60 @@ async fn scope(pools: &Pools, what: What, which: Which) -> anyhow::Result<Scope>
     })
 }
 
-async fn known(pools: &Pools, sender: &str) -> anyhow::Result<i16> {
-    let found = senders::find(&pools.ops, sender).await?;
-    found.with_context(|| format!("there is no sender {sender} in this database; recado senders shows those that are"))
+/// Whether there is such a template, by its file or at this sender's provider. Where none is known at all nobody can say, and the
+/// hold is taken: whoever has to stop something must not first mend the templates.
+async fn written(
+    settings: &Settings,
+    pools: &Pools,
+    sender: i16,
+    template: &str,
+    language: Option<&str>,
+) -> anyhow::Result<()> {
+    let mut known: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for one in templates::list(&pools.ops).await?.into_iter().filter(|one| one.sender_id == sender) {
+        known.entry(one.template).or_default().insert(one.language);
+    }
+    if let Ok(catalogue) = templates_alone(settings) {
+        for one in catalogue.templates() {
+            known.entry(one.name().to_owned()).or_default().extend(one.languages().map(str::to_owned));
+        }
+    }
+    let join = |names: Vec<&str>| names.join(", ");
+    let problem = match (known.get(template), language) {
+        (Some(languages), Some(language)) if !languages.contains(language) => {
+            let there_are = join(languages.iter().map(String::as_str).collect());
+            format!("the template {template} is not written in {language}; it has {there_are}")
+        }
+        (None, _) if !known.is_empty() => {
+            let there_are = join(known.keys().map(String::as_str).collect());
+            format!("there is no template {template}; there are {there_are}")
+        }
+        (Some(_) | None, _) => return Ok(()),
+    };
+    bail!(Misunderstood(problem))
 }
+
+async fn known(pools: &Pools, sender: &str) -> anyhow::Result<i16> {
+    if let Some(found) = senders::find(&pools.ops, sender).await? {
+        return Ok(found);
+    }
+    let all = senders::all(&pools.ops).await?;
+    if all.is_empty() {
+        bail!("{NONE_YET}");
+    }
+    let names: Vec<&str> = all.iter().map(|(_, name)| name.as_str()).collect();
+    bail!(Misunderstood(format!("there is no sender {sender} in this database; there are {}", names.join(", "))))
+}
+
+const NONE_YET: &str = "there is no sender in this database yet; recado run makes those that the settings have";
 
 async fn only(pools: &Pools) -> anyhow::Result<i16> {
     match senders::all(&pools.ops).await?.as_slice() {
         [(id, _)] => Ok(*id),
-        [] => bail!("there is no sender in this database yet; recado run makes them"),
+        [] => bail!("{NONE_YET}"),
         several => {
             let names: Vec<&str> = several.iter().map(|(_, name)| name.as_str()).collect();
-            bail!("name the template's sender: --sender {}", names.join(" or "))
+            bail!(Misunderstood(format!("name the template's sender: --sender {}", names.join(" or "))))
         }
     }
 }

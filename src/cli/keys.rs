@@ -15,8 +15,14 @@ use crate::{
     http::auth,
 };
 
+const EXAMPLE: &str = "Examples:
+  recado keys create --name support-desk --role operator
+  recado keys list
+  recado keys revoke support-desk";
+
 /// Makes, lists and revokes the API's keys.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
 pub struct Args {
     #[command(subcommand)]
     what: What,
@@ -25,21 +31,30 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Makes a key and prints it: this once, and never again.
+    #[command(
+        after_help = "Examples:\n  recado keys create --name support-desk --role operator\n  recado keys create --name shop --role producer"
+    )]
     Create {
-        /// What it is for, like `support-desk`.
+        /// What it is for, like `support-desk`; up to 60 characters.
         #[arg(long)]
         name: String,
-        /// producer (only publishes), viewer (sees no phone numbers), operator or admin.
+        /// producer (only publishes), viewer (sees no phone numbers), operator (sees them, places holds) or admin.
         #[arg(long, default_value = "viewer")]
         role: Role,
     },
     /// All keys, with their last use.
+    #[command(after_help = "Examples:\n  recado keys list\n  recado keys list --json")]
     List {
+        /// The same as JSON, for programs.
         #[arg(long)]
         json: bool,
     },
     /// Ends a key at once.
-    Revoke { name: String },
+    #[command(after_help = "Examples:\n  recado keys revoke support-desk")]
+    Revoke {
+        /// The key's name; recado keys list shows it.
+        name: String,
+    },
 }
 
 /// 0 if it was done.

@@ -16,6 +16,7 @@ pub mod forms;
 pub mod healthcheck;
 pub mod hold;
 pub mod keys;
+mod moment;
 pub mod openapi;
 pub mod outward;
 pub mod plans;
@@ -51,9 +52,24 @@ use crate::{
     worker::versions::Versions,
 };
 
+const EXAMPLE: &str =
+    "Settings come from the environment (RECADO_ and the key: RECADO_HTTP__LISTEN is http.listen; DATABASE_URL and
+AMQP_URL too), then from recado.toml. `recado check --settings` shows each with where it comes from.
+
+Exit codes: 0 done, 1 could not or found something wrong, 2 not understood (arguments, settings).
+
+Examples:
+  recado demo                               # everything on this machine, against the simulator
+  recado migrate                            # makes the tables
+  recado check --settings
+  recado doctor                             # says what is still wrong
+  recado run
+  recado publish order.json
+  recado why A-1042";
+
 /// Delivers a shop's order and shipping notifications on WhatsApp: with consent, at the right pace, and with proof.
 #[derive(Debug, Parser)]
-#[command(name = "recado", version, propagate_version = true)]
+#[command(name = "recado", version, propagate_version = true, after_help = EXAMPLE)]
 pub struct Cli {
     /// Settings that differ from the defaults; `recado.toml` in the working directory if not given.
     #[arg(long, global = true, value_name = "FILE")]
@@ -147,9 +163,28 @@ pub fn main() -> ExitCode {
     match runtime.block_on(dispatch(cli)) {
         Ok(code) => code,
         Err(error) => {
-            complain(&format!("recado: {error:#}"));
-            ExitCode::FAILURE
+            complain(&format!("recado: {}", spelled(&error)));
+            if error.is::<Misunderstood>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
+    }
+}
+
+/// What was asked for is not understood, be it the arguments or the settings: the program ends with 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Misunderstood(pub String);
+
+/// An error with its causes, none of them said twice; if it is the database's, with its setting and what to do.
+fn spelled(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text += &format!(": {cause}");
+        }
+    }
+    match error.chain().find_map(|cause| cause.downcast_ref::<db::Error>()) {
+        Some(of @ db::Error::Outage(_)) => format!("database.url (DATABASE_URL): {text}. {}", of.cure()),
+        Some(_) | None => text,
     }
 }
 
@@ -193,7 +228,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// If the settings are wrong.
 pub fn settings(place: &Place, needs: Needs) -> anyhow::Result<Settings> {
-    let settings = Settings::load(place, needs)?;
+    let settings = Settings::load(place, needs).map_err(|problems| Misunderstood(problems.to_string()))?;
     telemetry::begin_logging(&settings.log)?;
     Ok(settings)
 }
@@ -223,10 +258,9 @@ pub async fn database(settings: &Settings) -> anyhow::Result<Pools> {
 /// How the database's schema stands to this program's.
 ///
 /// # Errors
-/// If the database cannot be asked: with what to do about it.
+/// If the database cannot be asked.
 pub async fn schema_of(pools: &Pools) -> anyhow::Result<db::pools::Schema> {
-    let asked = pools::schema(&pools.ops).await;
-    asked.map_err(|error| anyhow::anyhow!("database.url (DATABASE_URL): {error}. {}", error.cure()))
+    Ok(pools::schema(&pools.ops).await?)
 }
 
 /// The database's pools, whatever its schema.
@@ -262,6 +296,18 @@ pub fn catalogue(settings: &Settings) -> anyhow::Result<check::Checked> {
         let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("{} problem(s) in the templates, event types and sources:\n{}", lines.len(), lines.join("\n"))
     })
+}
+
+/// The templates, for what asks for their names and purposes only: they are read without any sender, too.
+///
+/// # Errors
+/// As [`catalogue`].
+pub fn templates_alone(settings: &Settings) -> anyhow::Result<template::Catalogue> {
+    let mut settings = settings.clone();
+    if settings.senders.is_empty() && settings.templates.default_sender.is_none() {
+        settings.templates.default_sender = Some("main".to_owned());
+    }
+    Ok(catalogue(&settings)?.catalogue)
 }
 
 /// What templates need to know of the settings.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::say;
 use crate::http::openapi;
 
-const EXAMPLE: &str = "Example:
+const EXAMPLE: &str = "Examples:
   recado openapi > openapi.json";
 
 /// Prints the OpenAPI document of the HTTP side, which a running service has at /v1/openapi.json.

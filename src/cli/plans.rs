@@ -9,8 +9,13 @@ use std::{
 };
 
 use anyhow::bail;
+use jiff::Timestamp;
 
-use super::{complain, database, hold, say, settings};
+use super::{
+    Misunderstood, complain, database, hold,
+    moment::{moment, plan},
+    say, settings,
+};
 use crate::{
     clock::Clock,
     config::{Needs, Place, Settings},
@@ -23,19 +28,31 @@ use crate::{
         action::{Action, Course, Estimate, FOUND_MAX, Kind, REASON_MAX, Skip},
         cost::Prices,
         money::decimal,
-        search,
+        search::{self, Wrong},
     },
     http::plans::{NO_ORDER, Shown, reason, refusal, wish},
 };
 
 const EXAMPLE: &str = "Examples:
-  recado plans new retry --state failed --reason undeliverable --since 2026-11-22T20:00:00Z
+  recado plans new retry --state failed --reason undeliverable --since 2026-11-22
   recado plans new give_up --state in_doubt --sender main --run --because \"the shop has called them\"
   recado plans new replay --reason unfillable_template
   recado plans new hold --scope template --sender main --template order_confirmed --for 2h
   recado plans run 12 --because \"Meta's outage is over\"
   recado plans show 12
   recado plans stop 12";
+
+const NEW_EXAMPLE: &str = "Examples:
+  recado plans new retry --state failed --reason undeliverable --since 2026-11-22
+  recado plans new retry --state failed --since 2h --run --because \"Meta's outage is over\"
+  recado plans new give_up --state in_doubt --sender main
+  recado plans new cancel --order A-1042
+  recado plans new replay --reason unfillable_template
+  recado plans new hold --scope template --sender main --template order_confirmed --for 2h";
+
+const RUN_EXAMPLE: &str = "Examples:
+  recado plans run 12 --because \"Meta's outage is over\"
+  recado plans run 12 --because \"Meta's outage is over\" --detach";
 
 /// Acts on everything that a search finds: says first what that would come to, then runs it in the background.
 #[derive(Debug, clap::Args)]
@@ -48,8 +65,10 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Finds what the search says, and shows what the action would come to. Nothing is done yet.
+    #[command(after_help = NEW_EXAMPLE)]
     New(Box<New>),
     /// Shows the plans, the latest first.
+    #[command(after_help = "Examples:\n  recado plans list\n  recado plans list --limit 100 --json")]
     List {
         /// So many at most.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=1_000))]
@@ -59,14 +78,20 @@ enum What {
         json: bool,
     },
     /// Shows one plan, and how far it is.
+    #[command(after_help = "Examples:\n  recado plans show 12\n  recado plans show 12 --json")]
     Show {
+        /// The plan's number; recado plans list shows it.
+        #[arg(value_parser = plan)]
         id: i64,
         /// The same as JSON, for programs.
         #[arg(long)]
         json: bool,
     },
     /// Runs a plan that is not older than an hour, and shows how far it is. Interrupted here, it goes on in the service.
+    #[command(after_help = RUN_EXAMPLE)]
     Run {
+        /// The plan's number; recado plans list shows it.
+        #[arg(value_parser = plan)]
         id: i64,
         /// Why, for the record.
         #[arg(long, value_name = "TEXT")]
@@ -76,7 +101,12 @@ enum What {
         detach: bool,
     },
     /// Stops a plan after the piece that is in hand. What was done is done.
-    Stop { id: i64 },
+    #[command(after_help = "Examples:\n  recado plans stop 12")]
+    Stop {
+        /// The plan's number; recado plans list shows it.
+        #[arg(value_parser = plan)]
+        id: i64,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -84,8 +114,8 @@ struct New {
     /// retry, resend, cancel, give_up, replay, hold or release.
     #[arg(value_parser = parse_action)]
     action: Action,
-    /// Only this one, or these with commas between them.
-    #[arg(long)]
+    /// Only this notification or rejected event, or these with commas between them.
+    #[arg(long, value_name = "IDS")]
     id: Option<String>,
     /// Only those in this state: pending, sending, in_doubt, accepted, failed or suppressed.
     #[arg(long)]
@@ -99,7 +129,7 @@ struct New {
     /// Only those of this event, order or shipment.
     #[arg(long)]
     order: Option<String>,
-    /// Only those to this number.
+    /// Only those to this number, with its country code, like +34600111222.
     #[arg(long)]
     phone: Option<String>,
     /// Only those of this template; or what is held.
@@ -108,17 +138,18 @@ struct New {
     /// Only those of this sender; or what is held.
     #[arg(long)]
     sender: Option<String>,
-    /// Only those planned (or received) at that time or later, like 2026-11-22T20:00:00Z.
-    #[arg(long)]
-    since: Option<String>,
-    /// Only those before that time.
-    #[arg(long)]
-    until: Option<String>,
+    /// Only those planned (or received) then or later: a time like 2026-11-22T20:00:00Z, a day like 2026-11-22 (UTC), or how
+    /// long ago, like 3d or 2h.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Option<Timestamp>,
+    /// Only those before then, in the same forms.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<Timestamp>,
     /// What to hold or release: everything, sender or template.
     #[arg(long)]
     scope: Option<String>,
-    /// Only this language of the held template.
-    #[arg(long)]
+    /// Only this language of the held template, like es_MX.
+    #[arg(long, value_name = "CODE")]
     language: Option<String>,
     /// How long to hold, like 30m or 2h; until it is released if not given.
     #[arg(long = "for", value_name = "TIME")]
@@ -132,29 +163,30 @@ struct New {
     /// Asks no question.
     #[arg(long)]
     yes: bool,
-    /// The plan as JSON, for programs.
+    /// The same as JSON, for programs.
     #[arg(long)]
     json: bool,
 }
 
 impl New {
-    fn pairs(&self) -> Vec<(&'static str, &str)> {
+    fn pairs(&self) -> Vec<(&'static str, String)> {
+        let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
         let given = [
-            ("id", &self.id),
-            ("state", &self.state),
-            ("reason", &self.reason),
-            ("waiting_on", &self.waiting_on),
-            ("order", &self.order),
-            ("phone", &self.phone),
-            ("template", &self.template),
-            ("sender", &self.sender),
-            ("since", &self.since),
-            ("until", &self.until),
-            ("scope", &self.scope),
-            ("language", &self.language),
-            ("for", &self.lasts),
+            ("id", self.id.clone()),
+            ("state", self.state.clone()),
+            ("reason", self.reason.clone()),
+            ("waiting_on", self.waiting_on.clone()),
+            ("order", self.order.clone()),
+            ("phone", self.phone.clone()),
+            ("template", self.template.clone()),
+            ("sender", self.sender.clone()),
+            ("since", time(self.since)),
+            ("until", time(self.until)),
+            ("scope", self.scope.clone()),
+            ("language", self.language.clone()),
+            ("for", self.lasts.clone()),
         ];
-        given.into_iter().filter_map(|(key, value)| Some((key, value.as_deref()?))).collect()
+        given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
     }
 }
 
@@ -181,24 +213,25 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
 
 async fn make(settings: &Settings, pools: &Pools, new: &New) -> anyhow::Result<ExitCode> {
     if new.run && new.because.as_deref().and_then(reason).is_none() {
-        bail!("--because is a text of 1 to {REASON_MAX} characters");
+        bail!(Misunderstood(format!("--because is a text of 1 to {REASON_MAX} characters")));
     }
     if new.run && !new.yes && !std::io::stdin().is_terminal() {
         bail!("--run asks before it acts, and there is nobody to be asked: --yes says yes");
     }
-    let wish = match wish(new.action, new.pairs()) {
+    let given = new.pairs();
+    let wish = match wish(new.action, given.iter().map(|(key, value)| (*key, value.as_str()))) {
         Ok(wish) => wish,
-        Err(wrong) => {
-            let name = if [&search::KEYS[..], &search::TARGET_KEYS].concat().contains(&wrong.key) { "--" } else { "" };
-            complain(&format!("recado plans: {name}{}: {}.", wrong.key.replace('_', "-"), wrong.cure));
-            return Ok(ExitCode::from(2));
-        }
+        Err(wrong) => bail!(misfit(new.action, &wrong)),
     };
     let prices = Arc::new(prices(settings, pools).await?);
     let wanted = Wanted { wish, by: hold::somebody(), prices, now: Clock::system().now() };
     let plan = match plans::make(&pools.ops, wanted).await? {
         Made::Plan(plan) => *plan,
-        Made::NoSuchSender => bail!("there is no sender of this name in this database; recado senders shows them"),
+        Made::NoSuchSender => {
+            let all = senders::all(&pools.ops).await?;
+            let names: Vec<&str> = all.iter().map(|(_, name)| name.as_str()).collect();
+            bail!(Misunderstood(format!("--sender is none of those in this database: {}", names.join(", "))))
+        }
         Made::IsAPhone => bail!("{}", NO_ORDER.trim_end_matches('.')),
         Made::TooMany => {
             bail!("more than {FOUND_MAX} are found: narrow the search, for example with --since and --until")
@@ -211,6 +244,10 @@ async fn make(settings: &Settings, pools: &Pools, new: &New) -> anyhow::Result<E
     }
     if !new.json {
         say(&table(&plan));
+    }
+    if !new.run && plan.found == 0 && new.action.kind() != Kind::Sending {
+        say("\nNothing is found, so there is nothing to run.");
+        return Ok(ExitCode::SUCCESS);
     }
     if !new.run {
         say(&format!("\nNothing is done yet. To run it within an hour: recado plans run {id} --because TEXT"));
@@ -225,6 +262,21 @@ async fn make(settings: &Settings, pools: &Pools, new: &New) -> anyhow::Result<E
         show(pools, id, true).await?;
     }
     Ok(code)
+}
+
+/// What is wrong with a wish, by the names that its keys have here.
+fn misfit(action: Action, wrong: &Wrong) -> Misunderstood {
+    let option = [&search::KEYS[..], &search::TARGET_KEYS].concat().contains(&wrong.key);
+    Misunderstood(if option {
+        format!("--{} {}", wrong.key.replace('_', "-"), wrong.cure)
+    } else {
+        // Everything at once.
+        format!(
+            "say which: with --id, --state, --reason, --order, --phone, --template, --sender, --waiting-on or --since, like \
+             recado plans new {} --state failed --since 2h. Everything at once is not acted on",
+            action.as_str()
+        )
+    })
 }
 
 fn confirmed() -> bool {
@@ -268,7 +320,7 @@ async fn begin(pools: &Pools, id: i64, because: &str, detach: bool) -> anyhow::R
     let Some(because) = reason(because) else { bail!("--because is a text of 1 to {REASON_MAX} characters") };
     // Who has the database's address may do everything.
     let ordered = plans::run(&pools.ops, id, &hold::somebody(), because, true).await?;
-    if let Some(why) = refusal(&ordered) {
+    if let Some(why) = unfollowed(&ordered) {
         complain(&why);
         return Ok(ExitCode::FAILURE);
     }
@@ -304,8 +356,15 @@ async fn watch(pools: &Pools, id: i64) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Why an order was not followed, and how to find one that can be.
+fn unfollowed(ordered: &Ordered) -> Option<String> {
+    let why = refusal(ordered)?;
+    let unknown = matches!(ordered, Ordered::Unknown);
+    Some(if unknown { format!("{why} recado plans list shows those that are.") } else { why })
+}
+
 fn answer(ordered: &Ordered, done: &str) -> ExitCode {
-    match refusal(ordered) {
+    match unfollowed(ordered) {
         None => {
             say(done);
             ExitCode::SUCCESS

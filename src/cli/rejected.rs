@@ -2,23 +2,30 @@
 
 use std::process::ExitCode;
 
+use clap::builder::PossibleValuesParser;
 use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{complain, database, hold::somebody, on_one_line, printable, say, settings};
+use super::{complain, database, hold::somebody, moment::rejected_event, on_one_line, printable, say, settings};
 use crate::{
     config::{Needs, Place},
     db::{
         audit::{Act, note},
         rejected::{self, Filter, Listed, Whole},
     },
+    domain::event::REASONS,
 };
 
 const EXAMPLE: &str = "Examples:
   recado rejected
   recado rejected --reason unfillable_template
-  recado rejected show 0193f2c4-8d1e-7a30-9b1d-2f0c5a1e7b44";
+  recado rejected --replayed --json
+  recado rejected show 01a2056c-da85-7012-850d-3d88ae9c4023";
+
+const SHOW_EXAMPLE: &str = "Examples:
+  recado rejected show 01a2056c-da85-7012-850d-3d88ae9c4023
+  recado rejected show 01a2056c-da85-7012-850d-3d88ae9c4023 --json";
 
 /// Shows the events that could not be used, the latest first. Those that were run again are over and not shown.
 #[derive(Debug, clap::Args)]
@@ -26,8 +33,8 @@ const EXAMPLE: &str = "Examples:
 pub struct Args {
     #[command(subcommand)]
     what: Option<What>,
-    /// Only those of this reason.
-    #[arg(long)]
+    /// Only those that were rejected for this reason; docs/events.md explains each.
+    #[arg(long, value_parser = PossibleValuesParser::new(REASONS), hide_possible_values = true)]
     reason: Option<String>,
     /// Also those that were run again.
     #[arg(long)]
@@ -43,7 +50,10 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// One of them with its headers and its bytes, as text. They may say who the event is about.
+    #[command(after_help = SHOW_EXAMPLE)]
     Show {
+        /// Its id; recado rejected lists them.
+        #[arg(value_parser = rejected_event)]
         id: Uuid,
         /// The same as JSON, for programs.
         #[arg(long)]

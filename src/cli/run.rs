@@ -60,7 +60,7 @@ const EXAMPLE: &str = "Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Args {
-    /// What this process does; everything if not given. As many processes as you like may do the same.
+    /// What this process does, with commas between; everything if not given. As many processes as you like may do the same.
     #[arg(long, value_delimiter = ',', value_enum)]
     roles: Vec<Role>,
     /// Stops also when its standard input ends: for a parent that may be killed and must not leave it behind.
@@ -71,13 +71,19 @@ pub struct Args {
 /// A part of the service that can run in a process of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Role {
+    /// Takes events from the queues and from the shop's outbox table.
     Intake,
+    /// Sends.
     Dispatch,
+    /// Applies the webhooks that were stored.
     Receipts,
+    /// Tells what became of messages: to the broker, callbacks and relays.
     Outbox,
     /// Answers to people's messages, and the SMS of opt-ins.
     Replies,
+    /// Doubts, expiries, plans, retention, and how senders and templates stand.
     Upkeep,
+    /// Webhooks, API, console and health checks.
     Http,
 }
 

@@ -10,7 +10,7 @@ use crate::{
 
 /// Applies what is missing. Harmless if nothing is; refused if the database is newer.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  DATABASE_URL=postgres://recado@localhost/recado recado migrate")]
+#[command(after_help = "Examples:\n  recado migrate --dry-run\n  recado migrate")]
 pub struct Args {
     /// Only say what would be done.
     #[arg(long)]

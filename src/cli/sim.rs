@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::sim::{Options, Pair, Rules, Sender, Sim, TwilioAccount, TwilioNumber, TwilioService};
 
-const EXAMPLE: &str = "Example:
+const EXAMPLE: &str = "Examples:
   recado sim --listen 127.0.0.1:8090 --webhook-url http://127.0.0.1:8080/webhooks/main \\
     --latency-ms 200 --ledger accepted.jsonl
   curl -X POST http://127.0.0.1:8090/_sim/people/+34600111222/reply -d '{\"text\":\"BAJA\"}'

@@ -7,7 +7,11 @@ mod push;
 mod show;
 mod sync;
 
-use std::{collections::HashMap, path::PathBuf, process::ExitCode};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use anyhow::bail;
 use jiff::Timestamp;
@@ -45,6 +49,25 @@ const EXAMPLE: &str = "Examples:
   recado templates approve --all
   recado templates approve order_confirmed --language es --content-sid HX0123456789abcdef0123456789abcdef";
 
+const PREVIEW_EXAMPLE: &str = "Examples:
+  recado templates preview delivered
+  recado templates preview order_confirmed --language es --event order.json
+  recado templates preview delivered --html delivered.html";
+
+const PUSH_EXAMPLE: &str = "Examples:
+  recado templates push --dry-run
+  recado templates push order_confirmed --language es
+  recado templates push --sender main --yes";
+
+const SHOW_EXAMPLE: &str = "Examples:
+  recado templates show order_confirmed
+  recado templates show order_confirmed --language es --version 2";
+
+const APPROVE_EXAMPLE: &str = "Examples:
+  recado templates approve order_confirmed
+  recado templates approve --all
+  recado templates approve order_confirmed --language es --content-sid HX0123456789abcdef0123456789abcdef";
+
 /// What the templates say, how they stand at the provider, and how they get there.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
@@ -56,12 +79,14 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Every template in every language, and whether it may go out.
+    #[command(after_help = "Examples:\n  recado templates list\n  recado templates list --json")]
     List {
         /// The same as JSON, for programs, with what no file describes.
         #[arg(long)]
         json: bool,
     },
     /// Holds the files against all of the provider's rules; ends with 1 if one is broken.
+    #[command(after_help = "Examples:\n  recado templates lint\n  recado templates lint --strict")]
     Lint {
         /// The same as JSON, for programs.
         #[arg(long)]
@@ -71,19 +96,22 @@ enum What {
         strict: bool,
     },
     /// Shows what people will see, in each language.
+    #[command(after_help = PREVIEW_EXAMPLE)]
     Preview {
+        /// The template's name.
         name: String,
         /// Only this language, like es_MX.
-        #[arg(long)]
+        #[arg(long, value_name = "CODE")]
         language: Option<String>,
         /// A CloudEvent in JSON to fill it from; its own example if not given.
         #[arg(long, value_name = "FILE")]
         event: Option<PathBuf>,
-        /// Writes a page instead.
+        /// Writes a page into this file instead.
         #[arg(long, value_name = "FILE")]
         html: Option<PathBuf>,
     },
     /// Makes or changes templates at the provider, as the files say. Shows what it will do and asks.
+    #[command(after_help = PUSH_EXAMPLE)]
     Push {
         #[command(flatten)]
         which: Which,
@@ -95,11 +123,12 @@ enum What {
         dry_run: bool,
     },
     /// What a template says, and which versions of it there were.
-    #[command(disable_version_flag = true)]
+    #[command(disable_version_flag = true, after_help = SHOW_EXAMPLE)]
     Show {
+        /// The template's name.
         name: String,
         /// Only this language, like es_MX.
-        #[arg(long)]
+        #[arg(long, value_name = "CODE")]
         language: Option<String>,
         /// This version, as `recado why` names it.
         #[arg(long, value_name = "N")]
@@ -109,6 +138,7 @@ enum What {
         json: bool,
     },
     /// In what the files and what the provider has differ. Asks the provider; ends with 1 if something differs.
+    #[command(after_help = "Examples:\n  recado templates diff\n  recado templates diff order_confirmed --language es")]
     Diff {
         #[command(flatten)]
         which: Which,
@@ -117,26 +147,29 @@ enum What {
         json: bool,
     },
     /// Says that the provider has approved templates. `sync` asks the provider instead.
+    #[command(after_help = APPROVE_EXAMPLE)]
     Approve {
+        /// The template's name.
         #[arg(required_unless_present = "all", conflicts_with = "all")]
         name: Option<String>,
         /// Only this language, like es_MX.
-        #[arg(long)]
+        #[arg(long, value_name = "CODE")]
         language: Option<String>,
         /// At this sender, if it is not the template's own.
-        #[arg(long)]
+        #[arg(long, value_name = "NAME")]
         sender: Option<String>,
         /// By which id Twilio knows the content of this language, HX…: a sender at Twilio sends it by that.
-        #[arg(long, conflicts_with = "all")]
+        #[arg(long, value_name = "SID", conflicts_with = "all")]
         content_sid: Option<String>,
         /// The whole catalogue.
         #[arg(long)]
         all: bool,
     },
     /// Asks the provider how each template stands and what it says. The service does so by itself, every templates.sync_every.
+    #[command(after_help = "Examples:\n  recado templates sync\n  recado templates sync --sender main")]
     Sync {
         /// Only this sender's account.
-        #[arg(long)]
+        #[arg(long, value_name = "NAME")]
         sender: Option<String>,
     },
 }
@@ -147,10 +180,10 @@ struct Which {
     /// Only this template.
     name: Option<String>,
     /// Only this language, like es_MX.
-    #[arg(long)]
+    #[arg(long, value_name = "CODE")]
     language: Option<String>,
     /// Only this sender's account.
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     sender: Option<String>,
 }
 
@@ -239,7 +272,7 @@ pub fn accounts(settings: &Settings, ids: &HashMap<String, i16>, only: Option<&s
 fn only(settings: &Settings, sender: Option<&str>) -> anyhow::Result<()> {
     match sender {
         Some(sender) if !settings.senders.contains_key(sender) => {
-            bail!("there is no sender of this name; there are {}", names(settings.senders.keys()))
+            bail!("there is no sender {sender}; there are {}", names(settings.senders.keys()))
         }
         _ => Ok(()),
     }
@@ -285,12 +318,15 @@ fn chosen(wanted: &[Wanted], name: Option<&str>, language: Option<&str>) -> anyh
     if of_name().next().is_none() {
         let mut names: Vec<&str> = wanted.iter().map(|one| one.template.as_str()).collect();
         names.dedup();
-        bail!("the catalogue has no template of this name; it has {}", names.join(", "));
+        let name = name.unwrap_or_default();
+        bail!("the catalogue has no template {name}; it has {}", names.join(", "));
     }
     let chosen: Vec<_> =
         of_name().filter(|one| language.is_none_or(|language| one.language == language)).cloned().collect();
     if chosen.is_empty() {
-        bail!("it is not written in this language; it has {}", names(of_name().map(|one| &one.language)));
+        let (what, language) = (name.unwrap_or("the catalogue"), language.unwrap_or_default());
+        let there_are: BTreeSet<&str> = of_name().map(|one| one.language.as_str()).collect();
+        bail!("{what} is not written in {language}; it has {}", Vec::from_iter(there_are).join(", "));
     }
     Ok(chosen)
 }

@@ -16,13 +16,13 @@ use crate::{
 /// Removes what is older than it has to be kept, as the role upkeep does by itself now and then.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  recado upkeep --dry-run\n  recado upkeep --dry-run --json    # every table, with what stays"
+    after_help = "Examples:\n  recado upkeep --dry-run\n  recado upkeep --dry-run --json    # every table, with what stays\n  recado upkeep"
 )]
 pub struct Args {
     /// Only say what would go.
     #[arg(long)]
     dry_run: bool,
-    /// For programs: one JSON document.
+    /// The same as JSON, for programs.
     #[arg(long)]
     json: bool,
 }

@@ -21,11 +21,15 @@ use crate::{
     http::console::passwords,
 };
 
+const EXAMPLE: &str = "Examples:
+  recado users create ana --role admin
+  recado users list
+  recado users role ana operator
+  recado users disable ana";
+
 /// Makes, lists and changes the console's accounts.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  recado users create ana --role admin\n  pass show recado/ana | recado users password ana"
-)]
+#[command(after_help = EXAMPLE)]
 pub struct Args {
     #[command(subcommand)]
     what: What,
@@ -34,26 +38,58 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Makes an account. Asks for its password; if standard input is no terminal, its first line is the password.
+    #[command(
+        after_help = "Examples:\n  recado users create ana --role admin\n  pass show recado/ana | recado users create ana"
+    )]
     Create {
         /// Lower-case letters, digits, and . _ - @ after the first.
         name: String,
-        /// viewer (sees no phone numbers), operator or admin.
-        #[arg(long, default_value = "viewer")]
+        /// viewer (sees no phone numbers), operator (sees them, places holds) or admin.
+        #[arg(long, default_value = "viewer", value_parser = account_role)]
         role: Role,
     },
     /// All accounts, with when they were last seen.
+    #[command(after_help = "Examples:\n  recado users list\n  recado users list --json")]
     List {
+        /// The same as JSON, for programs.
         #[arg(long)]
         json: bool,
     },
     /// Gives an account another role. Holds for its next request.
-    Role { name: String, role: Role },
+    #[command(after_help = "Examples:\n  recado users role ana operator")]
+    Role {
+        /// The account's name.
+        name: String,
+        /// viewer (sees no phone numbers), operator (sees them, places holds) or admin.
+        #[arg(value_parser = account_role)]
+        role: Role,
+    },
     /// Gives an account another password and ends its sessions.
-    Password { name: String },
+    #[command(
+        after_help = "Examples:\n  recado users password ana\n  pass show recado/ana | recado users password ana"
+    )]
+    Password {
+        /// The account's name.
+        name: String,
+    },
     /// Ends an account's sessions and lets it in no more. Its name stays in the audit trail.
-    Disable { name: String },
+    #[command(after_help = "Examples:\n  recado users disable ana")]
+    Disable {
+        /// The account's name.
+        name: String,
+    },
     /// Lets a disabled account in again.
-    Enable { name: String },
+    #[command(after_help = "Examples:\n  recado users enable ana")]
+    Enable {
+        /// The account's name.
+        name: String,
+    },
+}
+
+/// A key's role is more: a producer sees nothing, so there is nothing for it here.
+fn account_role(text: &str) -> Result<Role, &'static str> {
+    let role = text.parse().ok().filter(|role| *role != Role::Producer);
+    role.ok_or("is no role of an account; there are viewer, operator and admin")
 }
 
 /// 0 if it was done.

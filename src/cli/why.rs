@@ -27,9 +27,9 @@ use crate::{
 };
 
 const EXAMPLE: &str = "Examples:
-  recado why order-1001
+  recado why A-1042
   recado why +34600111222
-  recado why 0193f2c4-8d1e-7a30-9b1d-2f0c5a1e7b44 --json";
+  recado why 01a2056c-da85-7012-850d-3d88ae9c4023 --json";
 
 /// Tells what became of a notification, an event, an order or a person's messages, and what happens next.
 #[derive(Debug, clap::Args)]

@@ -53,6 +53,8 @@ pub mod users;
 pub mod versions;
 pub mod webhooks;
 
+use std::borrow::Cow;
+
 pub use jiff_sqlx::Timestamp as Time;
 pub use pools::{Pools, connect, migrate};
 
@@ -60,7 +62,7 @@ pub use pools::{Pools, connect, migrate};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It could not be reached, was too slow or went away: the same call may work later.
-    #[error("the database is out of reach: {0}")]
+    #[error("{}", outage(.0))]
     Outage(#[source] sqlx::Error),
     /// It refused these very rows (SQLSTATE class 22 or 23), and will again.
     #[error("the database refused the row ({code})")]
@@ -74,18 +76,45 @@ impl Error {
     /// What to do about a database that does not let us in.
     #[must_use]
     pub fn cure(&self) -> &'static str {
-        let code = match self {
-            Error::Outage(error) => error.as_database_error().and_then(sqlx::error::DatabaseError::code),
-            Error::Data { .. } | Error::Inconsistent { .. } => None,
-        };
-        match code.as_deref() {
-            Some("3D000") => "Make the database that the address names: createdb",
+        match self.code().as_deref() {
+            Some("3D000") => "Make the database that the address names (createdb), or name another",
             Some("28000" | "28P01") => {
                 "Look at the address's user and password, and whether Postgres lets this user in from here"
             }
+            Some("42501") => "Let this user own Recado's database, or name its owner in the address",
+            Some("42P01" | "42703" | "42883") => "Is it Recado's database, and up to date? recado migrate --dry-run",
+            Some("53300") => {
+                "All of Postgres's connections are in use: raise max_connections, or lower database.*_connections"
+            }
+            Some("57P03") => "Postgres is starting or stopping: try again in a moment",
+            Some("25006") => "This Postgres is a replica: name the primary",
+            Some("55P03" | "57014") => "Somebody keeps it busy: try again, and look at pg_stat_activity",
             _ => "Is Postgres running there?",
         }
     }
+
+    /// Postgres's own code of what it says.
+    #[must_use]
+    pub fn code(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Error::Outage(error) => error.as_database_error().and_then(sqlx::error::DatabaseError::code),
+            Error::Data { .. } | Error::Inconsistent { .. } => None,
+        }
+    }
+}
+
+/// What Postgres itself said, or why it said nothing.
+fn outage(error: &sqlx::Error) -> String {
+    let said = match error.as_database_error() {
+        // It answers, and not as we asked.
+        Some(said) if said.code().is_some_and(|code| code.starts_with("42")) => {
+            return format!("the database says: {}", said.message());
+        }
+        Some(said) => said.message().to_owned(),
+        None if matches!(error, sqlx::Error::PoolTimedOut) => "no connection came about in time".to_owned(),
+        None => error.to_string(),
+    };
+    format!("the database is out of reach: {}", said.trim_start_matches("error communicating with database: "))
 }
 
 impl From<sqlx::Error> for Error {

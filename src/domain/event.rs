@@ -51,6 +51,30 @@ impl fmt::Debug for Event {
     }
 }
 
+/// The names of all reasons for which something is rejected: of a [`Rejection`], and of the inbox's own.
+pub const REASONS: [&str; 20] = [
+    "invalid_utf8",
+    "invalid_json",
+    "not_an_object",
+    "nested_too_deep",
+    "nul_byte",
+    "wrong_specversion",
+    "missing_attribute",
+    "bad_attribute",
+    "duplicate_attribute",
+    "too_many_attributes",
+    "unsupported_data",
+    "bad_phone",
+    "unfillable_template",
+    "bad_journey_key",
+    "bad_mapping",
+    "no_route",
+    "unknown_sender",
+    "too_large",
+    "refused_by_database",
+    "dead_lettered",
+];
+
 /// Why bytes are no event, or why an event cannot be planned. `Display` is for people; it names fields and never shows a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {

@@ -1,5 +1,7 @@
 //! Who may be written to: what people agree to and refuse, and that nothing leaves without it.
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
 use recado::{
     cli::consent::{import, verify},
@@ -240,6 +242,10 @@ async fn a_no_waits_for_the_claim_that_was_first(house: House) {
     assert_eq!(attempts, i64::try_from(went).unwrap(), "nothing leaves after the no");
 }
 
+fn purposes() -> BTreeSet<&'static str> {
+    BTreeSet::from(["orders", "shipping"])
+}
+
 const FILE: &str = "phone,purpose,granted_at,source,wording,form\n\
     +34600111222,orders|shipping,2026-03-04T10:20:30+01:00,checkout,v3 es,web-1\n\
     +34600111333,orders,2026-03-05T10:20:30+01:00,checkout,v3 es,web-1\n\
@@ -251,11 +257,11 @@ async fn imported_consents_count_and_the_same_file_counts_once() {
     let now = house.clock.now();
     let waiting = house.order(ANA).await;
     house.claim().await;
-    let checked = import(None, None, FILE.as_bytes(), now, &mut |_| {}).await.unwrap();
+    let checked = import(None, None, &purposes(), FILE.as_bytes(), now, &mut |_| {}).await.unwrap();
     assert_eq!((checked.lines, checked.recorded, checked.bad.len()), (3, 0, 1));
-    let first = import(Some(&house.pools.ops), None, FILE.as_bytes(), now, &mut |_| {}).await.unwrap();
+    let first = import(Some(&house.pools.ops), None, &purposes(), FILE.as_bytes(), now, &mut |_| {}).await.unwrap();
     assert_eq!((first.recorded, first.repeats, first.bad[0].0), (3, 0, 4));
-    let again = import(Some(&house.pools.ops), None, FILE.as_bytes(), now, &mut |_| {}).await.unwrap();
+    let again = import(Some(&house.pools.ops), None, &purposes(), FILE.as_bytes(), now, &mut |_| {}).await.unwrap();
     assert_eq!((again.recorded, again.repeats), (0, 3));
     assert_eq!(house.claim_one().await.attempt.notification, waiting);
     let told = consents::of(&house.pools.ops, &Phone::parse(ANA).unwrap()).await.unwrap().unwrap();
@@ -268,7 +274,9 @@ async fn imported_consents_count_and_the_same_file_counts_once() {
 async fn an_old_yes_from_a_file_does_not_undo_a_no() {
     let house = House::start().await;
     house.written(ANA, "wamid.in.1", "stop").await;
-    let imported = import(Some(&house.pools.ops), None, FILE.as_bytes(), house.clock.now(), &mut |_| {}).await.unwrap();
+    let imported = import(Some(&house.pools.ops), None, &purposes(), FILE.as_bytes(), house.clock.now(), &mut |_| {})
+        .await
+        .unwrap();
     assert_eq!((imported.recorded, imported.overruled), (1, 2));
     assert_ne!(house.consent(ANA, "orders").await.as_deref(), Some("granted"));
 }

@@ -145,3 +145,14 @@ async fn a_service_without_a_broker_empties_it_too() {
     .await;
     until("the outbox is empty", PATIENCE, async || count(&hall, "shop.recado_outbox").await == "0").await;
 }
+
+#[tokio::test]
+async fn a_shop_without_the_table_is_told_where_its_table_stands() {
+    let hall = shop().await;
+    hall.sql("alter table shop.recado_outbox rename to elsewhere").await;
+    let missing = drain(&hall, "");
+    assert_eq!(missing.code, 1);
+    for part in ["drain.url (RECADO_DRAIN__URL)", "recado_outbox", "docs/producers.md"] {
+        assert!(missing.stderr.contains(part), "{part} is missing: {}", missing.stderr);
+    }
+}

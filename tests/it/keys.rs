@@ -86,7 +86,7 @@ async fn holds_are_placed_shown_and_released_from_the_command_line() {
     assert_eq!(recado(&hall, &["hold", "sender", "main", "--reason", "moving"]).code, 0);
     let template = ["hold", "template", "order_confirmed", "--language", "es", "--reason", "typo"];
     let which = recado(&hall, &template);
-    assert!(which.code == 1 && which.stderr.contains("--sender main or second"), "{}", which.stderr);
+    assert!(which.code == 2 && which.stderr.contains("--sender main or second"), "{}", which.stderr);
     assert_eq!(recado(&hall, &[&template[..], &["--sender", "main"]].concat()).code, 0);
     let shown = recado(&hall, &["holds"]).stdout;
     for line in [

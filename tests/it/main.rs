@@ -24,6 +24,8 @@ mod costs;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod cures;
+#[cfg(test)]
 mod daily;
 #[cfg(test)]
 mod database;
@@ -53,6 +55,8 @@ mod fleet;
 mod harness;
 #[cfg(test)]
 mod health;
+#[cfg(test)]
+mod help;
 #[cfg(test)]
 mod house;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Consents from a CSV file, each line with its evidence: whatever of it can be used, and for the rest the line and the cure.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     io::Read,
 };
 
@@ -43,14 +43,15 @@ const STEP: u64 = 5_000;
 /// A field longer than this is no evidence that somebody wrote down.
 const FIELD_MAX: usize = 4_000;
 
-/// Reads consents and records them, or only checks them if there is no `pool`. With the server's `key`, whoever was
-/// erased after they had agreed is left out. `now` is the time that no consent can come after.
+/// Reads consents to purposes that are `known` and records them, or only checks them if there is no `pool`. With the server's `key`,
+/// whoever was erased after they had agreed is left out. `now` is the time that no consent can come after.
 ///
 /// # Errors
 /// If the file cannot be read or has no usable header, or the database does not take a batch; what came before it is recorded.
 pub async fn import(
     pool: Option<&PgPool>,
     key: Option<&[u8]>,
+    known: &BTreeSet<&str>,
     input: impl Read,
     now: Timestamp,
     progress: &mut dyn FnMut(u64),
@@ -68,7 +69,7 @@ pub async fn import(
         let line = record.position().map_or(line, csv::Position::line);
         match read {
             Ok(false) => break,
-            Ok(true) => match columns.deed(&record, now) {
+            Ok(true) => match columns.deed(&record, known, now) {
                 Ok(deed) => {
                     for purpose in &deed.purposes {
                         *imported.purposes.entry(purpose.clone()).or_default() += 1;
@@ -183,7 +184,10 @@ impl Columns {
         let proofs: Vec<usize> =
             ["wording", "wording_version", "proof"].iter().filter_map(|one| find(&[*one])).collect();
         if proofs.is_empty() {
-            bail!("the header row has neither a column wording nor a column proof: a consent without evidence is none");
+            bail!(
+                "the header row has neither a column wording nor a column proof, and a consent without evidence is none; \
+                 `recado consent import --help` shows all columns"
+            );
         }
         Ok(Columns {
             phone: need(&["phone"])?,
@@ -197,7 +201,7 @@ impl Columns {
     }
 
     /// What one line says.
-    fn deed(&self, record: &StringRecord, now: Timestamp) -> Result<Deed, String> {
+    fn deed(&self, record: &StringRecord, known: &BTreeSet<&str>, now: Timestamp) -> Result<Deed, String> {
         let field = |place: usize| record.get(place).unwrap_or_default();
         for (name, text) in self.names.iter().zip(record) {
             if text.len() > FIELD_MAX {
@@ -210,7 +214,7 @@ impl Columns {
             }
         }
         let phone = Phone::parse(field(self.phone)).map_err(|problem| format!("phone {problem}"))?;
-        let purposes = purposes(field(self.purpose))?;
+        let purposes = purposes(field(self.purpose), known)?;
         let at: Timestamp = field(self.granted_at).parse().map_err(|_| {
             "granted_at is no time with its zone; write it like 2026-03-04T10:20:30+01:00 (a date alone proves too little)"
         })?;
@@ -236,16 +240,19 @@ impl Columns {
     }
 }
 
-fn purposes(text: &str) -> Result<Vec<String>, String> {
+/// A consent to what nobody sends would look like one in the ledger and let nothing go: a misspelled name is to be mended first.
+fn purposes(text: &str, known: &BTreeSet<&str>) -> Result<Vec<String>, String> {
     let mut purposes = Vec::new();
     for purpose in text.split(['|', ';', ',', ' ']).filter(|purpose| !purpose.is_empty()) {
-        let ordinary = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        if purpose.len() > 64
-            || !purpose.starts_with(|c: char| c.is_ascii_lowercase())
-            || !purpose.chars().all(ordinary)
-        {
-            return Err("purpose is no name of letters a to z, digits and _ (like orders); several are separated by |"
-                .to_owned());
+        if !known.contains(purpose) {
+            let ordinary = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+            // What is no name may be anything, a person's number too.
+            let name = purpose.len() <= 64 && purpose.starts_with(|c: char| c.is_ascii_lowercase());
+            let purpose = if name && purpose.chars().all(ordinary) { format!(" {purpose}") } else { String::new() };
+            let known = Vec::from_iter(known.iter().copied()).join(", ");
+            return Err(format!(
+                "purpose{purpose} is none that a template or a form has; there are {known}, and several are separated by |"
+            ));
         }
         if !purposes.iter().any(|known| known == purpose) {
             purposes.push(purpose.to_owned());

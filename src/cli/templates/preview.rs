@@ -36,7 +36,7 @@ pub(super) fn preview(
     let catalogue = catalogue(&settings)?.catalogue;
     let Some(template) = catalogue.template(name) else {
         let known: Vec<&str> = catalogue.templates().iter().map(Template::name).collect();
-        bail!("the catalogue has no template of this name; it has {}", known.join(", "));
+        bail!("the catalogue has no template {name}; it has {}", known.join(", "));
     };
     let event = event.map(|file| read(file, template)).transpose()?;
     let mut readings = Vec::new();
@@ -45,7 +45,7 @@ pub(super) fn preview(
     }
     if readings.is_empty() {
         let known: Vec<&str> = template.languages().collect();
-        bail!("it is not written in this language; it has {}", known.join(", "));
+        bail!("{name} is not written in {}; it has {}", language.unwrap_or_default(), known.join(", "));
     }
     let Some(file) = html else {
         let colours = std::io::stdout().is_terminal();
@@ -54,13 +54,13 @@ pub(super) fn preview(
         }
         return Ok(ExitCode::SUCCESS);
     };
-    std::fs::write(file, page(name, &readings)?).with_context(|| file.display().to_string())?;
+    std::fs::write(file, page(name, &readings)?).with_context(|| format!("--html: cannot write {}", file.display()))?;
     complain(&format!("Written to {}.", file.display()));
     Ok(ExitCode::SUCCESS)
 }
 
 fn read(file: &Path, template: &Template) -> anyhow::Result<Event> {
-    let text = std::fs::read(file).with_context(|| file.display().to_string())?;
+    let text = std::fs::read(file).with_context(|| format!("--event: cannot read {}", file.display()))?;
     let event = Event::parse(&text, Clock::system().now())
         .map_err(|why| anyhow::anyhow!("{}: this is no event of ours: {why}", file.display()))?;
     if event.r#type != template.event_type() {

@@ -44,7 +44,7 @@ pub(super) async fn show(
     let known = versions::of_template(&pools.ops, name).await?;
     if known.is_empty() {
         let all: Vec<String> = catalogue.templates().iter().map(|template| template.name().to_owned()).collect();
-        bail!("there is and was no template of this name; there are {}", names(all.iter()));
+        bail!("there is and was no template {name}; there are {}", names(all.iter()));
     }
     let standings = templates::list(&pools.ops).await?;
     let shown: Vec<Shown<'_>> = known
@@ -55,7 +55,7 @@ pub(super) async fn show(
         .collect();
     if shown.is_empty() {
         let known: Vec<String> = known.iter().map(|one| format!("{} {}", one.language, one.number)).collect();
-        bail!("it has no such language or version; it has {}", names(known.iter()));
+        bail!("{name} has no such language or version; it has {}", names(known.iter()));
     }
     if json {
         say(&serde_json::to_string_pretty(&shown)?);

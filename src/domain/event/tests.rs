@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -203,4 +205,12 @@ proptest! {
         prop_assert_eq!(read.id, id);
         prop_assert_eq!(read.data.to_string(), data.to_string());
     }
+}
+
+#[test]
+fn the_documents_name_each_reason_for_a_rejection() {
+    let (_, told) = include_str!("../../../docs/events.md").split_once("Reasons for rejection:").unwrap();
+    let (told, _) = told.split_once("`recado").unwrap();
+    let named: Vec<&str> = told.split('`').skip(1).step_by(2).collect();
+    assert_eq!(BTreeSet::from_iter(named), BTreeSet::from(REASONS));
 }

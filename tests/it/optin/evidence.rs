@@ -1,5 +1,7 @@
 //! The proof: what is kept of a consent, who finds out if it is touched, and what remains of somebody who is forgotten.
 
+use std::collections::BTreeSet;
+
 use recado::{
     cli::consent::{bundle, erase_with, import, page, revoke_for, verify},
     clock::Clock,
@@ -141,8 +143,9 @@ async fn an_old_file_does_not_bring_a_forgotten_person_back_but_their_own_yes_do
     erase_with(&house.pools.ops, KEY, ana(), "asked", house.clock.now()).await.unwrap().unwrap();
     let file = "phone,purpose,granted_at,source,wording\n+34600111222,orders,2026-03-04T10:20:30+01:00,checkout,v3\n\
                 +34600111333,orders,2026-03-04T10:20:30+01:00,checkout,v3\n";
+    let (pool, orders) = (&house.pools.ops, BTreeSet::from(["orders"]));
     let imported =
-        import(Some(&house.pools.ops), Some(KEY), file.as_bytes(), house.clock.now(), &mut |_| {}).await.unwrap();
+        import(Some(pool), Some(KEY), &orders, file.as_bytes(), house.clock.now(), &mut |_| {}).await.unwrap();
     assert_eq!((imported.recorded, imported.overruled), (1, 1));
     house.advance(60);
     let (_, form) = street.ask(ANA, "whatsapp").await;
