@@ -98,17 +98,22 @@ fn quietly(place: &Place, needs: Needs) -> anyhow::Result<Settings> {
     Ok(settings)
 }
 
-/// What the broker would not do, and what to do about it.
 fn refused(error: &broker::Error) -> anyhow::Error {
+    let (said, cure) = told(error);
+    let cure = cure.map(|cure| format!(". {cure}")).unwrap_or_default();
+    anyhow::anyhow!("broker.url (AMQP_URL): {said}{cure}")
+}
+
+/// What the broker would not do, and what to do about it if that does not say so itself.
+#[must_use]
+pub fn told(error: &broker::Error) -> (String, Option<&'static str>) {
     match error {
-        broker::Error::Broker(said) => {
-            anyhow::anyhow!("broker.url (AMQP_URL): the broker: {}. {}", bare(said), cure(bare(said)))
-        }
-        broker::Error::Timeout => anyhow::anyhow!("broker.url (AMQP_URL): {error}. {}", cure("")),
+        broker::Error::Broker(said) => (format!("the broker: {}", bare(said)), Some(cure(bare(said)))),
+        broker::Error::Timeout => (error.to_string(), Some(cure(""))),
         broker::Error::Address
         | broker::Error::OtherQueue { .. }
         | broker::Error::Cancelled
-        | broker::Error::Database(_) => anyhow::anyhow!("broker.url (AMQP_URL): {error}"),
+        | broker::Error::Database(_) => (error.to_string(), None),
     }
 }
 
@@ -120,10 +125,10 @@ fn bare(said: &str) -> &str {
 }
 
 /// What to do about what the broker said.
-pub fn cure(said: &str) -> &'static str {
+fn cure(said: &str) -> &'static str {
     let says = |part| said.contains(part);
     if says("no exchange") {
-        "recado topology declares Recado's exchanges and queues, as recado run does by itself"
+        "recado topology declares Recado's exchanges and queues, as recado run does by itself; others have to be made first"
     } else if says("vhost") && says("not found") {
         "The vhost is what follows the address's last /: name one that is there, or make it with rabbitmqctl add_vhost"
     } else if says("Login was refused") {

@@ -16,7 +16,7 @@ pub use bundle::{bundle, page};
 pub use end::{erase_with, revoke_for};
 pub use import::{Imported, import};
 
-use super::{complain, database, forms, hold::somebody, say, settings, templates_alone};
+use super::{Misunderstood, complain, database, forms, hold::somebody, say, settings, templates_alone};
 use crate::{
     clock::Clock,
     config::{Needs, Place},
@@ -226,7 +226,7 @@ async fn import_file(place: &Place, path: &std::path::Path, dry_run: bool) -> an
 }
 
 async fn show(place: &Place, phone: &str, as_json: bool) -> anyhow::Result<ExitCode> {
-    let phone = Phone::parse(phone).map_err(|problem| anyhow::anyhow!("the phone {problem}"))?;
+    let phone = Phone::parse(phone).map_err(|problem| Misunderstood(format!("the phone {problem}")))?;
     let pools = database(&settings(place, Needs::DATABASE)?).await?;
     let told = consents::of(&pools.ops, &phone).await?;
     let contact = told.as_ref().map(|told| told.contact);
@@ -244,7 +244,7 @@ async fn show(place: &Place, phone: &str, as_json: bool) -> anyhow::Result<ExitC
 }
 
 async fn export(place: &Place, phone: &str, html: bool) -> anyhow::Result<ExitCode> {
-    let phone = Phone::parse(phone).map_err(|problem| anyhow::anyhow!("the phone {problem}"))?;
+    let phone = Phone::parse(phone).map_err(|problem| Misunderstood(format!("the phone {problem}")))?;
     let pools = database(&settings(place, Needs::DATABASE)?).await?;
     let Some(bundle) = bundle(&pools.ops, &phone, Clock::system().now()).await? else {
         complain("Nobody with this number is known. Is its country code right?");

@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use jiff::civil::Date;
 
-use super::{complain, database, say, settings};
+use super::{Misunderstood, complain, database, say, settings};
 use crate::{
     clock::Clock,
     config::{Needs, Place, Settings},
@@ -64,12 +65,12 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
     if let Some(What::Recompute { days }) = &args.what {
         return match of(days) {
             Ok((from, to)) => recompute(&pools, from, to).await,
-            Err(why) => Ok(not_understood(&why)),
+            Err(why) => bail!(not_understood(&why)),
         };
     }
     let (from, to, by) = match (of(&args.days), by(&args.by)) {
         (Ok((from, to)), Ok(by)) => (from, to, by),
-        (Err(why), _) | (_, Err(why)) => return Ok(not_understood(&why)),
+        (Err(why), _) | (_, Err(why)) => bail!(not_understood(&why)),
     };
     let costs = Costs::of(from, to, costs::sums(&pools.ops, from, to, by).await?);
     if args.json {
@@ -88,9 +89,9 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn not_understood(why: &str) -> ExitCode {
-    complain(&format!("recado costs: {why}"));
-    ExitCode::from(2)
+/// What is wrong with an option, which the sentence begins with.
+fn not_understood(why: &str) -> Misunderstood {
+    Misunderstood(format!("--{}", why.trim_end_matches('.')))
 }
 
 async fn recompute(pools: &Pools, from: Date, to: Date) -> anyhow::Result<ExitCode> {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::bail;
 
 use super::{complain, say};
 use crate::config::{Needs, Place, Settings};
@@ -36,8 +36,11 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
         Err(error) if error.is_connect() => client.get(&inside).send().await,
         Err(error) => Err(error),
     };
-    let answer = answer
-        .with_context(|| format!("nobody answers at {outside} (http.listen), nor at {inside} (http.metrics_listen)"))?;
+    let Ok(answer) = answer else {
+        bail!(
+            "nobody answers at {outside} (http.listen), nor at {inside} (http.metrics_listen). Is recado run there, with these settings?"
+        )
+    };
     let (fine, body) = (answer.status().is_success(), answer.text().await.unwrap_or_default());
     if fine {
         say(body.trim());

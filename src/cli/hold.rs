@@ -220,7 +220,7 @@ async fn scope(pools: &Pools, what: What, which: Which) -> anyhow::Result<Scope>
 
 /// Whether there is such a template, by its file or at this sender's provider. Where none is known at all nobody can say, and the
 /// hold is taken: whoever has to stop something must not first mend the templates.
-async fn written(
+pub(super) async fn written(
     settings: &Settings,
     pools: &Pools,
     sender: i16,

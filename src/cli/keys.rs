@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use super::{complain, database, hold::somebody, say, settings};
+use super::{Misunderstood, complain, database, hold::somebody, say, settings};
 use crate::{
     config::{Needs, Place},
     db::{
@@ -94,7 +94,7 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
 pub async fn create(pools: &Pools, name: &str, role: Role) -> anyhow::Result<String> {
     let name = name.trim();
     if !names_key(name) {
-        bail!("a key's name has 1 to 60 characters");
+        bail!(Misunderstood("a key's name has 1 to 60 characters".to_owned()));
     }
     let (id, key) = auth::fresh()?;
     if !keys::create(&pools.ops, id, name, role, &auth::hash(&key), &somebody()).await? {

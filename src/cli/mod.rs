@@ -176,16 +176,20 @@ pub struct Misunderstood(pub String);
 
 /// An error with its causes, none of them said twice; if it is the database's, with its setting and what to do.
 fn spelled(error: &anyhow::Error) -> String {
-    let mut text = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !text.contains(&cause) {
-            text += &format!(": {cause}");
+    let mut text = String::new();
+    for cause in error.chain() {
+        let told = cause.to_string();
+        if text.is_empty() {
+            text = told;
+        } else if !text.contains(&told) {
+            text += &format!(": {told}");
+        }
+        // What it said itself is told; its driver's words for that say no more.
+        if let Some(of @ db::Error::Outage(_)) = cause.downcast_ref() {
+            return format!("database.url (DATABASE_URL): {text}. {}", of.cure());
         }
     }
-    match error.chain().find_map(|cause| cause.downcast_ref::<db::Error>()) {
-        Some(of @ db::Error::Outage(_)) => format!("database.url (DATABASE_URL): {text}. {}", of.cure()),
-        Some(_) | None => text,
-    }
+    text
 }
 
 async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -397,12 +401,26 @@ fn on_one_line(text: &str) -> String {
 mod tests {
     use clap::CommandFactory;
 
-    use super::{on_one_line, printable};
+    use super::{on_one_line, printable, spelled};
+    use crate::db;
 
     #[test]
     fn bytes_of_strangers_do_not_command_the_terminal() {
         assert_eq!(printable("{\"a\":\t1}\n\u{1b}[2J\r\0é"), "{\"a\":\t1}\n\\u{1b}[2J\\r\\u{0}é");
         assert_eq!(on_one_line("order.\n\u{9b}2J"), "order.\\n\\u{9b}2J");
+    }
+
+    #[test]
+    fn nothing_is_said_twice_and_a_database_comes_with_its_cure() {
+        let away = || db::Error::Outage(sqlx::Error::PoolTimedOut);
+        let told = "database.url (DATABASE_URL): sender main: the database is out of reach: no connection came about in time. \
+                    Is Postgres running there?";
+        assert_eq!(spelled(&anyhow::Error::new(away()).context("sender main")), told);
+        assert_eq!(
+            spelled(&anyhow::anyhow!("a.csv: no file").context("a.csv: no file at all")),
+            "a.csv: no file at all"
+        );
+        assert_eq!(spelled(&anyhow::anyhow!("no file").context("a.csv")), "a.csv: no file");
     }
 
     #[test]

@@ -21,14 +21,14 @@ use crate::{
     config::{Needs, Place, Settings},
     db::{
         Pools,
-        plans::{self, Made, Ordered, Plan, Wanted},
+        plans::{self, Made, Ordered, Plan, Wanted, Wish},
         senders,
     },
     domain::{
         action::{Action, Course, Estimate, FOUND_MAX, Kind, REASON_MAX, Skip},
         cost::Prices,
         money::decimal,
-        search::{self, Wrong},
+        search::{self, On, Target, Wrong},
     },
     http::plans::{NO_ORDER, Shown, reason, refusal, wish},
 };
@@ -223,6 +223,11 @@ async fn make(settings: &Settings, pools: &Pools, new: &New) -> anyhow::Result<E
         Ok(wish) => wish,
         Err(wrong) => bail!(misfit(new.action, &wrong)),
     };
+    if let Wish::Hold(Target { on: On::Template { sender, template, language }, .. }) = &wish
+        && let Some(sender) = senders::find(&pools.ops, sender).await?
+    {
+        hold::written(settings, pools, sender, template, language.as_deref()).await?;
+    }
     let prices = Arc::new(prices(settings, pools).await?);
     let wanted = Wanted { wish, by: hold::somebody(), prices, now: Clock::system().now() };
     let plan = match plans::make(&pools.ops, wanted).await? {
@@ -317,7 +322,9 @@ async fn show(pools: &Pools, id: i64, json: bool) -> anyhow::Result<ExitCode> {
 }
 
 async fn begin(pools: &Pools, id: i64, because: &str, detach: bool) -> anyhow::Result<ExitCode> {
-    let Some(because) = reason(because) else { bail!("--because is a text of 1 to {REASON_MAX} characters") };
+    let Some(because) = reason(because) else {
+        bail!(Misunderstood(format!("--because is a text of 1 to {REASON_MAX} characters")))
+    };
     // Who has the database's address may do everything.
     let ordered = plans::run(&pools.ops, id, &hold::somebody(), because, true).await?;
     if let Some(why) = unfollowed(&ordered) {

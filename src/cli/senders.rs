@@ -45,6 +45,9 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
         say(&serde_json::to_string_pretty(&shown)?);
         return Ok(ExitCode::SUCCESS);
     }
+    if settings.senders.is_empty() {
+        say("There is no sender in the settings; docs/access.md says how to describe one.");
+    }
     let now = Clock::system().now();
     for sender in settings.senders.values() {
         let one = shown.iter().find(|one| one.known.sender == sender.name);

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use sqlx::PgPool;
 use uuid::{Builder, Uuid};
 
-use super::{complain, database, hold::somebody, say, settings};
+use super::{Misunderstood, complain, database, hold::somebody, say, settings};
 use crate::{
     config::{Needs, Place},
     db::{
@@ -165,7 +165,8 @@ async fn change(pools: &Pools, name: &str, change: Change) -> anyhow::Result<()>
 
 fn check_name(name: &str) -> anyhow::Result<()> {
     if !names_account(name) {
-        bail!("an account's name has 1 to 60 lower-case letters, digits, and . _ - @ after the first");
+        let cure = "an account's name has 1 to 60 lower-case letters, digits, and . _ - @ after the first";
+        bail!(Misunderstood(cure.to_owned()));
     }
     Ok(())
 }

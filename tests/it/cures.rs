@@ -157,6 +157,9 @@ async fn a_hold_on_what_nobody_has_is_refused_with_what_there_is() {
     );
     let french = hold(&["template", "order_confirmed", "--language", "fr", "--sender", "main"]);
     says(&french, 2, &["not written in fr", "en, es, pt_BR"]);
+    let on = ["--scope", "template", "--sender", "main", "--template", "order_confirmd"];
+    let planned = recado_with(&hall, &[&["plans", "new", "hold"][..], &on].concat(), &[TEMPLATES]);
+    says(&planned, 2, &["no template order_confirmd"]);
     assert_eq!(recado(&hall, &["holds"]).stdout, "Nothing is held.\n");
 
     // What only the provider has can be held too.
@@ -190,6 +193,23 @@ async fn a_consent_to_what_nobody_sends_is_named_and_left_out() {
     let known = hall.ask("select string_agg(phone || ' ' || consents::text, '; ') from contacts").await.unwrap();
     assert!(known.contains("+34600111222") && !known.contains("ordres") && !known.contains("+34600111333"), "{known}");
     says(&recado(&hall, &["consent", "import", file.path()]), 2, &["templates.dir"]);
+}
+
+#[tokio::test]
+async fn what_an_argument_cannot_be_ends_with_2() {
+    let hall = Hall::open().await;
+    for (command, says_so) in [
+        (&["consent", "show", "600111222"][..], "country code"),
+        (&["consent", "revoke", "600111222", "--reason", "x"], "country code"),
+        (&["costs", "--by", "person"], "--by has one or more of day, sender"),
+        (&["costs", "--from", "yesterday"], "--from is a day like"),
+        (&["keys", "create", "--name", ""], "1 to 60 characters"),
+        (&["users", "create", "Ana"], "lower-case letters"),
+        (&["hold", "everything", "--reason", " "], "1 to 300 characters"),
+        (&["plans", "run", "1", "--because", " "], "--because is a text"),
+    ] {
+        says(&recado(&hall, command), 2, &[says_so]);
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use crate::{
-    cli::{catalogue, complain, database, forms, hold::somebody, say, settings},
+    cli::{Misunderstood, catalogue, complain, database, forms, hold::somebody, say, settings},
     clock::Clock,
     config::{Needs, Place, Settings},
     db::{
@@ -37,7 +37,7 @@ pub async fn revoke_for(
 }
 
 pub(super) async fn revoke(place: &Place, phone: &str, purposes: &[String], reason: &str) -> anyhow::Result<ExitCode> {
-    let phone = Phone::parse(phone).map_err(|problem| anyhow::anyhow!("the phone {problem}"))?;
+    let phone = Phone::parse(phone).map_err(|problem| Misunderstood(format!("the phone {problem}")))?;
     let settings = settings(place, Needs::DATABASE)?;
     let pools = database(&settings).await?;
     let told = consents::of(&pools.ops, &phone).await?;
@@ -83,7 +83,7 @@ pub(super) fn key(settings: &Settings) -> anyhow::Result<Vec<u8>> {
 }
 
 pub(super) async fn erase(place: &Place, phone: &str, reason: &str, sure: bool) -> anyhow::Result<ExitCode> {
-    let phone = Phone::parse(phone).map_err(|problem| anyhow::anyhow!("the phone {problem}"))?;
+    let phone = Phone::parse(phone).map_err(|problem| Misunderstood(format!("the phone {problem}")))?;
     let settings = settings(place, Needs::DATABASE)?;
     let key = key(&settings)?;
     let pools = database(&settings).await?;

@@ -251,7 +251,8 @@ fn purposes(text: &str, known: &BTreeSet<&str>) -> Result<Vec<String>, String> {
             let purpose = if name && purpose.chars().all(ordinary) { format!(" {purpose}") } else { String::new() };
             let known = Vec::from_iter(known.iter().copied()).join(", ");
             return Err(format!(
-                "purpose{purpose} is none that a template or a form has; there are {known}, and several are separated by |"
+                "purpose{purpose} is none that a template or a form has; mend it, or name it there first; there are {known}, and several are \
+                 separated by |"
             ));
         }
         if !purposes.iter().any(|known| known == purpose) {

@@ -36,8 +36,9 @@ async fn every_problem_says_what_is_wrong_and_what_to_do_and_nothing_personal() 
     assert!(problem("+34600111222,,2026-03-04T10:20:30Z,checkout,v3,es").await.starts_with("purpose is empty"));
     for (none, named) in [("Pedidos ya", ""), ("*", ""), ("34600111222", ""), ("orders|ordres", " ordres")] {
         let told = problem(&format!("+34600111222,{none},2026-03-04T10:20:30Z,checkout,v3,es")).await;
-        let whole =
-            format!("purpose{named} is none that a template or a form has; there are orders, orders-sms, shipping");
+        let whole = format!(
+            "purpose{named} is none that a template or a form has; mend it, or name it there first; there are orders, orders-sms, shipping"
+        );
         assert!(told.starts_with(&whole), "{told}");
     }
     assert!(problem("+34600111222,orders,2026-03-04,checkout,v3,es").await.contains("a date alone proves too little"));
