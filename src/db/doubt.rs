@@ -56,23 +56,27 @@ pub async fn cases(pool: &PgPool, terms: Terms<'_>) -> Result<(Vec<(AttemptId, C
         cross join door d
         left join lateral (
           -- The messages that were planned and claimed after this one and were heard of first: among those that went first, since one that
-          -- is sent again later is heard of later still. `heard` says whether it is worth looking: the limit keeps one look short if
-          -- most of them are silent.
-          select max(heard_at) as heard_at from (
-            select heard_at from (
-              select (select min(r.received_at) from receipts r where r.notification_id = x.notification_id and r.number = x.number) as heard_at
-              from (
-                select y.notification_id, y.number, y.sender, y.claimed_at, y.receipt from attempts y
-                where y.notification_id >= uuid_v7_floor(a.claimed_at)
-                order by y.notification_id, y.number limit 10000
-              ) x
-              where x.sender = n.sender and x.claimed_at > a.claimed_at and x.receipt is not null
-              order by x.claimed_at limit 10 * $2::int8
-            ) early
-            order by heard_at limit $2
+          -- is sent again later is heard of later still. `heard` says whether it is worth looking, and is asked before: as a condition of
+          -- the join it would be asked afterwards. Few are looked at if that is enough, and not more than many.
+          select first.heard_at from (values (1000), (10000)) reach(n) cross join lateral (
+            select max(heard_at) as heard_at from (
+              select heard_at from (
+                select (select min(r.received_at) from receipts r where r.notification_id = x.notification_id and r.number = x.number) as heard_at
+                from (
+                  select y.notification_id, y.number, y.sender, y.claimed_at, y.receipt from attempts y
+                  where (select count(*) from unnest(s.heard) h(at) where h.at > a.claimed_at) >= least($2::int8, 3)
+                    and y.notification_id >= uuid_v7_floor(a.claimed_at)
+                  order by y.notification_id, y.number limit reach.n
+                ) x
+                where x.sender = n.sender and x.claimed_at > a.claimed_at and x.receipt is not null
+                order by x.claimed_at limit 10 * $2::int8
+              ) early
+              order by heard_at limit $2
+            ) taken
+            having count(*) = $2
           ) first
-          having count(*) = $2
-        ) o on (select count(*) from unnest(s.heard) h(at) where h.at > a.claimed_at) >= least($2, 3)
+          limit 1
+        ) o on true
         order by n.doubt_since, n.id
         "#,
         terms.mark,

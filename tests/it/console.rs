@@ -149,7 +149,7 @@ async fn accounts_are_made_changed_and_ended_on_the_command_line() {
     let (code, said) = with(&["users", "create", "ana"], PASSWORD);
     assert!(code == 1 && said.contains("there is an account ana already"), "{said}");
     let (code, said) = with(&["users", "create", "Ana"], PASSWORD);
-    assert!(code == 1 && said.contains("lower-case"), "{said}");
+    assert!(code == 2 && said.contains("lower-case"), "{said}");
     let (code, said) = with(&["users", "create", "eva"], "short");
     assert!(code == 1 && said.contains("12 to 200 characters") && !said.contains("short"), "{said}");
     let last = recado(&hall, &["users", "disable", "ana"]);

@@ -65,7 +65,7 @@ async fn killed_at_steps(dialect: Dialect, times: usize, events: usize) -> Audit
                     let most = if matches!(step, "received" | "recorded" | "settled") { 2 } else { 6 };
                     let crash = format!("{step}:{}", 1 + chance.below(most));
                     let no = fleet.spawn(&[("RECADO_CRASH", &crash)]);
-                    let limit = Instant::now() + chance.millis(2_000, 4_000);
+                    let limit = Instant::now() + chance.millis(6_000, 10_000);
                     let mut died = true;
                     while fleet.ended(no, Duration::from_millis(50)).await.is_none() {
                         if Instant::now() >= limit || fleet.has_nothing_to_do().await {

@@ -113,6 +113,8 @@ const REST: &str = r#"
     select (left(uuid_v7_floor(at)::text, 24) || lpad(to_hex(i), 12, '0'))::uuid, at, (array['unfillable_template', 'not_json', 'no_phone'])[1 + i % 3],
       'What is wrong.', 'shop.events', 'order.confirmed', '{}', 'application/json', 300, int8send(i), convert_to(repeat('{"a": 1}', 40), 'UTF8'), true
     from (select i, now() - i * interval '30 s' as at from generate_series(1::int8, $rejected) i) t;
+    -- The provider reports.
+    update senders set heard = array(select now() - s * interval '1 s' from generate_series(1, 10) s);
     insert into audit (at, by, what, "on", detail)
     select now() - i * interval '20 s', 'user ana', 'number.shown', 'n-' || i, '{}' from generate_series(1, $audited) i;
 "#;
