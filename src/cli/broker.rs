@@ -9,7 +9,7 @@ use lapin::{
 };
 use uuid::Uuid;
 
-use super::{Misunderstood, complain, database, hold::somebody, moment::rejected_event, reader, run, say, settings};
+use super::{complain, database, hold::somebody, moment::rejected_event, reader, run, say, settings, understood};
 use crate::{
     clock::Clock,
     config::{Needs, Place, Settings},
@@ -90,7 +90,7 @@ pub async fn publish(place: &Place, args: PublishArgs) -> anyhow::Result<ExitCod
 
 /// Settings for a command that asks the broker itself: what it answers is told once, and not by its driver's log.
 fn quietly(place: &Place, needs: Needs) -> anyhow::Result<Settings> {
-    let mut settings = Settings::load(place, needs).map_err(|problems| Misunderstood(problems.to_string()))?;
+    let mut settings = understood(place, needs)?;
     if !settings.log.level.contains("lapin") {
         settings.log.level += ",lapin=off";
     }

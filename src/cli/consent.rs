@@ -225,8 +225,13 @@ async fn import_file(place: &Place, path: &std::path::Path, dry_run: bool) -> an
     Ok(ExitCode::SUCCESS)
 }
 
+/// Whose consents are meant.
+fn person(phone: &str) -> Result<Phone, Misunderstood> {
+    Phone::parse(phone).map_err(|problem| Misunderstood(format!("the phone {problem}")))
+}
+
 async fn show(place: &Place, phone: &str, as_json: bool) -> anyhow::Result<ExitCode> {
-    let phone = Phone::parse(phone).map_err(|problem| Misunderstood(format!("the phone {problem}")))?;
+    let phone = person(phone)?;
     let pools = database(&settings(place, Needs::DATABASE)?).await?;
     let told = consents::of(&pools.ops, &phone).await?;
     let contact = told.as_ref().map(|told| told.contact);
@@ -244,7 +249,7 @@ async fn show(place: &Place, phone: &str, as_json: bool) -> anyhow::Result<ExitC
 }
 
 async fn export(place: &Place, phone: &str, html: bool) -> anyhow::Result<ExitCode> {
-    let phone = Phone::parse(phone).map_err(|problem| Misunderstood(format!("the phone {problem}")))?;
+    let phone = person(phone)?;
     let pools = database(&settings(place, Needs::DATABASE)?).await?;
     let Some(bundle) = bundle(&pools.ops, &phone, Clock::system().now()).await? else {
         complain("Nobody with this number is known. Is its country code right?");

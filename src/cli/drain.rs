@@ -9,11 +9,11 @@ use crate::{
     db::{self, shop, versions::Versions},
     lifecycle::Lifecycle,
     telemetry::traces::Tracer,
-    worker::{Nudge, Progress, drain::Drain},
+    worker::{
+        Nudge, Progress,
+        drain::{Drain, Error},
+    },
 };
-
-/// In the shop's database.
-const TABLE: &str = "recado_outbox";
 
 const EXAMPLE: &str =
     "drain.url (RECADO_DRAIN__URL) is the shop's database, like postgres://recado_drain:…@shop-db/shop;
@@ -68,9 +68,9 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
     }
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     loop {
-        let taken = drain.step().await.map_err(|error| match error.to_string().contains(TABLE) {
-            true => at_the_shop(&error),
-            false => error.into(),
+        let taken = drain.step().await.map_err(|error| match error {
+            Error::Shop(error) => at_the_shop(&error),
+            Error::Inbox(error) => error.into(),
         })?;
         for one in &taken {
             *counts.entry(one.became.as_str()).or_default() += 1;

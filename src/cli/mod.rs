@@ -232,9 +232,17 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// If the settings are wrong.
 pub fn settings(place: &Place, needs: Needs) -> anyhow::Result<Settings> {
-    let settings = Settings::load(place, needs).map_err(|problems| Misunderstood(problems.to_string()))?;
+    let settings = understood(place, needs)?;
     telemetry::begin_logging(&settings.log)?;
     Ok(settings)
+}
+
+/// The same without logging, for a command that has its own.
+///
+/// # Errors
+/// If the settings are wrong.
+fn understood(place: &Place, needs: Needs) -> Result<Settings, Misunderstood> {
+    Settings::load(place, needs).map_err(|problems| Misunderstood(problems.to_string()))
 }
 
 /// The database's pools, its schema compared with this program's.

@@ -27,6 +27,15 @@ pub struct Drain {
     pub nudge: Nudge,
 }
 
+/// Which of the two databases does not do its part.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Shop(db::Error),
+    #[error(transparent)]
+    Inbox(db::Error),
+}
+
 impl Drain {
     /// Steps until the soft token.
     ///
@@ -62,10 +71,10 @@ impl Drain {
     ///
     /// # Errors
     /// If one of the two databases does not do its part; the rows are still there then.
-    pub async fn step(&self) -> Result<Vec<Taken>, db::Error> {
+    pub async fn step(&self) -> Result<Vec<Taken>, Error> {
         // Longer ones are rejected as too large anyway, and need not be held in memory whole.
         let most = i32::try_from(self.inbox.max_event_bytes.saturating_add(1)).unwrap_or(i32::MAX);
-        let written = shop::waiting(&self.shop, self.batch, most).await?;
+        let written = shop::waiting(&self.shop, self.batch, most).await.map_err(Error::Shop)?;
         if written.is_empty() {
             return Ok(Vec::new());
         }
@@ -77,9 +86,9 @@ impl Drain {
         };
         let arrived =
             written.into_iter().map(|one| Arrived { origin: origin(), body: one.event.into_bytes(), dead: None });
-        let taken = self.inbox.take(arrived.collect()).await?;
+        let taken = self.inbox.take(arrived.collect()).await.map_err(Error::Inbox)?;
         crash::point("drained");
-        shop::remove(&self.shop, &positions).await?;
+        shop::remove(&self.shop, &positions).await.map_err(Error::Shop)?;
         self.nudge.wake();
         Ok(taken)
     }

@@ -215,7 +215,7 @@ async fn nothing_that_recado_says_of_itself_tells_of_a_person() {
         until("it panicked", PATIENCE, async || fleet.log(third).contains("process.panicked")).await;
         fleet.becomes("fatal", "in doubt or settled by the report", |s| s.state == "in_doubt" || s.state == "accepted").await;
 
-        let metrics = page(&format!("127.0.0.1:{port}/metrics")).await.unwrap().1;
+        let metrics = page_of(port).await;
         fleet.stop(first).await;
         fleet.kill(third).await;
         let told = [

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use serde_json::json;
 use sqlx::PgPool;
 
+use super::person;
 use crate::{
-    cli::{Misunderstood, catalogue, complain, database, forms, hold::somebody, say, settings},
+    cli::{catalogue, complain, database, forms, hold::somebody, say, settings},
     clock::Clock,
     config::{Needs, Place, Settings},
     db::{
@@ -37,7 +38,7 @@ pub async fn revoke_for(
 }
 
 pub(super) async fn revoke(place: &Place, phone: &str, purposes: &[String], reason: &str) -> anyhow::Result<ExitCode> {
-    let phone = Phone::parse(phone).map_err(|problem| Misunderstood(format!("the phone {problem}")))?;
+    let phone = person(phone)?;
     let settings = settings(place, Needs::DATABASE)?;
     let pools = database(&settings).await?;
     let told = consents::of(&pools.ops, &phone).await?;
@@ -83,7 +84,7 @@ pub(super) fn key(settings: &Settings) -> anyhow::Result<Vec<u8>> {
 }
 
 pub(super) async fn erase(place: &Place, phone: &str, reason: &str, sure: bool) -> anyhow::Result<ExitCode> {
-    let phone = Phone::parse(phone).map_err(|problem| Misunderstood(format!("the phone {problem}")))?;
+    let phone = person(phone)?;
     let settings = settings(place, Needs::DATABASE)?;
     let key = key(&settings)?;
     let pools = database(&settings).await?;

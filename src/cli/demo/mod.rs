@@ -36,7 +36,7 @@ use self::{
     story::Story,
     worker::Worker,
 };
-use super::{complain, open, run, say, users};
+use super::{complain, open, run, say, understood, users};
 use crate::{
     clock::{Clock, v7},
     config::{Needs, Place, Settings},
@@ -253,7 +253,7 @@ impl House {
         }
         variables.extend(place.variables.clone());
         let place = Place { variables: variables.clone(), ..place.clone() };
-        let mut settings = Settings::load(&place, Needs::ALL)?;
+        let mut settings = understood(&place, Needs::ALL)?;
         // Real systems' exchanges are left alone.
         settings.sources.dir = None;
         telemetry::begin_logging(&settings.log)?;

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::{complain, say};
 use crate::{
-    cli::files,
-    config::{Needs, Place, Settings},
+    cli::{files, understood},
+    config::{Needs, Place},
     domain::{
         problem::Problem,
         template::{Catalogue, Settings as Rules},
@@ -26,7 +26,7 @@ struct Finding<'a> {
 
 /// 0 if nothing is wrong; 1 if something is, or with `strict` if something is worth a warning.
 pub(super) fn lint(place: &Place, json: bool, strict: bool) -> anyhow::Result<ExitCode> {
-    let mut settings = Settings::load(place, Needs { templates: true, ..Needs::NOTHING })?;
+    let mut settings = understood(place, Needs { templates: true, ..Needs::NOTHING })?;
     if settings.senders.is_empty() && settings.templates.default_sender.is_none() {
         settings.templates.default_sender = Some("main".to_owned());
     }
