@@ -23,8 +23,9 @@ pub struct NotBegun(String);
 /// # Errors
 /// If logging was started already.
 pub fn begin_logging(log: &Log) -> Result<(), NotBegun> {
-    // lapin logs a returned message whole, with the phone and the name in it.
-    let level = format!("{},lapin::returned_messages=off", log.level);
+    // What lapin logs, our errors say as well; and a returned message it logs whole, with the phone and the name in it.
+    let lapin = if log.level.contains("lapin") { "lapin::returned_messages" } else { "lapin" };
+    let level = format!("{},{lapin}=off", log.level);
     let filter = EnvFilter::try_new(level).map_err(|error| NotBegun(format!("log.level: {error}")))?;
     let registry = tracing_subscriber::registry().with(filter);
     let begun = match log.format {

@@ -9,16 +9,16 @@ use lapin::{
 };
 use uuid::Uuid;
 
-use super::{complain, database, hold::somebody, moment::rejected_event, reader, run, say, settings, understood};
+use super::{complain, database, hold::somebody, moment::rejected_event, reader, run, say, settings};
 use crate::{
     clock::Clock,
-    config::{Needs, Place, Settings},
+    config::{Needs, Place},
     db::{
         inbox::{rejected, replayed_by},
         versions::Versions,
     },
     domain::event::REASONS,
-    telemetry::{self, traces::Tracer},
+    telemetry::traces::Tracer,
     worker::broker,
 };
 
@@ -40,7 +40,7 @@ pub struct PublishArgs {
 }
 
 pub async fn publish(place: &Place, args: PublishArgs) -> anyhow::Result<ExitCode> {
-    let settings = quietly(place, Needs { broker: true, ..Needs::NOTHING })?;
+    let settings = settings(place, Needs { broker: true, ..Needs::NOTHING })?;
     let connection = broker::connect(&run::address(&settings)?, "publish").await.map_err(|error| refused(&error))?;
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
@@ -88,58 +88,9 @@ pub async fn publish(place: &Place, args: PublishArgs) -> anyhow::Result<ExitCod
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Settings for a command that asks the broker itself: what it answers is told once, and not by its driver's log.
-fn quietly(place: &Place, needs: Needs) -> anyhow::Result<Settings> {
-    let mut settings = understood(place, needs)?;
-    if !settings.log.level.contains("lapin") {
-        settings.log.level += ",lapin=off";
-    }
-    telemetry::begin_logging(&settings.log)?;
-    Ok(settings)
-}
-
 fn refused(error: &broker::Error) -> anyhow::Error {
-    let (said, cure) = told(error);
-    let cure = cure.map(|cure| format!(". {cure}")).unwrap_or_default();
-    anyhow::anyhow!("broker.url (AMQP_URL): {said}{cure}")
-}
-
-/// What the broker would not do, and what to do about it if that does not say so itself.
-#[must_use]
-pub fn told(error: &broker::Error) -> (String, Option<&'static str>) {
-    match error {
-        broker::Error::Broker(said) => (format!("the broker: {}", bare(said)), Some(cure(bare(said)))),
-        broker::Error::Timeout => (error.to_string(), Some(cure(""))),
-        broker::Error::Address
-        | broker::Error::OtherQueue { .. }
-        | broker::Error::Cancelled
-        | broker::Error::Database(_) => (error.to_string(), None),
-    }
-}
-
-/// What the broker itself said, without the names that its driver puts before it.
-fn bare(said: &str) -> &str {
-    let after = |kind| said.split_once(kind).and_then(|(_, rest)| rest.split_once(": ")).map(|(_, rest)| rest);
-    let said = after("AMQP soft error: ").or_else(|| after("AMQP hard error: ")).unwrap_or(said);
-    said.trim_start_matches("IO error: ").trim_end_matches('.')
-}
-
-/// What to do about what the broker said.
-fn cure(said: &str) -> &'static str {
-    let says = |part| said.contains(part);
-    if says("no exchange") {
-        "recado topology declares Recado's exchanges and queues, as recado run does by itself; others have to be made first"
-    } else if says("vhost") && says("not found") {
-        "The vhost is what follows the address's last /: name one that is there, or make it with rabbitmqctl add_vhost"
-    } else if says("Login was refused") {
-        "Look at the address's user and password"
-    } else if says("ACCESS_REFUSED") || says("access to vhost") {
-        "Give the address's user its rights there: rabbitmqctl set_permissions -p VHOST USER '.*' '.*' '.*'"
-    } else if says("PRECONDITION_FAILED") {
-        "It exists already with other settings: delete it there, or name another in the settings of [broker]"
-    } else {
-        "Is RabbitMQ running there?"
-    }
+    let cure = error.cure().map(|cure| format!(". {cure}")).unwrap_or_default();
+    anyhow::anyhow!("broker.url (AMQP_URL): {error}{cure}")
 }
 
 fn read(file: &PathBuf) -> anyhow::Result<Vec<u8>> {
@@ -247,7 +198,7 @@ pub struct TopologyArgs {
 }
 
 pub async fn topology(place: &Place, args: TopologyArgs) -> anyhow::Result<ExitCode> {
-    let settings = quietly(place, Needs { database: false, ..Needs::ALL })?;
+    let settings = settings(place, Needs { database: false, ..Needs::ALL })?;
     let reader = reader(&settings, HashMap::new())?;
     let topology = run::topology(&settings, &reader);
     let connection = broker::connect(&run::address(&settings)?, "topology").await.map_err(|error| refused(&error))?;
@@ -267,39 +218,4 @@ pub async fn topology(place: &Place, args: TopologyArgs) -> anyhow::Result<ExitC
     ));
     connection.close(200, "bye".into()).await?;
     Ok(ExitCode::SUCCESS)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{bare, cure};
-
-    #[test]
-    fn what_the_broker_says_is_told_without_its_drivers_words_and_with_a_cure() {
-        for (said, told, mends) in [
-            (
-                "protocol error: AMQP soft error: NOT-FOUND: NOT_FOUND - no exchange 'shop.events' in vhost '/'",
-                "NOT_FOUND - no exchange 'shop.events' in vhost '/'",
-                "recado topology",
-            ),
-            (
-                "protocol error: AMQP hard error: NOT-ALLOWED: NOT_ALLOWED - vhost shop not found",
-                "NOT_ALLOWED - vhost shop not found",
-                "add_vhost",
-            ),
-            (
-                "protocol error: AMQP hard error: NOT-ALLOWED: NOT_ALLOWED - access to vhost 'shop' refused for user 'recado'",
-                "NOT_ALLOWED - access to vhost 'shop' refused for user 'recado'",
-                "set_permissions",
-            ),
-            (
-                "protocol error: AMQP soft error: ACCESS-REFUSED: ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN.",
-                "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN",
-                "user and password",
-            ),
-            ("IO error: Connection refused (os error 111)", "Connection refused (os error 111)", "Is RabbitMQ running"),
-        ] {
-            assert_eq!(bare(said), told);
-            assert!(cure(bare(said)).contains(mends), "{}", cure(bare(said)));
-        }
-    }
 }

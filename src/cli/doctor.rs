@@ -13,7 +13,7 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::{ago, broker::told, catalogue, check, hold, open, run, say};
+use super::{ago, catalogue, check, hold, open, run, say};
 use crate::{
     config::{self, Needs, Place, Settings},
     db::{
@@ -228,8 +228,11 @@ async fn check_broker(found: &mut Findings, settings: &Settings) {
     let connection = match broker::connect(&address, "doctor").await {
         Ok(connection) => connection,
         Err(error) => {
-            let (said, cure) = told(&error);
-            found.wrong(WHAT, said, format!("broker.url (AMQP_URL): {}", cure.unwrap_or("look at the address")));
+            found.wrong(
+                WHAT,
+                error.to_string(),
+                format!("broker.url (AMQP_URL): {}", error.cure().unwrap_or("look at the address")),
+            );
             return;
         }
     };

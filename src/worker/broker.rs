@@ -84,7 +84,43 @@ pub enum Error {
 
 impl From<lapin::Error> for Error {
     fn from(error: lapin::Error) -> Error {
-        Error::Broker(error.to_string())
+        Error::Broker(bare(&error.to_string()).to_owned())
+    }
+}
+
+impl Error {
+    /// What to do about it, if it does not say so itself.
+    #[must_use]
+    pub fn cure(&self) -> Option<&'static str> {
+        match self {
+            Error::Broker(said) => Some(cure(said)),
+            Error::Timeout => Some(cure("")),
+            Error::Address | Error::OtherQueue { .. } | Error::Cancelled | Error::Database(_) => None,
+        }
+    }
+}
+
+/// What the broker itself said, without the names that its driver puts before it.
+fn bare(said: &str) -> &str {
+    let after = |kind| said.split_once(kind).and_then(|(_, rest)| rest.split_once(": ")).map(|(_, rest)| rest);
+    let said = after("AMQP soft error: ").or_else(|| after("AMQP hard error: ")).unwrap_or(said);
+    said.trim_start_matches("IO error: ").trim_end_matches('.')
+}
+
+fn cure(said: &str) -> &'static str {
+    let says = |part| said.contains(part);
+    if says("no exchange") {
+        "recado topology declares Recado's exchanges and queues, as recado run does by itself; others have to be made first"
+    } else if says("vhost") && says("not found") {
+        "The vhost is what follows the last / of broker.url: name one that is there, or make it with rabbitmqctl add_vhost"
+    } else if says("Login was refused") {
+        "Look at the user and password in broker.url"
+    } else if says("ACCESS_REFUSED") || says("access to vhost") {
+        "Give the user of broker.url its rights there: rabbitmqctl set_permissions -p VHOST USER '.*' '.*' '.*'"
+    } else if says("PRECONDITION_FAILED") {
+        "It exists already with other settings: delete it there, or name another in the settings of [broker]"
+    } else {
+        "Is RabbitMQ running there? Look at broker.url"
     }
 }
 
@@ -354,4 +390,39 @@ pub fn text_headers(properties: &BasicProperties) -> Vec<(String, String)> {
             Some((name.to_string(), text))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bare, cure};
+
+    #[test]
+    fn what_the_broker_says_is_told_without_its_drivers_words_and_with_a_cure() {
+        for (said, told, mends) in [
+            (
+                "protocol error: AMQP soft error: NOT-FOUND: NOT_FOUND - no exchange 'shop.events' in vhost '/'",
+                "NOT_FOUND - no exchange 'shop.events' in vhost '/'",
+                "recado topology",
+            ),
+            (
+                "protocol error: AMQP hard error: NOT-ALLOWED: NOT_ALLOWED - vhost shop not found",
+                "NOT_ALLOWED - vhost shop not found",
+                "add_vhost",
+            ),
+            (
+                "protocol error: AMQP hard error: NOT-ALLOWED: NOT_ALLOWED - access to vhost 'shop' refused for user 'recado'",
+                "NOT_ALLOWED - access to vhost 'shop' refused for user 'recado'",
+                "set_permissions",
+            ),
+            (
+                "protocol error: AMQP soft error: ACCESS-REFUSED: ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN.",
+                "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN",
+                "user and password",
+            ),
+            ("IO error: Connection refused (os error 111)", "Connection refused (os error 111)", "Is RabbitMQ running"),
+        ] {
+            assert_eq!(bare(said), told);
+            assert!(cure(bare(said)).contains(mends), "{}", cure(bare(said)));
+        }
+    }
 }

@@ -62,7 +62,8 @@ impl Intake {
                 Ok(()) => break,
                 Err(error @ broker::Error::OtherQueue { .. }) => return Err(error),
                 Err(error) => {
-                    tracing::warn!(queue = self.queue_name(), %error, "intake.interrupted: it will come back");
+                    let (queue, cure) = (self.queue_name(), error.cure());
+                    tracing::warn!(queue, %error, cure, "intake.interrupted: it will come back");
                 }
             }
             pauses.pause(life.soft()).await;

@@ -62,6 +62,15 @@ enum Interrupted {
     Database(#[from] db::Error),
 }
 
+impl Interrupted {
+    fn cure(&self) -> Option<&'static str> {
+        match self {
+            Interrupted::Broker(error) => error.cure(),
+            Interrupted::Database(_) => None,
+        }
+    }
+}
+
 impl Publisher {
     /// Tells until the soft token, coming back after every fault.
     ///
@@ -74,7 +83,7 @@ impl Publisher {
             let ended = self.publish(&mut pauses, &mut in_hand, &life).await;
             self.connected.set(false);
             if let Err(error) = ended {
-                tracing::warn!(%error, "outbox.interrupted: what is untold waits");
+                tracing::warn!(%error, cure = error.cure(), "outbox.interrupted: what is untold waits");
             }
             pauses.pause(life.soft()).await;
         }
