@@ -396,10 +396,24 @@ impl Dispatcher {
     }
 
     async fn post(&self, request: Request<Bytes>) -> Outcome {
-        match self.wire.ask(request).await {
+        let outcome = match self.wire.ask(request).await {
             Ok(response) => self.provider.decode(&response),
             Err(silence) => unanswered(silence),
+        };
+        match &outcome {
+            Outcome::Unclear(_) if self.rate.unclear(self.rules.backing) => {
+                tracing::error!(sender = %self.name, "sender.in_trouble: its provider answers nothing clear; one message goes at a time until it does");
+            }
+            Outcome::Accepted(_) | Outcome::Rejected { .. } | Outcome::Busy { .. } if self.rate.answered() => {
+                tracing::info!(sender = %self.name, "sender.answered: its provider answers clearly again");
+            }
+            Outcome::Accepted(_)
+            | Outcome::Rejected { .. }
+            | Outcome::NotSent(_)
+            | Outcome::Busy { .. }
+            | Outcome::Unclear(_) => {}
         }
+        outcome
     }
 
     /// What an answer about the template means for this message, which may be older than the template. Unknown, it is taken at its word.

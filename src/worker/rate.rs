@@ -39,6 +39,10 @@ struct Now {
     paused_until: Option<Instant>,
     pause: Duration,
     recovers_at: Option<Instant>,
+    /// Answers in a row that prove nothing.
+    unclear: u32,
+    /// A message is out to see whether the provider answers clearly again.
+    on_trial: bool,
     /// Tokens that were put back, and when.
     spare: (u32, Instant),
     /// When how many were let out, of the last [`SECOND`].
@@ -47,6 +51,9 @@ struct Now {
 
 /// A provider's second, and what one request may take longer on its way there than another.
 const SECOND: Duration = Duration::from_millis(1_030);
+
+/// After so many answers in a row that prove nothing the provider itself is in trouble: each further message would be one more doubt.
+const TROUBLE: u32 = 5;
 
 /// How a sender slows down when its provider says so: it pauses, then comes back at half its rate, a tenth more each step.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +79,8 @@ impl SenderRate {
             paused_until: None,
             pause: Duration::ZERO,
             recovers_at: None,
+            unclear: 0,
+            on_trial: false,
             spare: (0, Instant::now()),
             out: VecDeque::new(),
         };
@@ -172,6 +181,34 @@ impl SenderRate {
         Self::rebuild(&mut now);
     }
 
+    /// An answer proved nothing. After [`TROUBLE`] in a row one message goes at a time, each after a longer pause, until [`Self::answered`].
+    /// Says whether that begins now.
+    pub fn unclear(&self, backing: Backing) -> bool {
+        let unclear = {
+            let mut now = self.lock();
+            now.unclear = now.unclear.saturating_add(1);
+            if std::mem::take(&mut now.on_trial) {
+                now.paused_until = None;
+            }
+            now.unclear
+        };
+        if unclear >= TROUBLE {
+            self.back_off(backing, None);
+        }
+        unclear == TROUBLE
+    }
+
+    /// The provider said clearly what it did with a message. Says whether it had been in trouble.
+    pub fn answered(&self) -> bool {
+        let mut now = self.lock();
+        let was_in_trouble = now.unclear >= TROUBLE;
+        (now.unclear, now.on_trial) = (0, false);
+        if was_in_trouble {
+            now.paused_until = None;
+        }
+        was_in_trouble
+    }
+
     /// Recovers by one step if one is due. To be called now and then.
     pub fn recover(&self, backing: Backing) {
         let at = Instant::now();
@@ -198,6 +235,11 @@ impl SenderRate {
         let new = at.duration_since(now.spare.1).as_secs_f64() * now.full * now.factor / f64::from(now.live);
         let mut taken = now.spare.0.saturating_sub(new.round() as u32).min(most);
         now.spare = (0, at);
+        if now.unclear >= TROUBLE {
+            // Nobody else goes before it is known what came of this one, or for as long as its answer may take.
+            (now.on_trial, now.paused_until) = (true, Some(at + now.pause));
+            return Ok(1);
+        }
         while taken < most {
             match now.limiter.check_n(CELLS) {
                 Ok(Ok(())) => taken += 1,
@@ -251,6 +293,25 @@ mod tests {
         rate.put_back(1);
         rate.lock().spare.1 -= Duration::from_secs(2);
         assert!(rate.try_take(5).is_err(), "the limiter has had the time to make a new one");
+    }
+
+    #[test]
+    fn a_provider_in_trouble_gets_one_message_at_a_time_until_it_answers() {
+        let second = Duration::from_secs(1);
+        let backing = Backing { pause: second, pause_cap: 60 * second, step: second };
+        let rate = SenderRate::new(1_000, 0.0);
+        assert!((1..TROUBLE).all(|_| !rate.unclear(backing)));
+        assert!(rate.try_take(50).is_ok(), "that can happen");
+        assert!(rate.unclear(backing) && !rate.unclear(backing));
+        assert!(rate.try_take(50).is_err(), "a pause");
+        rate.lock().paused_until = None;
+        assert_eq!(rate.try_take(50), Ok(1));
+        assert!(rate.try_take(50).is_err_and(|wait| wait > second / 2), "what comes of that one is waited for");
+        assert!(!rate.unclear(backing) && rate.try_take(50).is_err_and(|wait| wait > second), "a longer pause");
+        rate.lock().paused_until = None;
+        assert_eq!(rate.try_take(50), Ok(1));
+        assert!(rate.answered() && !rate.answered());
+        assert!(rate.try_take(50).is_ok());
     }
 
     #[test]

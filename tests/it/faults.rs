@@ -45,7 +45,7 @@ fn doubtful(dialect: Dialect) -> Vec<(&'static str, Fault, bool, &'static str)> 
 async fn an_answer_that_proves_nothing_leaves_a_doubt_which_only_evidence_settles() {
     Fleet::run(
         "doubt",
-        |_| {},
+        |plan| plan.set("retry.sender_pause_cap", "150ms"),
         async |fleet| {
             let world = std::sync::Arc::clone(fleet.sim.world());
             world.set_webhooks(|rules| rules.on = false);
@@ -95,7 +95,10 @@ async fn an_answer_that_proves_nothing_leaves_a_doubt_which_only_evidence_settle
 async fn what_twilio_took_stands_in_its_list_also_if_it_never_reports() {
     Fleet::run(
         "doubt_twilio",
-        |plan: &mut Plan| plan.at(Dialect::Twilio),
+        |plan: &mut Plan| {
+            plan.at(Dialect::Twilio);
+            plan.set("retry.sender_pause_cap", "150ms");
+        },
         async |fleet| {
             let world = std::sync::Arc::clone(fleet.sim.world());
             world.set_webhooks(|rules| rules.on = false);
@@ -129,6 +132,35 @@ async fn what_twilio_took_stands_in_its_list_also_if_it_never_reports() {
             let processed = cases.iter().filter(|case| case.2).count();
             let audit = audit(fleet).await;
             assert_eq!((audit.twice, audit.resent), (0, cases.len() - processed), "{audit:?}");
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_in_trouble_leaves_few_doubts_and_everything_goes_once_it_answers() {
+    Fleet::run(
+        "trouble",
+        |plan| plan.set("dispatch.max_in_flight", "16"),
+        async |fleet| {
+            let world = std::sync::Arc::clone(fleet.sim.world());
+            let trouble = Fault::Status { status: 500, code: Some(131_000), process: false, retry_after: None };
+            world.fault(Script::next(100_000, trouble)).expect("a script");
+            let no = fleet.start().await;
+            fleet.publish(&(0..400).map(|n| order(&format!("o{n}"), n % 50)).collect::<Vec<_>>()).await;
+            until("it is tried again and again", PATIENCE, async || {
+                fleet.count("select count(*) from attempts where outcome = 'unclear'").await >= 25
+            })
+            .await;
+            assert!(fleet.log(no).contains("sender.in_trouble"));
+            let doubts = fleet.count("select count(*) from notifications where state = 'in_doubt'").await;
+            assert!(doubts <= 30, "{doubts} in doubt");
+            world.clear_faults();
+            fleet.settle().await;
+            assert!(fleet.log(no).contains("sender.answered"));
+            fleet.stop(no).await;
+            let audit = audit(fleet).await;
+            assert_eq!((audit.twice, audit.accepted), (0, audit.notifications), "{audit:?}");
         },
     )
     .await;
