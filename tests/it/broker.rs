@@ -384,7 +384,7 @@ fn broker_address() -> SocketAddr {
     address(&amqp_url(), 5_672)
 }
 
-fn database_address() -> SocketAddr {
+pub fn database_address() -> SocketAddr {
     address(&database::server_url(), 5_432)
 }
 

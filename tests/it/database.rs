@@ -18,18 +18,27 @@ pub fn server_url() -> String {
 
 /// Of a database of that name.
 pub fn url_of(name: &str) -> String {
-    let mut url = reqwest::Url::parse(&server_url()).expect("DATABASE_URL is a URL");
+    url_on(&server_url(), name)
+}
+
+fn url_on(server: &str, name: &str) -> String {
+    let mut url = reqwest::Url::parse(server).expect("DATABASE_URL is a URL");
     url.set_path(name);
     url.to_string()
 }
 
 /// A migrated database of that name; gives its URL.
 pub async fn make(name: &str) -> String {
-    let mut server = server().await;
-    let original = original(&mut server).await;
-    run(&mut server, format!("create database {name} template {original}")).await.expect("a database");
-    server.close().await.expect("goodbye");
-    url_of(name)
+    make_on(&server_url(), name).await
+}
+
+/// The same on another server.
+pub async fn make_on(server: &str, name: &str) -> String {
+    let mut connection = connect(server).await;
+    let original = original(server, &mut connection).await;
+    run(&mut connection, format!("create database {name} template {original}")).await.expect("a database");
+    connection.close().await.expect("goodbye");
+    url_on(server, name)
 }
 
 /// Ends it, whoever uses it.
@@ -40,7 +49,7 @@ pub async fn end(name: &str) {
 }
 
 async fn try_end(name: &str) -> Result<(), sqlx::Error> {
-    run(&mut server().await, format!("drop database if exists {name} with (force)")).await
+    run(&mut connect(&server_url()).await, format!("drop database if exists {name} with (force)")).await
 }
 
 /// The same where nothing can be awaited; a test that went well fails if it is left behind.
@@ -58,38 +67,38 @@ pub fn end_now(name: &str) {
     }
 }
 
-async fn server() -> PgConnection {
-    let options = PgConnectOptions::from_str(&server_url()).expect("DATABASE_URL is an address");
+async fn connect(server: &str) -> PgConnection {
+    let options = PgConnectOptions::from_str(server).expect("DATABASE_URL is an address");
     options.connect().await.expect("the Postgres server of DATABASE_URL answers")
 }
 
-async fn run(server: &mut PgConnection, sql: String) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(server).await.map(drop)
+async fn run(connection: &mut PgConnection, sql: String) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop)
 }
 
 /// The one to copy from, made once for each state of the migrations, and each month since they make the partitions of two.
-async fn original(server: &mut PgConnection) -> String {
+async fn original(server: &str, connection: &mut PgConnection) -> String {
     let mut hash = Sha256::new();
     db::pools::MIGRATOR.iter().for_each(|migration| hash.update(&migration.checksum));
     let hash: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let name = format!("recado_template_{hash}_{}", Clock::system().now().strftime("%Y%m"));
     let ready = "select exists (select from pg_database where datname = $1 and not datallowconn)";
-    let ready = async |server: &mut PgConnection| {
-        sqlx::query_scalar(ready).bind(&name).fetch_one(server).await.expect("Postgres knows its databases")
+    let ready = async |connection: &mut PgConnection| {
+        sqlx::query_scalar(ready).bind(&name).fetch_one(connection).await.expect("Postgres knows its databases")
     };
-    if ready(server).await {
+    if ready(connection).await {
         return name;
     }
-    run(server, "select pg_advisory_lock(7262736302)".to_owned()).await.expect("the lock");
-    if !ready(server).await {
-        run(server, format!("drop database if exists {name} with (force)")).await.expect("none is there");
-        run(server, format!("create database {name}")).await.expect("a database");
-        let pool = PgPoolOptions::new().max_connections(1).connect(&url_of(&name)).await.expect("the database");
+    run(connection, "select pg_advisory_lock(7262736302)".to_owned()).await.expect("the lock");
+    if !ready(connection).await {
+        run(connection, format!("drop database if exists {name} with (force)")).await.expect("none is there");
+        run(connection, format!("create database {name}")).await.expect("a database");
+        let pool = PgPoolOptions::new().max_connections(1).connect(&url_on(server, &name)).await.expect("the database");
         db::migrate(&pool).await.expect("the migrations apply");
         pool.close().await;
         // Nobody may be connected to what is copied from.
-        run(server, format!("alter database {name} allow_connections false")).await.expect("it is closed");
+        run(connection, format!("alter database {name} allow_connections false")).await.expect("it is closed");
     }
-    run(server, "select pg_advisory_unlock(7262736302)".to_owned()).await.expect("the lock is let go");
+    run(connection, "select pg_advisory_unlock(7262736302)".to_owned()).await.expect("the lock is let go");
     name
 }

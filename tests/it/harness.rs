@@ -64,6 +64,9 @@ pub struct Plan {
     pub people: usize,
     /// Templates may go in free words, or be followed by an SMS of the sender `sms`, as [`catalogue_with_fallbacks`] has them.
     pub fallbacks: bool,
+    /// Other servers than those of the environment.
+    pub postgres: String,
+    pub rabbitmq: String,
     /// The processes reach the database over this port of this machine.
     pub database_through: Option<u16>,
     /// What is run; the program as it was built for the tests, by default.
@@ -98,6 +101,7 @@ pub struct Fleet {
     pub name: String,
     pub pool: PgPool,
     pub database_url: String,
+    amqp_url: String,
     pub sim: Sim,
     pub sender: i16,
     pub topology: Topology,
@@ -121,6 +125,17 @@ pub struct Published {
     pub body_hash: [u8; 32],
     /// The notifications that it means.
     pub means: usize,
+}
+
+impl Published {
+    fn of(event: &Value) -> Self {
+        Self {
+            source: event["source"].as_str().expect("a source").to_owned(),
+            id: event["id"].as_str().expect("an id").to_owned(),
+            body_hash: Sha256::digest(event.to_string()).into(),
+            means: 1,
+        }
+    }
 }
 
 /// One process.
@@ -299,7 +314,11 @@ impl Chance {
 
 /// A database that is made for one test, migrated; with the URL of it.
 pub async fn make_database(name: &str) -> (PgPool, String) {
-    let url = database::make(name).await;
+    make_database_on(&database::server_url(), name).await
+}
+
+async fn make_database_on(server: &str, name: &str) -> (PgPool, String) {
+    let url = database::make_on(server, name).await;
     let options = PgConnectOptions::from_str(&url).expect("its URL").application_name("test");
     let pool = PgPoolOptions::new().max_connections(3).connect_with(options).await.expect("the database");
     (pool, url)
@@ -321,6 +340,14 @@ pub fn free_port() -> u16 {
             return port;
         }
     }
+}
+
+/// A connection to the broker, with a channel on which it confirms what it has.
+async fn reach(broker: &str) -> lapin::Result<(Connection, Channel)> {
+    let connection = Connection::connect(broker, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok((connection, channel))
 }
 
 impl Fleet {
@@ -348,6 +375,8 @@ impl Fleet {
             dialect: Dialect::Meta,
             people: 50,
             fallbacks: false,
+            postgres: database::server_url(),
+            rabbitmq: amqp_url(),
             database_through: None,
             program: PathBuf::from(env!("CARGO_BIN_EXE_recado")),
         };
@@ -363,7 +392,7 @@ impl Fleet {
         given.sim.webhooks.linger_ms = 50;
         plan(&mut given);
         let sim = Sim::start(given.sim).await.expect("the simulator starts");
-        let (pool, url) = make_database(&name).await;
+        let (pool, url) = make_database_on(&given.postgres, &name).await;
         let mut database_url = reqwest::Url::parse(&url).expect("a URL");
         if let Some(port) = given.database_through {
             database_url.set_host(Some("127.0.0.1")).expect("a host");
@@ -390,14 +419,13 @@ impl Fleet {
         settings.entry("http.listen".to_owned()).or_insert_with(|| format!("127.0.0.1:{port}"));
         settings.entry("http.public_url".to_owned()).or_insert_with(|| format!("http://127.0.0.1:{port}"));
         let topology = topology(&settings, &catalogue);
-        let broker = Connection::connect(&amqp_url(), ConnectionProperties::default()).await.expect("RabbitMQ answers");
-        let channel = broker.create_channel().await.expect("a channel");
-        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+        let (broker, channel) = reach(&given.rabbitmq).await.expect("RabbitMQ answers");
         declare(&channel, &topology).await.expect("the topology");
         let fleet = Fleet {
             name,
             pool,
             database_url,
+            amqp_url: given.rabbitmq,
             sim,
             sender,
             topology,
@@ -506,10 +534,14 @@ impl Fleet {
         child.wait().await.expect("it ends");
     }
 
+    pub fn pid(&self, no: usize) -> String {
+        self.services[no].child.id().expect("it runs").to_string()
+    }
+
     /// Sends a signal that a process can hear, like `TERM`.
     pub fn signal(&self, no: usize, signal: &str) {
-        let pid = self.services[no].child.id().expect("it runs").to_string();
-        let sent = std::process::Command::new("kill").args([&format!("-{signal}"), &pid]).status().expect("kill");
+        let sent =
+            std::process::Command::new("kill").args([&format!("-{signal}"), &self.pid(no)]).status().expect("kill");
         assert!(sent.success());
     }
 
@@ -539,12 +571,30 @@ impl Fleet {
         }
         for (event, confirmation) in confirmations {
             assert!(matches!(confirmation.await, Ok(Confirmation::Ack(None))), "the broker takes it");
-            self.published.push(Published {
-                source: event["source"].as_str().expect("a source").to_owned(),
-                id: event["id"].as_str().expect("an id").to_owned(),
-                body_hash: Sha256::digest(event.to_string()).into(),
-                means: 1,
-            });
+            self.published.push(Published::of(event));
+        }
+    }
+
+    /// The same, one after the other, as a shop does whose broker dies: what was not confirmed is published again when it is back.
+    pub async fn publish_until_taken(&mut self, events: &[Value]) {
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        for event in events {
+            let (key, body) = (event["type"].as_str().expect("a type"), event.to_string());
+            until("the broker takes it", PATIENCE * 2, async || {
+                let properties = BasicProperties::default().with_delivery_mode(2);
+                let exchange = self.topology.exchange.as_str().into();
+                match self.channel.basic_publish(exchange, key.into(), options, body.as_bytes(), properties).await {
+                    Ok(confirmation) => matches!(confirmation.await, Ok(Confirmation::Ack(None))),
+                    Err(_) => {
+                        if let Ok((broker, channel)) = reach(&self.amqp_url).await {
+                            (self.broker, self.channel) = (broker, channel);
+                        }
+                        false
+                    }
+                }
+            })
+            .await;
+            self.published.push(Published::of(event));
         }
     }
 
@@ -642,7 +692,7 @@ impl Fleet {
             command.env("DATABASE_URL", &self.database_url);
         }
         if !self.settings.contains_key("broker.url") {
-            command.env("AMQP_URL", amqp_url());
+            command.env("AMQP_URL", &self.amqp_url);
         }
     }
 

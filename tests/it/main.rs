@@ -64,6 +64,8 @@ mod idempotency;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod killed;
+#[cfg(test)]
 mod merged;
 #[cfg(test)]
 mod optin;
