@@ -143,7 +143,8 @@ pub struct Lost {
     pub rivalled: bool,
 }
 
-/// The lost answers of these senders, at most `limit`, oldest first, and the database's time. `around` is what about that time means.
+/// The lost answers of these senders, at most `limit`, oldest first and behind the one that `after` names, and the database's time. `around`
+/// is what about that time means.
 ///
 /// # Errors
 /// If the database cannot be asked.
@@ -151,6 +152,7 @@ pub async fn lost(
     pool: &PgPool,
     senders: &[i16],
     around: Duration,
+    after: Option<(Timestamp, Uuid)>,
     limit: i64,
 ) -> Result<(Vec<Lost>, Timestamp), Error> {
     let rows = sqlx::query!(
@@ -178,12 +180,14 @@ pub async fn lost(
             and x.claimed_at between a.claimed_at - $2 * interval '1 ms' and a.claimed_at + $2 * interval '1 ms'
         ) k
         where n.state = 'in_doubt' and n.sender = any ($1) and case when n.as_text then n.free_text is not null else n.filled is not null end
-          and c.phone like '+%'
-        order by n.doubt_since limit $3
+          and c.phone like '+%' and ($4::timestamptz is null or (n.doubt_since, n.id) > ($4, $5))
+        order by n.doubt_since, n.id limit $3
         "#,
         senders,
         millis(around) as _,
-        limit
+        limit,
+        after.map(|(since, _)| time(since)) as _,
+        after.map(|(_, id)| id)
     )
     .fetch_all(pool)
     .await?;

@@ -71,9 +71,15 @@ pub async fn place(executor: impl PgExecutor<'_>, hold: &Hold) -> Result<bool, E
     let row = sqlx::query!(
         r#"
         -- holds: place
-        with placed as (
+        with over as (
+          -- One whose time is over is another one.
+          update holds set released_at = until, released_by = 'recado'
+          where scope = $1::text::hold_scope and coalesce(sender, 0) = coalesce($2::int2, 0) and coalesce(template, '') = coalesce($3, '')
+            and coalesce(language, '') = coalesce($4, '') and reason = $5 and released_at is null and until <= recado_now()
+          returning id
+        ), placed as (
           insert into holds (scope, sender, template, language, reason, detail, placed_by, until)
-          values ($1::text::hold_scope, $2, $3, $4, $5, $6, $7, recado_now() + $8::int8 * interval '1 ms')
+          select $1::text::hold_scope, $2, $3, $4, $5, $6, $7, recado_now() + $8::int8 * interval '1 ms' from (select count(*) from over) o
           on conflict (scope, coalesce(sender, 0), coalesce(template, ''), coalesce(language, ''), reason) where released_at is null
           -- `greatest` passes over a null, which here is the longest of all.
           do update set detail = excluded.detail,
@@ -177,6 +183,21 @@ pub async fn release_one(pool: &PgPool, id: i64, by: &str) -> Result<bool, Error
         wake_template(pool, sender, &template).await?;
     }
     Ok(true)
+}
+
+/// Ends the holds whose time is over, and says which. They hold nothing any more; their end is told.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn end_over(pool: &PgPool) -> Result<Vec<i64>, Error> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        -- holds: end those whose time is over
+        update holds set released_at = until, released_by = 'recado' where released_at is null and until <= recado_now() returning id
+        "#
+    )
+    .fetch_all(pool)
+    .await?)
 }
 
 /// Brings back what waits for this template, a batch at a time; the claim decides each again.

@@ -123,7 +123,9 @@ pub async fn settle(pool: &PgPool, settlements: &[Settlement]) -> Result<Settled
             predicted = case when a.counted_in is null and coalesce(a.currency, r.currency) = r.currency then r.predicted else a.predicted end,
             counted_in = coalesce(a.counted_in, case when r.outcome = 'accepted' or a.receipt is not null then pg_current_xact_id() end)
           from result r, clock k
+          -- That nothing is known undoes nothing that is.
           where a.notification_id = r.id and a.number = r.number and a.outcome is distinct from 'accepted'
+            and (r.outcome <> 'unclear' or a.outcome is null)
           returning a.sender, (a.claimed_at at time zone 'UTC')::date as day, r.template, a.country, a.category, a.currency, a.predicted, a.actual,
             a.counted_in = pg_current_xact_id() as counts
         ), costs as (

@@ -205,19 +205,10 @@ pub async fn remark(pool: &PgPool, key: Key<'_>, reason: &str) -> Result<(), Err
 /// If the database does not take it.
 pub async fn set_category(pool: &PgPool, key: Key<'_>, category: &str, previous: Option<&str>) -> Result<bool, Error> {
     let known = sqlx::query_scalar!(
-        r#"
-        -- templates: set category
-        with before as materialized (
-          select category from template_states where sender = $1 and template = $2 and language = $3
-        ), moved as (
-          update template_states set category = $4 where sender = $1 and template = $2 and language = $3
-        )
-        select category from before
-        "#,
+        "select category from template_states where sender = $1 and template = $2 and language = $3",
         key.sender,
         key.template,
-        key.language,
-        category
+        key.language
     )
     .fetch_optional(pool)
     .await?
@@ -228,7 +219,8 @@ pub async fn set_category(pool: &PgPool, key: Key<'_>, category: &str, previous:
         template: key.template.to_owned(),
         language: Some(key.language.to_owned()),
     };
-    match (was.as_deref(), category) {
+    // Before the category is known: if this ends in between, it is news again.
+    let held = match (was.as_deref(), category) {
         (Some("UTILITY"), "MARKETING") => {
             let hold = holds::Hold {
                 scope,
@@ -237,14 +229,27 @@ pub async fn set_category(pool: &PgPool, key: Key<'_>, category: &str, previous:
                 lasts: None,
                 by: "recado".to_owned(),
             };
-            holds::place(pool, &hold).await
+            holds::place(pool, &hold).await?
         }
         (_, "UTILITY") => {
             holds::release(pool, &scope, Some(RECATEGORISED), "provider").await?;
-            Ok(false)
+            false
         }
-        _ => Ok(false),
-    }
+        _ => false,
+    };
+    sqlx::query!(
+        r#"
+        -- templates: set category
+        update template_states set category = $4 where sender = $1 and template = $2 and language = $3
+        "#,
+        key.sender,
+        key.template,
+        key.language,
+        category
+    )
+    .execute(pool)
+    .await?;
+    Ok(held)
 }
 
 /// How a template stands.

@@ -1,7 +1,11 @@
 //! Looks for messages whose answer was lost in the lists of those providers that have one. What is found settles the doubt. That nothing is
 //! found is written down, and says something only later, since lists lag behind: silence is judged in `upkeep`.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use sqlx::PgPool;
@@ -47,10 +51,13 @@ pub struct Lookout {
     providers: HashMap<i16, Arc<dyn Provider>>,
     /// How often a message was looked for.
     looks: HashMap<AttemptId, u32>,
+    /// Where the last step ended, if there are more, and those that were in doubt since the first of them.
+    after: Option<(Timestamp, Uuid)>,
+    seen: HashSet<AttemptId>,
 }
 
 const LEASE: &str = "doubts";
-/// Messages that are looked for in a step; the oldest doubts come first.
+/// Messages among which a step looks for those whose time it is; the oldest doubts come first, and the next step goes on behind them.
 const AT_ONCE: i64 = 50;
 /// The first look comes after this part of the window, and each further one after twice the time, so that one comes soon after it.
 const FIRST_PART: u32 = 60;
@@ -76,8 +83,9 @@ impl Lookout {
         let listed = |of: &(i16, Arc<dyn Provider>)| of.1.evidence() == Evidence::ReportsAndList;
         let providers: HashMap<_, _> = providers.into_iter().filter(listed).collect();
         let (looks, wire) = (HashMap::new(), wire.reading(LIST_LIMIT));
+        let (after, seen) = (None, HashSet::new());
         let some = !providers.is_empty();
-        some.then_some(Lookout { worker, pool, rules, reader, clock, nudge, wire, providers, looks })
+        some.then_some(Lookout { worker, pool, rules, reader, clock, nudge, wire, providers, looks, after, seen })
     }
 
     /// The senders whose providers it asks.
@@ -115,8 +123,14 @@ impl Lookout {
     pub async fn step(&mut self) -> Result<(), db::Error> {
         let around = self.rules.lease + Duration::from_secs(60);
         let first = SignedDuration::try_from(self.rules.window / FIRST_PART).unwrap_or_default();
-        let (lost, now) = doubt::lost(&self.pool, &self.listed(), around, AT_ONCE).await?;
-        self.looks.retain(|attempt, _| lost.iter().any(|lost| lost.attempt == *attempt));
+        let (lost, now) = doubt::lost(&self.pool, &self.listed(), around, self.after, AT_ONCE).await?;
+        self.seen.extend(lost.iter().map(|lost| lost.attempt));
+        let whole = i64::try_from(lost.len()).is_ok_and(|looked| looked >= AT_ONCE);
+        self.after = lost.last().filter(|_| whole).map(|lost| (lost.since, lost.attempt.notification));
+        if self.after.is_none() {
+            let seen = std::mem::take(&mut self.seen);
+            self.looks.retain(|attempt, _| seen.contains(attempt));
+        }
         for lost in lost {
             let looks = self.looks.get(&lost.attempt).copied().unwrap_or_default();
             let due = first.saturating_mul(2_i32.saturating_pow(looks.min(DOUBLINGS)));

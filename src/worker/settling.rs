@@ -13,7 +13,7 @@ use crate::db::{
     self,
     dispatch::Pace,
     lanes,
-    settle::{Settlement, settle},
+    settle::{Settlement, adopt_late, settle},
 };
 use crate::lifecycle::crash;
 
@@ -75,27 +75,36 @@ pub async fn run(pool: PgPool, rules: Rules, stuck: Flag, nudge: Nudge, mut resu
 
 /// Writes these results, however long that takes, and wakes the lanes that waited for them.
 pub async fn write(pool: &PgPool, rules: &Rules, stuck: &Flag, nudge: &Nudge, settlements: &[Settlement]) {
-    let mut pause = Duration::from_millis(50);
-    let settled = loop {
-        match settle(pool, settlements).await {
-            Ok(settled) => break settled,
-            Err(error) => {
-                stuck.set(true);
-                tracing::warn!(%error, results = settlements.len(), "results.kept: nothing new is sent until the database takes them");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(2));
-            }
-        }
-    };
-    stuck.set(false);
+    let settled = taken(stuck, settlements.len(), || settle(pool, settlements)).await;
     for attempt in &settled.overtaken {
         crate::telemetry::count_lost_lease();
         tracing::warn!(%attempt, "attempt.overtaken: its lease was lost; the result is kept as evidence");
     }
-    if let Err(error) = crate::db::settle::adopt_late(pool, settlements, &settled.overtaken).await {
-        tracing::warn!(%error, "attempt.overtaken: not yet told to its notification; the attempts log has it");
-    }
+    // Before its notification knows, it may be sent again.
+    taken(stuck, settled.overtaken.len(), || adopt_late(pool, settlements, &settled.overtaken)).await;
     wake_lanes(pool, &settled.wake, rules.pace, nudge).await;
+}
+
+/// What comes of writing these, once the database takes them.
+async fn taken<T, W>(stuck: &Flag, results: usize, write: impl Fn() -> W) -> T
+where
+    W: Future<Output = std::result::Result<T, db::Error>>,
+{
+    let mut pause = Duration::from_millis(50);
+    loop {
+        match write().await {
+            Ok(taken) => {
+                stuck.set(false);
+                return taken;
+            }
+            Err(error) => {
+                stuck.set(true);
+                tracing::warn!(%error, results, "results.kept: nothing new is sent until the database takes them");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(2));
+            }
+        }
+    }
 }
 
 /// Wakes lanes; what fails is found again by upkeep.

@@ -79,7 +79,9 @@ const UNFINISHED: [&str; 3] = ["due", "later", "sending"];
 impl Upkeep {
     #[must_use]
     pub fn new(pool: PgPool, rules: Rules, clock: Clock, nudge: Nudge) -> Upkeep {
-        Upkeep { pool, rules, clock, nudge, mark: 0, doubts_after: None, slow_at: None, count_at: None, tidy_at: None }
+        // What came before this process began may be unread still.
+        let mark = i64::MAX;
+        Upkeep { pool, rules, clock, nudge, mark, doubts_after: None, slow_at: None, count_at: None, tidy_at: None }
     }
 
     /// Steps until the soft token.
@@ -245,6 +247,9 @@ impl Upkeep {
             }
         }
         upkeep::expire_held(&self.pool, self.rules.batch).await?;
+        for hold in holds::end_over(&self.pool).await? {
+            tracing::info!(hold, "hold.released: its time is over");
+        }
         Ok(())
     }
 

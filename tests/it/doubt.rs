@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use recado::{
-    db::doors,
+    db::{doors, webhooks},
     domain::{doubt::Patience, notification::AttemptId},
     worker::{
         Nudge, settling,
@@ -115,6 +115,24 @@ async fn a_usual_lost_answer_is_resent_when_the_window_has_passed_since_others_w
     let others = others(&house, &[process(1)]).await;
     heard(&house, &others).await;
     assert_eq!(minutes_of_doubt(&house, doubt, &[process(1)], 30).await, Some(10));
+}
+
+#[tokio::test]
+async fn a_process_that_just_began_waits_until_what_has_come_is_read() {
+    let house = House::start().await;
+    let open = [process(1)];
+    beat(&house, &open).await;
+    let doubt = lost(&house).await;
+    let others = others(&house, &open).await;
+    heard(&house, &others).await;
+    for _ in 0..66 {
+        house.advance(10);
+        beat(&house, &open).await;
+    }
+    let report = reported(doubt, "wamid.lost", "delivered").to_string();
+    webhooks::store(&house.pools.receipts, "main", report.as_bytes()).await.unwrap();
+    upkeep(&house).step().await.unwrap();
+    assert_eq!(house.state(doubt.notification).await, "in_doubt", "it may be in what is not read yet");
 }
 
 #[tokio::test]

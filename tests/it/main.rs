@@ -58,6 +58,8 @@ mod health;
 #[cfg(test)]
 mod help;
 #[cfg(test)]
+mod holds;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod idempotency;
@@ -91,6 +93,8 @@ mod retention;
 mod routing;
 #[cfg(test)]
 mod schemas;
+#[cfg(test)]
+mod settling;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]

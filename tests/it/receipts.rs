@@ -2,7 +2,11 @@
 
 use proptest::{prelude::*, test_runner::TestRunner};
 use recado::{
-    db::{doubt, holds, webhooks},
+    db::{
+        doubt, holds,
+        templates::{self, Key},
+        webhooks,
+    },
     domain::{
         ledger::Act,
         notification::{AttemptId, Outcome},
@@ -263,6 +267,20 @@ async fn news_of_a_template_stops_and_releases_it() {
     assert_eq!(house.stand(id).await.waiting_on.as_deref(), Some("template"));
     house.hook(&body("message_template_status_update", &news("APPROVED"))).await;
     house.claim_one().await;
+}
+
+#[tokio::test]
+async fn a_template_that_became_marketing_is_held_though_the_first_try_to_hold_it_failed() {
+    let house = House::start().await;
+    let key = Key { sender: house.sender, template: "order_confirmed", language: "es" };
+    let pool = &house.pools.ops;
+    templates::set_category(pool, key, "UTILITY", None).await.unwrap();
+    house.run("alter table holds add constraint none check (false) not valid").await;
+    templates::set_category(pool, key, "MARKETING", None).await.unwrap_err();
+    house.run("alter table holds drop constraint none").await;
+    assert!(templates::set_category(pool, key, "MARKETING", None).await.unwrap(), "it is news still");
+    assert!(!templates::set_category(pool, key, "MARKETING", None).await.unwrap());
+    assert_eq!(house.count("select count(*) from holds where released_at is null").await, 1);
 }
 
 #[tokio::test]

@@ -304,6 +304,32 @@ async fn of_two_that_could_be_meant_neither_is() {
 }
 
 #[tokio::test]
+async fn one_is_found_behind_very_many_that_cannot_be() {
+    let (house, list) = (house().await, List::default());
+    let mut lookout = lookout(&house, &list.open().await);
+    let mut claim = house.sending().await;
+    for _ in 0..60 {
+        house.lose_answer(claim.attempt).await;
+        house.advance(7);
+        house.order(ANA).await;
+        claim = house.claim_one().await;
+    }
+    house.settle(claim.attempt, Outcome::Accepted(Acceptance::default())).await;
+    house.advance(200);
+    house.order(ANA).await;
+    let claim = house.claim_one().await;
+    house.lose_answer(claim.attempt).await;
+    let filled = serde_json::from_str(template(&claim).1).unwrap();
+    let text = catalogue().template("order_confirmed").unwrap().reading("es", &filled).unwrap().body;
+    list.add(&house, "MM1", "queued", &text);
+    house.advance(200);
+    for _ in 0..3 {
+        lookout.step().await.unwrap();
+    }
+    assert_eq!(house.stand(claim.attempt.notification).await.message_id.as_deref(), Some("MM1"));
+}
+
+#[tokio::test]
 async fn an_answer_to_a_person_at_the_same_time_is_no_message_that_was_lost() {
     let (house, list) = (house().await, List::default());
     let mut lookout = lookout(&house, &list.open().await);
