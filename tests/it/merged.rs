@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::house::{ANA, House, PACE, at_every_provider};
 
 const BEA: &str = "+34600111333";
+const CARO: &str = "+34600111444";
 
 /// Ana and Bea prove to be one person; Ana's contact stays.
 async fn become_one(house: &House) {
@@ -49,6 +50,42 @@ async fn what_is_tried_again_after_its_person_proved_to_be_another_goes_to_them(
     let claim = house.claim_one().await;
     assert_eq!((claim.attempt.notification, claim.phone.as_str()), (id, ANA));
     assert_eq!(lanes::adopt(&house.pools.ops, 100).await.unwrap(), 0);
+}
+
+async fn what_waits_goes_with_its_person_however_often_they_prove_to_be_another(house: House) {
+    for phone in [ANA, BEA, CARO] {
+        house.tell(phone, Act::Imported, "orders").await;
+    }
+    let contact = async |phone: &str| -> i64 {
+        sqlx::query_scalar("select id from contacts where phone = $1")
+            .bind(phone)
+            .fetch_one(&house.pools.ops)
+            .await
+            .unwrap()
+    };
+    let (ana, bea, caro) = (contact(ANA).await, contact(BEA).await, contact(CARO).await);
+    let first = house.order(CARO).await;
+    let sent = house.claim_one().await;
+    let waits = house.order(CARO).await;
+    assert!(house.claim().await.go.is_empty());
+    assert_eq!(house.stand(waits).await.waiting_on.as_deref(), Some("lane"));
+    for pair in [[bea, caro], [ana, bea]] {
+        merge::merge(&house.pools.ops, &pair, "wa_id", house.clock.now()).await.unwrap();
+    }
+    for id in [first, waits] {
+        let whose: i64 = sqlx::query_scalar("select contact_id from notifications where id = $1")
+            .bind(id)
+            .fetch_one(&house.pools.ops)
+            .await
+            .unwrap();
+        assert_eq!(whose, ana);
+    }
+    house.accept(sent.attempt, "wamid.1").await;
+    let queues = lanes::forgotten(&house.pools.ops, 100).await.unwrap();
+    assert_eq!(lanes::wake(&house.pools.ops, &queues, PACE).await.unwrap(), 1);
+    house.advance(10);
+    let claim = house.claim_one().await;
+    assert_eq!((claim.attempt.notification, claim.phone.as_str()), (waits, ANA));
 }
 
 async fn either_number_finds_all_that_concerns_the_person(house: House) {
@@ -137,6 +174,7 @@ async fn a_new_month_waits_for_who_reads_the_old_ones_and_keeps_nobody_waiting(h
 
 at_every_provider! {
     what_is_tried_again_after_its_person_proved_to_be_another_goes_to_them
+    what_waits_goes_with_its_person_however_often_they_prove_to_be_another
     either_number_finds_all_that_concerns_the_person
     what_cannot_be_judged_is_counted_so_that_it_hides_nothing
     a_lane_that_waits_for_a_message_that_is_over_is_freed
