@@ -540,7 +540,7 @@ async fn forgetting_somebody_forgets_these_words_too(house: House) {
     not_on_whatsapp(&house, &house.claim_one().await).await;
     let phone = recado::domain::phone::Phone::parse(ANA).unwrap();
     let at = house.clock.now();
-    recado::db::erasure::erase(&house.pools.ops, phone, [7; 32], json!({"by": "test"}), "cli test", at)
+    recado::db::erasure::erase(&house.pools.ops, phone, &[7; 32], json!({"by": "test"}), "cli test", at)
         .await
         .unwrap()
         .unwrap();
