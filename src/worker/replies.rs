@@ -259,9 +259,11 @@ impl Replies {
         let (mut saying, mut orders) = (claim.saying, String::new());
         match claim.saying {
             Saying::Ask | Saying::Sms => {
-                let (Some(opt_in), Some(token)) = (claim.opt_in, token()) else { return Ok(None) };
+                let (Some(opt_in), Some(token), Ok(chance)) = (claim.opt_in, token(), getrandom::u64()) else {
+                    return Ok(None);
+                };
                 let until = later(SignedDuration::try_from(LINK_LASTS).unwrap_or_default());
-                let typed = typed_code(getrandom::u64().unwrap_or_default());
+                let typed = typed_code(chance);
                 let hash = typed_code_hash(opt_in, &typed).filter(|_| claim.saying == Saying::Sms);
                 let lasts = later(SignedDuration::try_from(CODE_LASTS).unwrap_or_default());
                 let code_kept = hash.as_ref().map(|hash| (hash, lasts));
