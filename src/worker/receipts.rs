@@ -109,12 +109,23 @@ pub struct Receipts {
 /// The most receipts in one statement, and strays in one look: the statement joins them with themselves.
 const AT_ONCE: usize = 200;
 
-/// A receipt on its way into the database: whose body it stands in, and to whose address that came.
+/// A receipt on its way into the database: its place among the bodies or the strays that it comes from, and to whose address it came.
 struct Reported {
-    body: usize,
+    place: usize,
     sender: String,
     receipt: Receipt,
     bill: Option<Bill>,
+}
+
+/// What became of a good receipt.
+#[derive(Clone)]
+enum Taken {
+    /// It is noted with its attempt, or with its free text.
+    In,
+    /// There is nothing that it is about.
+    Stray,
+    /// It cannot be stored, ever; with what to note.
+    Refused(String),
 }
 
 impl Receipts {
@@ -179,7 +190,7 @@ impl Receipts {
                 let problem = match located.fact {
                     Ok(Fact::Receipt(receipt)) => {
                         let bill = self.bill(self.numbered(&located.place, &body.sender).ok(), &receipt);
-                        reported.push(Reported { body: place, sender: body.sender.clone(), receipt, bill });
+                        reported.push(Reported { place, sender: body.sender.clone(), receipt, bill });
                         None
                     }
                     // People's and accounts' news before the receipts: a stop should not wait for anything.
@@ -192,11 +203,19 @@ impl Receipts {
         let (bad, good): (Vec<_>, Vec<_>) =
             reported.into_iter().partition(|r| matches!(r.receipt.kind, ReceiptKind::Failed(_)));
         for chunk in good.chunks(AT_ONCE) {
-            self.apply_good(chunk, &mut problems).await?;
+            let mut unmatched = Vec::new();
+            for (one, taken) in chunk.iter().zip(self.apply_good(chunk).await?) {
+                match taken {
+                    Taken::In => {}
+                    Taken::Stray => unmatched.push(strays::encode(&one.sender, &one.receipt)),
+                    Taken::Refused(problem) => note(&mut problems, one.place, Some(problem)),
+                }
+            }
+            self.keep(&unmatched).await?;
         }
         for one in &bad {
             let problem = noted(self.apply_bad(&one.sender, &one.receipt, true).await)?;
-            note(&mut problems, one.body, problem);
+            note(&mut problems, one.place, problem);
         }
         Ok(bodies.iter().map(|body| body.id).zip(problems).collect())
     }
@@ -227,40 +246,38 @@ impl Receipts {
         }
     }
 
-    async fn apply_good(&self, chunk: &[Reported], problems: &mut [Vec<String>]) -> Result<(), db::Error> {
+    /// Applies receipts that are no failures, and says of each what became of it.
+    async fn apply_good(&self, chunk: &[Reported]) -> Result<Vec<Taken>, db::Error> {
         let began = self.clock.now();
         let goods: Vec<Good> = chunk.iter().map(|one| good(&one.receipt, one.bill)).collect();
         let applied = match receipts::apply(&self.pool, &goods).await {
             Ok(applied) => applied,
             Err(db::Error::Data { .. }) if chunk.len() > 1 => {
                 // One of them cannot be stored; alone it spoils no other.
+                let mut taken = Vec::with_capacity(chunk.len());
                 for one in chunk {
-                    Box::pin(self.apply_good(std::slice::from_ref(one), problems)).await?;
+                    taken.extend(Box::pin(self.apply_good(std::slice::from_ref(one))).await?);
                 }
-                return Ok(());
+                return Ok(taken);
             }
-            Err(error) => {
-                let problem = noted::<()>(Err(error.into()))?;
-                for one in chunk {
-                    note(problems, one.body, problem.clone());
-                }
-                return Ok(());
-            }
+            Err(error) => match Trouble::from(error) {
+                Trouble::Update(problem) => return Ok(vec![Taken::Refused(problem); chunk.len()]),
+                Trouble::Outage(error) => return Err(error),
+            },
         };
-        let mut unmatched = Vec::new();
+        let mut taken = Vec::with_capacity(chunk.len());
         for (one, matched) in chunk.iter().zip(&applied.matched) {
             if *matched {
                 telemetry::count_receipt(&one.sender, one.receipt.kind.as_str());
-            } else if !self.reported(&one.sender, &one.receipt).await? {
-                unmatched.push(strays::encode(&one.sender, &one.receipt));
             }
+            let known = *matched || self.reported(&one.sender, &one.receipt).await?;
+            taken.push(if known { Taken::In } else { Taken::Stray });
         }
-        self.keep(&unmatched).await?;
         let told =
             chunk.iter().zip(&applied.matched).filter(|(_, matched)| **matched).map(|(one, _)| told(&one.receipt));
         self.trace(told, began).await;
         settling::wake_lanes(&self.pool, &applied.wake, self.rules.pace, &self.dispatch).await;
-        Ok(())
+        Ok(taken)
     }
 
     /// Applies a failure. One that has no attempt yet, or one that is still on the wire, becomes a stray if it is `fresh`. Says
@@ -362,7 +379,7 @@ impl Receipts {
         let limit = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
         let due = receipts::strays(&self.pool, limit, self.rules.sweep, self.rules.keep_strays).await?;
         let mut found = Vec::new();
-        let mut good_ones = Vec::new();
+        let (mut ids, mut good) = (Vec::new(), Vec::new());
         for (id, stray) in due {
             match strays::decode(&stray) {
                 None => found.push(id),
@@ -373,25 +390,25 @@ impl Receipts {
                         Err(Trouble::Outage(error)) => return Err(error),
                     }
                 }
-                Some(receipt) => good_ones.push((id, stray.sender, receipt)),
+                Some(receipt) => {
+                    let known = self.known.iter().find(|known| known.name == stray.sender);
+                    let bill = self.bill(known, &receipt);
+                    good.push(Reported { place: ids.len(), sender: stray.sender, receipt, bill });
+                    ids.push(id);
+                }
             }
         }
-        let of = |sender: &String| self.known.iter().find(|known| known.name == *sender);
-        let bill = |(_, sender, receipt): &(i64, String, Receipt)| good(receipt, self.bill(of(sender), receipt));
-        let goods: Vec<Good> = good_ones.iter().map(bill).collect();
-        let began = self.clock.now();
-        let applied = receipts::apply(&self.pool, &goods).await?;
-        let matched = good_ones.iter().zip(&applied.matched).filter(|(_, matched)| **matched);
-        self.trace(matched.map(|((_, _, receipt), _)| told(receipt)), began).await;
-        for ((id, sender, receipt), matched) in good_ones.iter().zip(&applied.matched) {
-            if *matched || self.reported(sender, receipt).await? {
-                telemetry::count_receipt(sender, receipt.kind.as_str());
-                found.push(*id);
+        for (id, taken) in ids.into_iter().zip(self.apply_good(&good).await?) {
+            match taken {
+                Taken::In => found.push(id),
+                Taken::Stray => {}
+                Taken::Refused(problem) => {
+                    tracing::warn!(problem, "webhook.update_not_applied");
+                    found.push(id);
+                }
             }
         }
-        receipts::found(&self.pool, &found).await?;
-        settling::wake_lanes(&self.pool, &applied.wake, self.rules.pace, &self.dispatch).await;
-        Ok(())
+        receipts::found(&self.pool, &found).await
     }
 
     /// Tells the traces of what was applied.
