@@ -1,12 +1,10 @@
-//! Permit, claim, send, settle: the only place that speaks to a provider's send endpoint.
+//! Permit, claim, send, settle: the only place from which notifications go to a provider's send endpoint. Free texts go from `replies`.
 //!
 //! A claim never waits in memory: a free slot and a rate token are in hand before anything is claimed, so what a crash puts
 //! in doubt is at most what the slots hold.
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::Request;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::PgPool;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -35,7 +33,7 @@ use crate::{
         phone::Phone,
     },
     lifecycle::{Lifecycle, crash},
-    provider::{Provider, reason as provider_reason, unanswered},
+    provider::{Provider, reason as provider_reason},
     telemetry::{self, Attempts, traces::Tracer},
 };
 
@@ -363,7 +361,7 @@ impl Dispatcher {
         let request = outgoing(&claim, self.clock.now()).and_then(|outgoing| self.provider.encode(&outgoing));
         let outcome = match request {
             Ok(_) if self.clock.instant() > start_before => not_sent(reason::TOO_LATE_TO_SEND),
-            Ok(request) => self.post(request).await,
+            Ok(request) => self.wire.send(&*self.provider, request).await,
             Err(reason) => not_sendable(reason),
         };
         let outcome = self.weighed(&claim, outcome).await;
@@ -393,13 +391,6 @@ impl Dispatcher {
         let chance = if matches!(outcome, Outcome::Accepted(_)) { 0.0 } else { (self.chance)() };
         let next = notification::after(outcome, behind, &self.rules.retry, chance);
         (Settlement { attempt: claim.attempt, outcome: name, next, charge }, spending, followable)
-    }
-
-    async fn post(&self, request: Request<Bytes>) -> Outcome {
-        match self.wire.ask(request).await {
-            Ok(response) => self.provider.decode(&response),
-            Err(silence) => unanswered(silence),
-        }
     }
 
     /// What an answer about the template means for this message, which may be older than the template. Unknown, it is taken at its word.

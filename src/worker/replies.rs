@@ -1,4 +1,5 @@
-//! Free texts on their way: answers to people's messages, and the SMS of opt-ins. Each permitted by one act, sent once at most.
+//! Free texts on their way: answers to people's messages, and the SMS of opt-ins. Each permitted by one act, sent once at most. Besides
+//! `dispatch` nobody else speaks to a provider's send endpoint.
 //!
 //! One process does it at a time, by a lease, so that the pace is that of the fleet. A text is written only when it goes: its links
 //! and codes are made then and kept as hashes. One whose outcome is unknown is not sent again; whoever waits for it asks again.
@@ -9,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -30,7 +30,7 @@ use crate::{
         whereabouts::Whereabouts,
     },
     lifecycle::Lifecycle,
-    provider::{Provider, unanswered},
+    provider::Provider,
 };
 
 /// A sender of texts.
@@ -175,7 +175,7 @@ impl Replies {
                 if let Some(rate) = &line.shared {
                     rate.let_out(1).await;
                 }
-                self.post(request, &*line.provider).await
+                self.wire.send(&*line.provider, request).await
             }
             Err(reason) => Outcome::Rejected { failure: Failure { reason, code: None, detail: None }, again: None },
         };
@@ -303,13 +303,6 @@ impl Replies {
             ],
         );
         Ok(Some(text).filter(|text| !text.is_empty()))
-    }
-
-    async fn post(&self, request: http::Request<Bytes>, provider: &dyn Provider) -> Outcome {
-        match self.wire.ask(request).await {
-            Ok(response) => provider.decode(&response),
-            Err(silence) => unanswered(silence),
-        }
     }
 }
 
