@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use sqlx::PgPool;
 
 use super::{
-    Nudge, Progress, settling, stops,
+    Nudge, Progress, chance, settling, stops,
     traces::{self, Reported as Told},
     versions::{Versions, weigh},
 };
@@ -285,7 +285,7 @@ impl Receipts {
     async fn apply_bad(&self, sender: &str, receipt: &Receipt, fresh: bool) -> Result<bool, Trouble> {
         let began = self.clock.now();
         let ReceiptKind::Failed(outcome) = &receipt.kind else { return Ok(true) };
-        let Some(failure) = failure_of(outcome) else { return Ok(true) };
+        let Some(failure) = outcome.failure() else { return Ok(true) };
         let concerned = receipts::concerned(&self.pool, &receipt.message_id, receipt.tag).await?;
         if let Some(purpose) = stops::purpose(failure) {
             self.opted_out(receipt, failure, purpose, concerned.as_ref().map(|c| c.contact)).await?;
@@ -297,7 +297,7 @@ impl Receipts {
         let Some(concerned) = settled else { return self.stray(sender, receipt, fresh).await };
         let template = (concerned.template.as_str(), concerned.language.as_str());
         let outcome = weigh(&self.versions, &self.pool, concerned.attempt, template, outcome.clone()).await?;
-        let failure = failure_of(&outcome).unwrap_or(failure);
+        let failure = outcome.failure().unwrap_or(failure);
         let next = after(costing(outcome.clone()), concerned.behind, &self.rules.retry, (self.chance)());
         let bad = Bad { message_id: &receipt.message_id, at: receipt.at, failure, pricing: receipt.pricing.as_ref() };
         let undelivered = receipts::fail(&self.pool, concerned.attempt, &bad, &next).await?;
@@ -339,7 +339,7 @@ impl Receipts {
     /// Notes a receipt of a free text of ours. False if it is of none.
     async fn reported(&self, sender: &str, receipt: &Receipt) -> Result<bool, db::Error> {
         let failure = match &receipt.kind {
-            ReceiptKind::Failed(outcome) => failure_of(outcome),
+            ReceiptKind::Failed(outcome) => outcome.failure(),
             ReceiptKind::Sent | ReceiptKind::Delivered | ReceiptKind::Read => None,
         };
         let report = replies::Report {
@@ -533,16 +533,6 @@ fn told(receipt: &Receipt) -> Told<'_> {
     }
 }
 
-fn failure_of(outcome: &Outcome) -> Option<&Failure> {
-    match outcome {
-        Outcome::Accepted(_) => None,
-        Outcome::Rejected { failure, .. }
-        | Outcome::NotSent(failure)
-        | Outcome::Busy { failure, .. }
-        | Outcome::Unclear(failure) => Some(failure),
-    }
-}
-
 /// A message that was accepted and failed afterwards has cost an attempt, whatever the reason: else one that is always too busy
 /// later would go round for ever. Only a hold ends that by itself.
 fn costing(outcome: Outcome) -> Outcome {
@@ -555,9 +545,4 @@ fn costing(outcome: Outcome) -> Outcome {
         }
         other @ (Outcome::Accepted(_) | Outcome::Rejected { .. } | Outcome::Busy { .. }) => other,
     }
-}
-
-/// A number in 0..1 from the system.
-fn chance() -> f64 {
-    getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX))
 }
