@@ -39,7 +39,8 @@
 //!
 //! - [`domain`] and [`provider`] are pure: no `async`, no socket, no clock, no randomness. Time and chance are arguments.
 //! - Only [`db`] contains SQL. One verb is one statement or one transaction.
-//! - Only [`worker::dispatch`] speaks to a provider's send endpoint. One attempt is at most one request.
+//! - Only [`worker::dispatch`], for notifications, and [`worker::replies`], for free texts, speak to a provider's send endpoint. One attempt is
+//!   at most one request.
 //! - Only [`worker::intake`], [`worker::outbox`] and the commands speak to RabbitMQ, through [`worker::broker`].
 //! - [`worker`] and [`http`] do not know each other: they meet in Postgres. A loop may be woken; it is never told anything.
 //! - Only [`clock`] asks for the wall's time. SQL asks `recado_now()`, which a test can set.

@@ -13,7 +13,8 @@ use crate::{
     worker::{
         Nudge,
         broker::{Address, Topology},
-        callbacks::{Callback, Rules, Target, chance},
+        callbacks::{Callback, Rules, Target},
+        chance,
         outbox::{self, keeper::Keeper},
         relay::Relay,
         wire::{Reach, Wire},

@@ -136,28 +136,25 @@ pub(super) async fn pending(tx: &mut PgConnection, contact: i64, purposes: &[Str
     Ok(purposes.iter().filter(|purpose| waits(purpose)).cloned().collect())
 }
 
-/// What a person's row and ledger say while they are locked.
+/// What a person's row and ledger say while they are locked. A chain may be long, and everybody's messages wait meanwhile: of the ledger
+/// only what the deeds need is read.
 struct Person {
     id: i64,
     standings: Standings,
     entries: i32,
     head: Hash,
-    /// What is in the ledger already: act, purpose, time and evidence.
+    /// What the ledger has already of the deeds' acts at their times: act, purpose, time and evidence.
     known: Vec<(String, String, Timestamp, String)>,
     woken: Vec<String>,
 }
 
 pub(super) async fn record_in(tx: &mut PgConnection, deeds: &[Deed]) -> Result<Vec<Recorded>, Error> {
     introduce(tx, deeds).await?;
-    let Found { mut people, phones, same } = lock(tx, deeds).await?;
+    let mut found = lock(tx, deeds).await?;
     let mut fresh = Vec::new();
     let mut recorded = Vec::with_capacity(deeds.len());
     for deed in deeds {
-        let id = match &deed.who {
-            Who::Contact(id) => same.get(id).copied(),
-            Who::Phone(phone) => phones.get(phone.reveal()).copied(),
-        };
-        let person = id.and_then(|id| people.get_mut(&id));
+        let person = found.whose(&deed.who).and_then(|id| found.people.get_mut(&id));
         recorded.push(match person {
             Some(person) => note(person, deed, &mut fresh)?,
             None => Recorded::default(),
@@ -166,7 +163,7 @@ pub(super) async fn record_in(tx: &mut PgConnection, deeds: &[Deed]) -> Result<V
     if !fresh.is_empty() {
         append(tx, &fresh).await?;
         let changed: HashSet<i64> = fresh.iter().map(|entry| entry.contact).collect();
-        let touched: Vec<&Person> = people.values().filter(|person| changed.contains(&person.id)).collect();
+        let touched: Vec<&Person> = found.people.values().filter(|person| changed.contains(&person.id)).collect();
         project(tx, &touched).await?;
         wake(tx, &touched).await?;
     }
@@ -257,6 +254,15 @@ struct Found {
     same: HashMap<i64, i64>,
 }
 
+impl Found {
+    fn whose(&self, who: &Who) -> Option<i64> {
+        match who {
+            Who::Contact(id) => self.same.get(id).copied(),
+            Who::Phone(phone) => self.phones.get(phone.reveal()).copied(),
+        }
+    }
+}
+
 async fn lock(tx: &mut PgConnection, deeds: &[Deed]) -> Result<Found, Error> {
     let mut ids = Vec::new();
     let mut numbers = Vec::new();
@@ -302,15 +308,41 @@ async fn lock(tx: &mut PgConnection, deeds: &[Deed]) -> Result<Found, Error> {
         let (known, woken) = (Vec::new(), Vec::new());
         people.insert(row.id, Person { id: row.id, standings, entries: row.entries, head: BEGINNING, known, woken });
     }
-    for entry in entries_of(tx, &people.keys().copied().collect::<Vec<_>>()).await? {
-        if let Some(person) = people.get_mut(&entry.contact) {
-            person.head = entry.hash;
-            if let Some((evidence, _)) = entry.evidence {
-                person.known.push((entry.act, entry.purpose, entry.at, ledger::canonical(&evidence)));
-            }
+    let mut found = Found { people, phones, same };
+    for (contact, head) in heads(tx, &found.people.keys().copied().collect::<Vec<_>>()).await? {
+        if let Some(person) = found.people.get_mut(&contact) {
+            person.head = head;
         }
     }
-    Ok(Found { people, phones, same })
+    recall(tx, deeds, &mut found).await?;
+    Ok(found)
+}
+
+/// What the ledger has already of these acts at these times.
+async fn recall(tx: &mut PgConnection, deeds: &[Deed], found: &mut Found) -> Result<(), Error> {
+    let whose =
+        |deed: &Deed| found.whose(&deed.who).map(|id| (id, ledger::to_the_microsecond(deed.at), deed.act.as_str()));
+    let wanted: HashSet<(i64, Timestamp, &str)> = deeds.iter().filter_map(whose).collect();
+    let rows = sqlx::query!(
+        r#"
+        -- consents: said before
+        select e.contact_id, e.at as "at: Time", e.act, e.purpose, e.payload as "payload!"
+        from unnest($1::int8[], $2::timestamptz[], $3::text[]) as d(contact_id, at, act)
+        join consent_entries e on e.contact_id = d.contact_id and e.at = d.at and e.act = d.act
+        where e.payload is not null
+        "#,
+        &wanted.iter().map(|(id, _, _)| *id).collect::<Vec<_>>() as _,
+        &wanted.iter().map(|(_, at, _)| time(*at)).collect::<Vec<Time>>() as _,
+        &wanted.iter().map(|(_, _, act)| *act).collect::<Vec<_>>() as _,
+    )
+    .fetch_all(tx)
+    .await?;
+    for row in rows {
+        if let Some(person) = found.people.get_mut(&row.contact_id) {
+            person.known.push((row.act, row.purpose, row.at.to_jiff(), ledger::canonical(&row.payload)));
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn standings(json: &Value, contact: i64) -> Result<Standings, Error> {
@@ -403,13 +435,7 @@ async fn entries_of(connection: &mut PgConnection, contacts: &[i64]) -> Result<V
     .await?;
     let mut entries = Vec::with_capacity(rows.len());
     for row in rows {
-        let hash = |bytes: Vec<u8>, column: &'static str| {
-            Hash::try_from(bytes).map_err(|_| Error::Inconsistent {
-                table: "consent_entries",
-                column,
-                row: format!("{}.{}", row.contact_id, row.number),
-            })
-        };
+        let hash = |bytes, column| hash(bytes, column, row.contact_id, row.number);
         entries.push(Entry {
             contact: row.contact_id,
             number: row.number,
@@ -425,9 +451,29 @@ async fn entries_of(connection: &mut PgConnection, contacts: &[i64]) -> Result<V
     Ok(entries)
 }
 
+fn hash(bytes: Vec<u8>, column: &'static str, contact: i64, number: i32) -> Result<Hash, Error> {
+    let row = || format!("{contact}.{number}");
+    Hash::try_from(bytes).map_err(|_| Error::Inconsistent { table: "consent_entries", column, row: row() })
+}
+
+/// The hashes of the last entries of those of these contacts that have any.
+async fn heads(tx: &mut PgConnection, contacts: &[i64]) -> Result<Vec<(i64, Hash)>, Error> {
+    let rows = sqlx::query!(
+        r#"
+        -- consents: heads
+        select e.contact_id, e.number, e.hash from unnest($1::int8[]) as p(contact)
+        cross join lateral (select contact_id, number, hash from consent_entries where contact_id = p.contact order by number desc limit 1) e
+        "#,
+        contacts
+    )
+    .fetch_all(tx)
+    .await?;
+    rows.into_iter().map(|row| Ok((row.contact_id, hash(row.hash, "hash", row.contact_id, row.number)?))).collect()
+}
+
 /// The hash of a contact's last entry.
 pub(super) async fn head(tx: &mut PgConnection, contact: i64) -> Result<Hash, Error> {
-    Ok(entries_of(tx, &[contact]).await?.last().map_or(BEGINNING, |entry| entry.hash))
+    Ok(heads(tx, &[contact]).await?.first().map_or(BEGINNING, |(_, head)| *head))
 }
 
 /// What is known of a person's consents.

@@ -1,6 +1,6 @@
 //! People's identifiers, learnt from what providers say and never made by rewriting a number.
 
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 
 use super::Error;
 use crate::domain::phone::Phone;
@@ -23,6 +23,28 @@ pub async fn learn(pool: &PgPool, contact: i64, wa_id: Option<&str>, user_id: Op
     .execute(pool)
     .await?;
     Ok(())
+}
+
+/// All contacts of the person with this number: the one that goes on first, then those that proved to be the same. None if nobody has it.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub(super) async fn of_person(executor: impl PgExecutor<'_>, phone: &Phone) -> Result<Vec<i64>, Error> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        -- contacts: of a person
+        with stays as materialized (
+          select coalesce(merged_into, id) as id from contacts where phone = $1
+        )
+        select c.id as "id!" from (
+          select id, false as went from stays union all select m.id, true from stays s join contacts m on m.merged_into = s.id
+        ) c
+        order by c.went, c.id
+        "#,
+        phone.reveal()
+    )
+    .fetch_all(executor)
+    .await?)
 }
 
 /// Whether these two have numbers that are spellings of one line ([`Phone::is_like`]).

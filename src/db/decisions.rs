@@ -162,11 +162,12 @@ async fn end(tx: &mut PgConnection, ids: &[Uuid], noted: &str, order: Order<'_>)
             reason = case n.state when 'pending' then 'cancelled' else 'unknown' end,
             due_at = null, waiting_on = null, doubt_since = null, ended_at = recado_now(), statuses = n.statuses + 1
           where n.id = any ($1) and n.state in ('pending', 'in_doubt')
-          returning n.id, n.statuses, n.state, n.reason
+          returning n.id, n.statuses, n.state, n.reason, n.sender
         ), noted as (
           insert into timeline (notification_id, at, what, detail, by) select id, recado_now(), $2, $3, $4 from moved order by id
         )
-        insert into outbox (notification_id, sequence, kind, reason) select id, statuses, state::text, reason from moved order by id
+        insert into outbox (notification_id, sequence, kind, reason, sender)
+        select id, statuses, state::text, reason, sender from moved order by id
         "#,
         ids,
         noted,

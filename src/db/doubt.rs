@@ -270,11 +270,11 @@ pub async fn give_up(pool: &PgPool, attempt: AttemptId, by: &str) -> Result<bool
         with moved as (
           update notifications set state = 'failed', reason = 'unknown', doubt_since = null, ended_at = recado_now(), statuses = statuses + 1
           where id = $1 and attempt = $2 and state = 'in_doubt'
-          returning id, statuses
+          returning id, statuses, sender
         ), noted as (
           insert into timeline (notification_id, at, what, by) select id, recado_now(), 'gave_up', $3 from moved
         ), told as (
-          insert into outbox (notification_id, sequence, kind, reason) select id, statuses, 'failed', 'unknown' from moved
+          insert into outbox (notification_id, sequence, kind, reason, sender) select id, statuses, 'failed', 'unknown', sender from moved
         )
         select count(*) as "n!" from moved
         "#,

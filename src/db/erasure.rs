@@ -1,17 +1,19 @@
 //! Forgetting somebody: everything that tells who they were goes, everywhere. What stays is the chain of their ledger without its
 //! evidence, with an entry that says so, and a keyed hash of the number, so that an old yes from a file does not bring them back.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 
-use super::{Error, audit, consents, time};
+use super::{Error, audit, consents, contacts, time};
 use crate::domain::{ledger::Act, phone::Phone};
 
 /// What was removed, in rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Erased {
-    /// Contacts that were this person.
+    /// Contacts that were this person, the one that went on first.
     pub contacts: Vec<i64>,
     /// Entries of the ledger whose evidence was removed.
     pub evidence: u64,
@@ -24,23 +26,23 @@ pub struct Erased {
     pub opt_ins: u64,
 }
 
-/// Forgets the person with this number. `hash` is the number's keyed hash; `evidence` says who wanted it and why, and tells nothing
-/// about the person. None if nobody has this number.
+/// Forgets the person with this number, with all that they are known by. `key` makes the hashes by which their numbers stay recognisable;
+/// `evidence` says who wanted it and why, and tells nothing about the person. None if nobody has this number.
 ///
 /// # Errors
 /// If the database does not take it; nothing is removed then.
 pub async fn erase(
     pool: &PgPool,
     phone: Phone,
-    hash: [u8; 32],
+    key: &[u8],
     evidence: Value,
     by: &str,
     at: Timestamp,
 ) -> Result<Option<Erased>, Error> {
-    let by = by.to_owned();
+    let (by, key) = (by.to_owned(), key.to_vec());
     super::alone(pool, move |tx| {
         Box::pin(async move {
-            let erased = erase_in(tx, &phone, &hash, &evidence, at).await?;
+            let erased = erase_in(tx, &phone, &key, &evidence, at).await?;
             if let Some(contact) = erased.as_ref().and_then(|erased| erased.contacts.first()) {
                 let on = format!("contact {contact}");
                 let reason = evidence.get("reason").and_then(Value::as_str);
@@ -56,50 +58,26 @@ pub async fn erase(
 async fn erase_in(
     tx: &mut PgConnection,
     phone: &Phone,
-    hash: &[u8; 32],
+    key: &[u8],
     evidence: &Value,
     at: Timestamp,
 ) -> Result<Option<Erased>, Error> {
-    let found = sqlx::query!(
-        r#"
-        -- erasure: find
-        select id, wa_id, user_id, phone from contacts
-        where id in (
-          select id from contacts where phone = $1
-          union select m.id from contacts m join contacts c on m.merged_into = c.id where c.phone = $1
-        )
-        order by id for update
-        "#,
-        phone.reveal()
-    )
-    .fetch_all(&mut *tx)
-    .await?;
-    if found.is_empty() {
-        return Ok(None);
-    }
-    let ids: Vec<i64> = found.iter().map(|row| row.id).collect();
+    let ids = lock(tx, phone).await?;
+    let Some(stays) = ids.first() else { return Ok(None) };
     let mut erased = Erased { contacts: ids.clone(), ..Erased::default() };
-    let mut names: Vec<String> = vec![phone.reveal().trim_start_matches('+').to_owned()];
-    names.extend(found.iter().filter_map(|row| row.wa_id.clone()));
-    names.extend(found.iter().filter_map(|row| row.user_id.clone()));
-    names.sort();
-    names.dedup();
-
-    let national = phone.national();
-    let written: Vec<String> = names.iter().chain(&national).cloned().collect();
+    let Named { names, phones } = named(tx, &ids).await?;
+    let written: Vec<String> = names.iter().cloned().chain(national(&names, &phones)).collect();
     erase_events(tx, &ids, &written, &mut erased).await?;
     erase_messages(tx, &ids, &names, &mut erased).await?;
-    for id in &ids {
-        let deed = consents::Deed {
-            who: consents::Who::Contact(*id),
-            act: Act::Erased,
-            purposes: vec![crate::domain::ledger::EVERYTHING.to_owned()],
-            evidence: evidence.clone(),
-            at,
-            locale: None,
-        };
-        consents::record_in(tx, &[deed]).await?;
-    }
+    let deed = consents::Deed {
+        who: consents::Who::Contact(*stays),
+        act: Act::Erased,
+        purposes: vec![crate::domain::ledger::EVERYTHING.to_owned()],
+        evidence: evidence.clone(),
+        at,
+        locale: None,
+    };
+    consents::record_in(tx, &[deed]).await?;
     erased.evidence = sqlx::query!(
         "update consent_entries set payload = null, salt = null where contact_id = any ($1) and act <> 'erased' and payload is not null",
         &ids
@@ -111,7 +89,7 @@ async fn erase_in(
         r#"
         -- erasure: contacts
         update contacts set phone = 'erased:' || id, wa_id = null, user_id = null, locale = null, erased_at = $2,
-          consents = jsonb_build_object('*', consents -> '*')
+          consents = jsonb_strip_nulls(jsonb_build_object('*', consents -> '*'))
         where id = any ($1)
         "#,
         &ids,
@@ -119,14 +97,78 @@ async fn erase_in(
     )
     .execute(&mut *tx)
     .await?;
+    let hashes: Vec<Vec<u8>> = phones.iter().map(|phone| phone.keyed_hash(key).to_vec()).collect();
     sqlx::query!(
-        "insert into suppressions (hash, at) values ($1, $2) on conflict (hash) do update set at = excluded.at",
-        hash.as_slice(),
+        r#"
+        -- erasure: suppressions
+        insert into suppressions (hash, at) select hash, $2 from unnest($1::bytea[]) as n(hash)
+        on conflict (hash) do update set at = excluded.at
+        "#,
+        &hashes,
         time(at) as _
     )
     .execute(tx)
     .await?;
     Ok(Some(erased))
+}
+
+/// All contacts of this person, locked; none if nobody has this number.
+async fn lock(tx: &mut PgConnection, phone: &Phone) -> Result<Vec<i64>, Error> {
+    let mut ids = contacts::of_person(&mut *tx, phone).await?;
+    loop {
+        sqlx::query!("select id from contacts where id = any ($1) order by id for update", &ids)
+            .fetch_all(&mut *tx)
+            .await?;
+        // Who proved meanwhile to be one of them held a row that was waited for here.
+        let now = contacts::of_person(&mut *tx, phone).await?;
+        if now == ids {
+            return Ok(ids);
+        }
+        ids = now;
+    }
+}
+
+/// What a person is known by.
+struct Named {
+    /// The digits of their numbers, and the provider's ids.
+    names: Vec<String>,
+    phones: BTreeSet<Phone>,
+}
+
+async fn named(tx: &mut PgConnection, ids: &[i64]) -> Result<Named, Error> {
+    let rows = sqlx::query!(
+        r#"
+        -- erasure: names
+        select phone, wa_id, user_id from contacts where id = any ($1)
+        "#,
+        ids
+    )
+    .fetch_all(tx)
+    .await?;
+    let (mut names, mut phones) = (BTreeSet::new(), BTreeSet::new());
+    for row in rows {
+        let digits = row.phone.map(|phone| phone.trim_start_matches('+').to_owned());
+        for number in digits.into_iter().chain(row.wa_id) {
+            // The provider's spelling of a number may be one that no shop would write, and is looked for all the same.
+            if let Ok(phone) = Phone::parse(&format!("+{number}")) {
+                names.insert(phone.reveal().trim_start_matches('+').to_owned());
+                phones.insert(phone);
+            }
+            names.insert(number);
+        }
+        names.extend(row.user_id);
+    }
+    Ok(Named { names: names.into_iter().collect(), phones })
+}
+
+/// These numbers as they are dialled within their countries; also those of which nobody but the provider would say that they are any.
+fn national(names: &[String], phones: &BTreeSet<Phone>) -> BTreeSet<String> {
+    let code = |phone: &Phone| {
+        phone.reveal().trim_start_matches('+').strip_suffix(phone.national()?.as_str()).map(str::to_owned)
+    };
+    let codes: BTreeSet<String> = phones.iter().filter_map(code).filter(|code| !code.is_empty()).collect();
+    let dialled = |name: &String| codes.iter().find_map(|code| name.strip_prefix(code.as_str())).map(str::to_owned);
+    names.iter().filter_map(dialled).collect()
 }
 
 async fn erase_events(tx: &mut PgConnection, ids: &[i64], names: &[String], erased: &mut Erased) -> Result<(), Error> {
@@ -384,5 +426,13 @@ mod tests {
     fn a_number_is_looked_for_as_people_write_it() {
         assert_eq!(as_written("34"), "(^|[^0-9])3[^0-9a-zA-Z]{0,2}4($|[^0-9])");
         assert_eq!(as_written("ES.7001"), "ES\\.7001");
+    }
+
+    #[test]
+    fn a_number_is_known_as_it_is_dialled_also_in_a_spelling_that_nobody_gives_out() {
+        let phones = BTreeSet::from([Phone::parse("+5541999999999").unwrap()]);
+        let names = ["5541999999999", "554199999999", "BR.7001"].map(str::to_owned);
+        let dialled = national(&names, &phones);
+        assert_eq!(dialled.iter().map(String::as_str).collect::<Vec<_>>(), ["4199999999", "41999999999"]);
     }
 }

@@ -145,7 +145,10 @@ async fn hand_over(tx: &mut PgConnection, stays: i64, goes: i64, at: Timestamp) 
             waiting_on = case when waiting_on = 'consent' then null else waiting_on end,
             due_at = case when waiting_on = 'consent' then least(expires_at, recado_now()) else due_at end
           where contact_id = $2 and state in ('pending', 'sending', 'in_doubt')
-            and id in (select unnest(i.notifications) from inbox i where i.contact_id = $2)
+            -- Events keep the contact that they came for: also one who had gone into this one before, and is the other's by now.
+            and id in (
+              select unnest(i.notifications) from contacts c join inbox i on i.contact_id = c.id where c.merged_into = $1
+            )
           returning id
         )
         insert into timeline (notification_id, at, what, detail) select id, $3, 'merged', $2::text from moved

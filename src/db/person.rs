@@ -2,7 +2,7 @@
 
 use sqlx::PgPool;
 
-use super::{Error, Time};
+use super::{Error, Time, contacts};
 use crate::domain::{
     person::{Entry, Message, Person},
     phone::Phone,
@@ -11,7 +11,7 @@ use crate::domain::{
 /// So many messages and entries at most, the latest.
 const MOST: i64 = 200;
 
-/// What is known of the person with this number; none if nobody is. `said` finds the words in what the provider sent.
+/// What is known of the person with this number, also if they are known by another one since; none if nobody is. `said` finds the words in what the provider sent.
 ///
 /// # Errors
 /// If the database cannot be asked.
@@ -20,8 +20,7 @@ pub async fn of(
     phone: &Phone,
     said: impl Fn(&serde_json::Value) -> Option<String>,
 ) -> Result<Option<Person>, Error> {
-    let contact = sqlx::query_scalar!("select id from contacts where phone = $1", phone.reveal());
-    let Some(contact) = contact.fetch_optional(pool).await? else { return Ok(None) };
+    let Some(contact) = contacts::of_person(pool, phone).await?.first().copied() else { return Ok(None) };
     let entries = sqlx::query!(
         r#"
         -- person: consents

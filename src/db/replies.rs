@@ -240,16 +240,22 @@ pub async fn reported(pool: &PgPool, report: &Report<'_>) -> Result<Option<i64>,
     Ok(sqlx::query_scalar!(
         r#"
         -- replies: reported
-        update replies set
-          message_id = coalesce(message_id, $1),
-          receipt = case when receipt = 'read' or receipt = 'delivered' and $3 <> 'read' then receipt else $3 end,
-          reason = case when $3 = 'failed' then $4 else reason end,
-          code = case when $3 = 'failed' then $5 else code end,
-          -- That something is reported of it proves that it went.
-          state = case when $3 = 'failed' then 'failed' when state in ('sending', 'in_doubt') then 'accepted' else state end,
-          lease_until = null, due_at = null, ended_at = coalesce(ended_at, recado_now())
-        where (message_id = $1 or id = $2) and state not in ('pending', 'suppressed')
-        returning contact_id
+        with heard as (
+          -- Reports overtake one another; a failure that comes late does not undo that somebody has it.
+          select id, greatest(receipt::receipt, $3::text::receipt) as best from replies
+          where (message_id = $1 or id = $2) and state not in ('pending', 'suppressed')
+          for no key update
+        )
+        update replies r set
+          message_id = coalesce(r.message_id, $1),
+          receipt = h.best::text,
+          -- That something else than a failure is reported of it proves that it went.
+          state = case when h.best = 'failed' then 'failed' else 'accepted' end,
+          reason = case when h.best <> 'failed' then null when $3 = 'failed' then $4 else r.reason end,
+          code = case when h.best <> 'failed' then null when $3 = 'failed' then $5::int else r.code end,
+          lease_until = null, due_at = null, ended_at = coalesce(r.ended_at, recado_now())
+        from heard h where r.id = h.id
+        returning r.contact_id
         "#,
         report.message_id,
         report.tag,

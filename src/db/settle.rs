@@ -278,13 +278,13 @@ pub async fn adopt(pool: &PgPool, attempt: AttemptId, message_id: &str) -> Resul
             accepted_at = coalesce(n.accepted_at, recado_now()),
             statuses = n.statuses + (b.state not in ('sending', 'accepted'))::int
           from before b where n.id = b.id
-          returning n.id, n.statuses, n.duplicate, b.state as was
+          returning n.id, n.statuses, n.duplicate, b.state as was, n.sender
         ), noted as (
           insert into timeline (notification_id, what, detail)
           select id, case when duplicate then 'duplicate_confirmed' else 'settled_by_evidence' end, 'attempt ' || $2::int2 from moved
         ), told as (
-          insert into outbox (notification_id, sequence, kind)
-          select id, statuses, 'accepted' from moved where was not in ('sending', 'accepted')
+          insert into outbox (notification_id, sequence, kind, sender)
+          select id, statuses, 'accepted', sender from moved where was not in ('sending', 'accepted')
         )
         select count(*) as "n!" from moved
         "#,

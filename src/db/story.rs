@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Error, Time};
+use super::{Error, Time, contacts};
 use crate::domain::{
     money::decimal,
     notification::{AttemptId, Best, State, Wait},
@@ -38,8 +38,11 @@ impl Found {
 /// If the database cannot be asked.
 pub async fn find(pool: &PgPool, word: &str, limit: i64) -> Result<Found, Error> {
     let id = Uuid::try_parse(word).ok();
-    let phone = Phone::parse(word).ok();
-    let mut events = events_named(pool, word, phone.as_ref().map(Phone::reveal), limit + 1).await?;
+    let person = match Phone::parse(word) {
+        Ok(phone) => contacts::of_person(pool, &phone).await?,
+        Err(_) => Vec::new(),
+    };
+    let mut events = events_named(pool, word, &person, limit + 1).await?;
     let more = i64::try_from(events.len()).is_ok_and(|n| n > limit);
     events.truncate(usize::try_from(limit).unwrap_or(0));
     let mut notifications: Vec<Uuid> = sqlx::query_scalar!(
@@ -86,33 +89,37 @@ pub(super) async fn notifications_of(
     phone: Option<&Phone>,
     limit: i64,
 ) -> Result<Vec<Uuid>, Error> {
+    let person = match phone {
+        Some(phone) => Some(contacts::of_person(pool, phone).await?),
+        None => None,
+    };
     Ok(sqlx::query_scalar!(
         r#"
         -- story: notifications of
-        with person as materialized (
-          select id from contacts where phone = $2
-        ), named as (
+        with named as (
           select id, source from inbox where id = $1
           union select id, source from inbox where subject = $1
           union select id, source from inbox where journey_key = $1
         ), event as (
           (select i.notifications, i.received_at from named n join inbox i on i.id = n.id and i.source = n.source
-          where $2::text is null or i.contact_id = (select id from person))
+          where $2::int8[] is null or i.contact_id = any ($2))
           union all
-          (select i.notifications, i.received_at from inbox i where $1::text is null and i.contact_id = (select id from person)
-          order by i.received_at desc limit $3)
+          -- Contact by contact: so each one's latest are read from their end, and none of the rest.
+          (select i.notifications, i.received_at from unnest($2::int8[]) as p(contact) cross join lateral (
+            select notifications, received_at from inbox where contact_id = p.contact order by received_at desc limit $3
+          ) i where $1::text is null)
         )
         select unnest(e.notifications) as "id!" from (select notifications from event order by received_at desc limit $3) e
         "#,
         order,
-        phone.map(Phone::reveal),
+        person.as_deref() as _,
         limit
     )
     .fetch_all(pool)
     .await?)
 }
 
-async fn events_named(pool: &PgPool, word: &str, phone: Option<&str>, limit: i64) -> Result<Vec<Event>, Error> {
+async fn events_named(pool: &PgPool, word: &str, person: &[i64], limit: i64) -> Result<Vec<Event>, Error> {
     let rows = sqlx::query!(
         r#"
         -- story: events
@@ -120,7 +127,9 @@ async fn events_named(pool: &PgPool, word: &str, phone: Option<&str>, limit: i64
           select id, source from inbox where id = $1
           union select id, source from inbox where subject = $1
           union select id, source from inbox where journey_key = $1
-          union select i.id, i.source from contacts c join inbox i on i.contact_id = c.id where c.phone = $2
+          union select i.id, i.source from unnest($2::int8[]) as p(contact) cross join lateral (
+            select id, source from inbox where contact_id = p.contact order by received_at desc limit $3
+          ) i
         )
         select i.source, i.id, i.type, i.subject, i.time as "time: Time", i.received_at as "received_at: Time", i.journey, i.journey_key,
           i.stage, i.ignored, i.notifications,
@@ -129,7 +138,7 @@ async fn events_named(pool: &PgPool, word: &str, phone: Option<&str>, limit: i64
         order by i.received_at desc, i.id limit $3
         "#,
         word,
-        phone,
+        person,
         limit
     )
     .fetch_all(pool)

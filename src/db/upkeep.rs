@@ -41,9 +41,9 @@ pub async fn expire_held(pool: &PgPool, limit: i64) -> Result<u64, Error> {
         ), moved as (
           update notifications n set state = 'suppressed', reason = 'expired', due_at = null, ended_at = recado_now(), statuses = statuses + 1
           from expired e where n.id = e.id
-          returning n.id, n.statuses
+          returning n.id, n.statuses, n.sender
         ), told as (
-          insert into outbox (notification_id, sequence, kind, reason) select id, statuses, 'suppressed', 'expired' from moved
+          insert into outbox (notification_id, sequence, kind, reason, sender) select id, statuses, 'suppressed', 'expired', sender from moved
         )
         select count(*) as "n!" from moved
         "#,

@@ -190,6 +190,20 @@ pub enum Outcome {
     Unclear(Failure),
 }
 
+impl Outcome {
+    /// Why it did not go through.
+    #[must_use]
+    pub const fn failure(&self) -> Option<&Failure> {
+        match self {
+            Outcome::Accepted(_) => None,
+            Outcome::Rejected { failure, .. }
+            | Outcome::NotSent(failure)
+            | Outcome::Busy { failure, .. }
+            | Outcome::Unclear(failure) => Some(failure),
+        }
+    }
+}
+
 /// The provider's word that it has the message.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Acceptance {

@@ -300,9 +300,3 @@ pub const fn unanswered(silence: Silence) -> &'static str {
         Silence::Cut => "the connection broke",
     }
 }
-
-/// A share of one, by chance.
-#[must_use]
-pub fn chance() -> f64 {
-    getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
-}

@@ -1,4 +1,4 @@
-//! Permit, claim, send, settle: the only place that speaks to a provider's send endpoint.
+//! Permit, claim, send, settle: the only place from which notifications go to a provider's send endpoint. Free texts go from `replies`.
 //!
 //! A claim never waits in memory: a free slot and a rate token are in hand before anything is claimed, so what a crash puts
 //! in doubt is at most what the slots hold.
@@ -12,7 +12,7 @@ use sqlx::PgPool;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::{
-    Flag, Nudge, Progress,
+    Flag, Nudge, Progress, chance,
     purse::{Purse, Room, Spending},
     rate::{Backing, SenderRate},
     settling, stops,
@@ -35,7 +35,7 @@ use crate::{
         phone::Phone,
     },
     lifecycle::{Lifecycle, crash},
-    provider::{Provider, reason as provider_reason, unanswered},
+    provider::{Provider, reason as provider_reason},
     telemetry::{self, Attempts, traces::Tracer},
 };
 
@@ -370,7 +370,7 @@ impl Dispatcher {
         let took = began.elapsed();
         let name = outcome_name(&outcome);
         self.figures.count(name, took);
-        let failure = failure_of(&outcome);
+        let failure = outcome.failure();
         tracing::info!(notification = %claim.attempt.notification, attempt = claim.attempt.number, sender = %self.name,
             template = %claim.template, outcome = name, reason = failure.map(|f| f.reason.as_str()), code = failure.and_then(|f| f.code),
             resend = claim.resend, took_ms = took.as_millis() as u64, "attempt.ended");
@@ -396,10 +396,7 @@ impl Dispatcher {
     }
 
     async fn post(&self, request: Request<Bytes>) -> Outcome {
-        let outcome = match self.wire.ask(request).await {
-            Ok(response) => self.provider.decode(&response),
-            Err(silence) => unanswered(silence),
-        };
+        let outcome = self.wire.send(&*self.provider, request).await;
         match &outcome {
             Outcome::Unclear(_) if self.rate.unclear(self.rules.backing) => {
                 tracing::error!(sender = %self.name, "sender.in_trouble: its provider answers nothing clear; one message goes at a time until it does");
@@ -445,7 +442,7 @@ impl Dispatcher {
 
     /// A refusal that says that the person has said no is their no. If it cannot be written down, the next refusal says it again.
     async fn obey(&self, claim: &Claim, outcome: &Outcome) {
-        let Some(failure) = failure_of(outcome) else { return };
+        let Some(failure) = outcome.failure() else { return };
         let Some(purpose) = stops::purpose(failure) else { return };
         let evidence = serde_json::json!({
             "by": "provider", "reason": failure.reason.as_str(), "sender": self.name, "attempt": claim.attempt.to_string(),
@@ -532,19 +529,4 @@ fn outcome_name(outcome: &Outcome) -> &'static str {
         Outcome::Busy { .. } => "busy",
         Outcome::Unclear(_) => "unclear",
     }
-}
-
-fn failure_of(outcome: &Outcome) -> Option<&Failure> {
-    match outcome {
-        Outcome::Accepted(_) => None,
-        Outcome::Rejected { failure, .. }
-        | Outcome::NotSent(failure)
-        | Outcome::Busy { failure, .. }
-        | Outcome::Unclear(failure) => Some(failure),
-    }
-}
-
-/// A number in 0..1 from the system.
-fn chance() -> f64 {
-    getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX))
 }

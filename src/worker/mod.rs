@@ -100,3 +100,9 @@ impl Flag {
         self.0.swap(false, Ordering::Relaxed)
     }
 }
+
+/// A share of one, by the system's chance.
+#[must_use]
+pub fn chance() -> f64 {
+    getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX))
+}

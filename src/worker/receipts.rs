@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use sqlx::PgPool;
 
 use super::{
-    Nudge, Progress, settling, stops,
+    Nudge, Progress, chance, settling, stops,
     traces::{self, Reported as Told},
     versions::{Versions, weigh},
 };
@@ -109,12 +109,23 @@ pub struct Receipts {
 /// The most receipts in one statement, and strays in one look: the statement joins them with themselves.
 const AT_ONCE: usize = 200;
 
-/// A receipt on its way into the database: whose body it stands in, and to whose address that came.
+/// A receipt on its way into the database: its place among the bodies or the strays that it comes from, and to whose address it came.
 struct Reported {
-    body: usize,
+    place: usize,
     sender: String,
     receipt: Receipt,
     bill: Option<Bill>,
+}
+
+/// What became of a good receipt.
+#[derive(Clone)]
+enum Taken {
+    /// It is noted with its attempt, or with its free text.
+    In,
+    /// There is nothing that it is about.
+    Stray,
+    /// It cannot be stored, ever; with what to note.
+    Refused(String),
 }
 
 impl Receipts {
@@ -179,7 +190,7 @@ impl Receipts {
                 let problem = match located.fact {
                     Ok(Fact::Receipt(receipt)) => {
                         let bill = self.bill(self.numbered(&located.place, &body.sender).ok(), &receipt);
-                        reported.push(Reported { body: place, sender: body.sender.clone(), receipt, bill });
+                        reported.push(Reported { place, sender: body.sender.clone(), receipt, bill });
                         None
                     }
                     // People's and accounts' news before the receipts: a stop should not wait for anything.
@@ -192,11 +203,19 @@ impl Receipts {
         let (bad, good): (Vec<_>, Vec<_>) =
             reported.into_iter().partition(|r| matches!(r.receipt.kind, ReceiptKind::Failed(_)));
         for chunk in good.chunks(AT_ONCE) {
-            self.apply_good(chunk, &mut problems).await?;
+            let mut unmatched = Vec::new();
+            for (one, taken) in chunk.iter().zip(self.apply_good(chunk).await?) {
+                match taken {
+                    Taken::In => {}
+                    Taken::Stray => unmatched.push(strays::encode(&one.sender, &one.receipt)),
+                    Taken::Refused(problem) => note(&mut problems, one.place, Some(problem)),
+                }
+            }
+            self.keep(&unmatched).await?;
         }
         for one in &bad {
             let problem = noted(self.apply_bad(&one.sender, &one.receipt, true).await)?;
-            note(&mut problems, one.body, problem);
+            note(&mut problems, one.place, problem);
         }
         Ok(bodies.iter().map(|body| body.id).zip(problems).collect())
     }
@@ -227,40 +246,38 @@ impl Receipts {
         }
     }
 
-    async fn apply_good(&self, chunk: &[Reported], problems: &mut [Vec<String>]) -> Result<(), db::Error> {
+    /// Applies receipts that are no failures, and says of each what became of it.
+    async fn apply_good(&self, chunk: &[Reported]) -> Result<Vec<Taken>, db::Error> {
         let began = self.clock.now();
         let goods: Vec<Good> = chunk.iter().map(|one| good(&one.receipt, one.bill)).collect();
         let applied = match receipts::apply(&self.pool, &goods).await {
             Ok(applied) => applied,
             Err(db::Error::Data { .. }) if chunk.len() > 1 => {
                 // One of them cannot be stored; alone it spoils no other.
+                let mut taken = Vec::with_capacity(chunk.len());
                 for one in chunk {
-                    Box::pin(self.apply_good(std::slice::from_ref(one), problems)).await?;
+                    taken.extend(Box::pin(self.apply_good(std::slice::from_ref(one))).await?);
                 }
-                return Ok(());
+                return Ok(taken);
             }
-            Err(error) => {
-                let problem = noted::<()>(Err(error.into()))?;
-                for one in chunk {
-                    note(problems, one.body, problem.clone());
-                }
-                return Ok(());
-            }
+            Err(error) => match Trouble::from(error) {
+                Trouble::Update(problem) => return Ok(vec![Taken::Refused(problem); chunk.len()]),
+                Trouble::Outage(error) => return Err(error),
+            },
         };
-        let mut unmatched = Vec::new();
+        let mut taken = Vec::with_capacity(chunk.len());
         for (one, matched) in chunk.iter().zip(&applied.matched) {
             if *matched {
                 telemetry::count_receipt(&one.sender, one.receipt.kind.as_str());
-            } else if !self.reported(&one.sender, &one.receipt).await? {
-                unmatched.push(strays::encode(&one.sender, &one.receipt));
             }
+            let known = *matched || self.reported(&one.sender, &one.receipt).await?;
+            taken.push(if known { Taken::In } else { Taken::Stray });
         }
-        self.keep(&unmatched).await?;
         let told =
             chunk.iter().zip(&applied.matched).filter(|(_, matched)| **matched).map(|(one, _)| told(&one.receipt));
         self.trace(told, began).await;
         settling::wake_lanes(&self.pool, &applied.wake, self.rules.pace, &self.dispatch).await;
-        Ok(())
+        Ok(taken)
     }
 
     /// Applies a failure. One that has no attempt yet, or one that is still on the wire, becomes a stray if it is `fresh`. Says
@@ -268,7 +285,7 @@ impl Receipts {
     async fn apply_bad(&self, sender: &str, receipt: &Receipt, fresh: bool) -> Result<bool, Trouble> {
         let began = self.clock.now();
         let ReceiptKind::Failed(outcome) = &receipt.kind else { return Ok(true) };
-        let Some(failure) = failure_of(outcome) else { return Ok(true) };
+        let Some(failure) = outcome.failure() else { return Ok(true) };
         let concerned = receipts::concerned(&self.pool, &receipt.message_id, receipt.tag).await?;
         if let Some(purpose) = stops::purpose(failure) {
             self.opted_out(receipt, failure, purpose, concerned.as_ref().map(|c| c.contact)).await?;
@@ -280,7 +297,7 @@ impl Receipts {
         let Some(concerned) = settled else { return self.stray(sender, receipt, fresh).await };
         let template = (concerned.template.as_str(), concerned.language.as_str());
         let outcome = weigh(&self.versions, &self.pool, concerned.attempt, template, outcome.clone()).await?;
-        let failure = failure_of(&outcome).unwrap_or(failure);
+        let failure = outcome.failure().unwrap_or(failure);
         let next = after(costing(outcome.clone()), concerned.behind, &self.rules.retry, (self.chance)());
         let bad = Bad { message_id: &receipt.message_id, at: receipt.at, failure, pricing: receipt.pricing.as_ref() };
         let undelivered = receipts::fail(&self.pool, concerned.attempt, &bad, &next).await?;
@@ -322,7 +339,7 @@ impl Receipts {
     /// Notes a receipt of a free text of ours. False if it is of none.
     async fn reported(&self, sender: &str, receipt: &Receipt) -> Result<bool, db::Error> {
         let failure = match &receipt.kind {
-            ReceiptKind::Failed(outcome) => failure_of(outcome),
+            ReceiptKind::Failed(outcome) => outcome.failure(),
             ReceiptKind::Sent | ReceiptKind::Delivered | ReceiptKind::Read => None,
         };
         let report = replies::Report {
@@ -362,7 +379,7 @@ impl Receipts {
         let limit = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
         let due = receipts::strays(&self.pool, limit, self.rules.sweep, self.rules.keep_strays).await?;
         let mut found = Vec::new();
-        let mut good_ones = Vec::new();
+        let (mut ids, mut good) = (Vec::new(), Vec::new());
         for (id, stray) in due {
             match strays::decode(&stray) {
                 None => found.push(id),
@@ -373,25 +390,25 @@ impl Receipts {
                         Err(Trouble::Outage(error)) => return Err(error),
                     }
                 }
-                Some(receipt) => good_ones.push((id, stray.sender, receipt)),
+                Some(receipt) => {
+                    let known = self.known.iter().find(|known| known.name == stray.sender);
+                    let bill = self.bill(known, &receipt);
+                    good.push(Reported { place: ids.len(), sender: stray.sender, receipt, bill });
+                    ids.push(id);
+                }
             }
         }
-        let of = |sender: &String| self.known.iter().find(|known| known.name == *sender);
-        let bill = |(_, sender, receipt): &(i64, String, Receipt)| good(receipt, self.bill(of(sender), receipt));
-        let goods: Vec<Good> = good_ones.iter().map(bill).collect();
-        let began = self.clock.now();
-        let applied = receipts::apply(&self.pool, &goods).await?;
-        let matched = good_ones.iter().zip(&applied.matched).filter(|(_, matched)| **matched);
-        self.trace(matched.map(|((_, _, receipt), _)| told(receipt)), began).await;
-        for ((id, sender, receipt), matched) in good_ones.iter().zip(&applied.matched) {
-            if *matched || self.reported(sender, receipt).await? {
-                telemetry::count_receipt(sender, receipt.kind.as_str());
-                found.push(*id);
+        for (id, taken) in ids.into_iter().zip(self.apply_good(&good).await?) {
+            match taken {
+                Taken::In => found.push(id),
+                Taken::Stray => {}
+                Taken::Refused(problem) => {
+                    tracing::warn!(problem, "webhook.update_not_applied");
+                    found.push(id);
+                }
             }
         }
-        receipts::found(&self.pool, &found).await?;
-        settling::wake_lanes(&self.pool, &applied.wake, self.rules.pace, &self.dispatch).await;
-        Ok(())
+        receipts::found(&self.pool, &found).await
     }
 
     /// Tells the traces of what was applied.
@@ -516,16 +533,6 @@ fn told(receipt: &Receipt) -> Told<'_> {
     }
 }
 
-fn failure_of(outcome: &Outcome) -> Option<&Failure> {
-    match outcome {
-        Outcome::Accepted(_) => None,
-        Outcome::Rejected { failure, .. }
-        | Outcome::NotSent(failure)
-        | Outcome::Busy { failure, .. }
-        | Outcome::Unclear(failure) => Some(failure),
-    }
-}
-
 /// A message that was accepted and failed afterwards has cost an attempt, whatever the reason: else one that is always too busy
 /// later would go round for ever. Only a hold ends that by itself.
 fn costing(outcome: Outcome) -> Outcome {
@@ -538,9 +545,4 @@ fn costing(outcome: Outcome) -> Outcome {
         }
         other @ (Outcome::Accepted(_) | Outcome::Rejected { .. } | Outcome::Busy { .. }) => other,
     }
-}
-
-/// A number in 0..1 from the system.
-fn chance() -> f64 {
-    getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX))
 }

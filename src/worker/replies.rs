@@ -1,4 +1,5 @@
-//! Free texts on their way: answers to people's messages, and the SMS of opt-ins. Each permitted by one act, sent once at most.
+//! Free texts on their way: answers to people's messages, and the SMS of opt-ins. Each permitted by one act, sent once at most. Besides
+//! `dispatch` nobody else speaks to a provider's send endpoint.
 //!
 //! One process does it at a time, by a lease, so that the pace is that of the fleet. A text is written only when it goes: its links
 //! and codes are made then and kept as hashes. One whose outcome is unknown is not sent again; whoever waits for it asks again.
@@ -9,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -30,7 +30,7 @@ use crate::{
         whereabouts::Whereabouts,
     },
     lifecycle::Lifecycle,
-    provider::{Provider, unanswered},
+    provider::Provider,
 };
 
 /// A sender of texts.
@@ -175,7 +175,7 @@ impl Replies {
                 if let Some(rate) = &line.shared {
                     rate.let_out(1).await;
                 }
-                self.post(request, &*line.provider).await
+                self.wire.send(&*line.provider, request).await
             }
             Err(reason) => Outcome::Rejected { failure: Failure { reason, code: None, detail: None }, again: None },
         };
@@ -259,9 +259,11 @@ impl Replies {
         let (mut saying, mut orders) = (claim.saying, String::new());
         match claim.saying {
             Saying::Ask | Saying::Sms => {
-                let (Some(opt_in), Some(token)) = (claim.opt_in, token()) else { return Ok(None) };
+                let (Some(opt_in), Some(token), Ok(chance)) = (claim.opt_in, token(), getrandom::u64()) else {
+                    return Ok(None);
+                };
                 let until = later(SignedDuration::try_from(LINK_LASTS).unwrap_or_default());
-                let typed = typed_code(getrandom::u64().unwrap_or_default());
+                let typed = typed_code(chance);
                 let hash = typed_code_hash(opt_in, &typed).filter(|_| claim.saying == Saying::Sms);
                 let lasts = later(SignedDuration::try_from(CODE_LASTS).unwrap_or_default());
                 let code_kept = hash.as_ref().map(|hash| (hash, lasts));
@@ -301,13 +303,6 @@ impl Replies {
             ],
         );
         Ok(Some(text).filter(|text| !text.is_empty()))
-    }
-
-    async fn post(&self, request: http::Request<Bytes>, provider: &dyn Provider) -> Outcome {
-        match self.wire.ask(request).await {
-            Ok(response) => provider.decode(&response),
-            Err(silence) => unanswered(silence),
-        }
     }
 }
 

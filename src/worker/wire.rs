@@ -1,4 +1,4 @@
-//! One request to a provider and its answer. Nothing is repeated or redirected here; what an answer means is told elsewhere.
+//! One request to a provider and its answer. Nothing is repeated or redirected here; what an answer means is the provider's to say.
 //!
 //! hyper's own client, because the one that is built on it spends as much again on what a send must not have.
 
@@ -27,7 +27,12 @@ use hyper_util::{
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use crate::{config::is_public, lifecycle::crash, provider::Silence};
+use crate::{
+    config::is_public,
+    domain::notification::Outcome,
+    lifecycle::crash,
+    provider::{Provider, Silence, unanswered},
+};
 
 /// What no answer of a provider to one message needs more than.
 const ANSWER_LIMIT: usize = 64 * 1024;
@@ -98,6 +103,14 @@ impl Wire {
     #[must_use]
     pub fn reading(self, answer_limit: usize) -> Wire {
         Wire { answer_limit, ..self }
+    }
+
+    /// Sends one message, and has its provider say what became of it.
+    pub async fn send(&self, provider: &dyn Provider, message: Request<Bytes>) -> Outcome {
+        match self.ask(message).await {
+            Ok(answer) => provider.decode(&answer),
+            Err(silence) => unanswered(silence),
+        }
     }
 
     /// Sends one request.

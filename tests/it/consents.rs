@@ -282,6 +282,27 @@ async fn an_old_yes_from_a_file_does_not_undo_a_no() {
 }
 
 #[tokio::test]
+async fn however_much_somebody_has_said_the_next_word_is_written_down_without_reading_it() {
+    let house = House::start().await;
+    let at = |second: i64| house.clock.now() + SignedDuration::from_secs(second);
+    house.agreed().await;
+    for second in [10, 20, 30] {
+        house.tell_at(ANA, Act::Revoked, EVERYTHING, at(second)).await;
+        let until = at(second + 3_600);
+        house.tell_at(ANA, Act::Asked { until }, "orders", at(second + 1)).await;
+        house.tell_at(ANA, Act::Confirmed, "orders", at(second + 2)).await;
+    }
+    // Whoever read it would say that this is no entry.
+    house.run("update consent_entries set hash = '\\x00' where number = 1").await;
+    let again = house.tell_at(ANA, Act::Revoked, EVERYTHING, at(20)).await;
+    assert_eq!((again.entries.len(), again.repeats), (0, 2), "what was said long ago counts once");
+    let stop = house.tell_at(ANA, Act::Revoked, EVERYTHING, at(40)).await;
+    assert_eq!(stop.entries.len(), 2);
+    house.run("update consent_entries set hash = (select previous from consent_entries where number = 2) where number = 1").await;
+    assert!(verify(&house.pools.ops).await.unwrap().broken.is_empty(), "and the chain goes on from its end");
+}
+
+#[tokio::test]
 async fn whoever_touches_the_ledger_is_found_out() {
     let house = House::start().await;
     let numbers = ["+34600111222", "+34600111333", "+34600111444", "+34600111555"];

@@ -5,8 +5,9 @@ use recado::{
     db::{
         decisions::{self, Decided, Refused},
         dispatch::{Claim, Frozen},
-        doubt, holds, inbox, lanes, outbox, senders, story,
+        doubt, holds, inbox, lanes, outbox, senders, settle, story,
         templates::{self, Key, News},
+        upkeep,
     },
     domain::{
         fact::Approval,
@@ -393,6 +394,44 @@ async fn an_sms_does_not_go_any_more_if_the_message_arrived_after_all(house: Hou
     assert!(matches!(refused, Decided::Refused(_)), "{refused:?}");
 }
 
+async fn whose_it_was_is_counted_however_it_ends(house: House) {
+    let sms = with_sms_agreed(&house).await;
+    let pool = &house.pools.ops;
+    let attempt = undelivered_order(&house, sms).await;
+    house.report(attempt, "wamid.1", "delivered").await;
+    let cancelled = house.order(ANA).await;
+    assert_eq!(decisions::decide(pool, Action::Cancel, cancelled, "ana", None).await.unwrap(), Decided::Done);
+    let lost = async || {
+        house.order(ANA).await;
+        let attempt = house.claim_one().await.attempt;
+        house.lose_answer(attempt).await;
+        attempt
+    };
+    let (by_ana, by_time, found) = (lost().await, lost().await, lost().await);
+    decisions::decide(pool, Action::GiveUp, by_ana.notification, "ana", None).await.unwrap();
+    assert!(doubt::give_up(pool, by_time, "recado").await.unwrap());
+    assert!(settle::adopt(pool, found, "wamid.2").await.unwrap());
+    house.order(ANA).await;
+    let scope = holds::Scope::Sender(house.sender);
+    let hold = holds::Hold { scope, reason: "operator".to_owned(), detail: None, lasts: None, by: "ana".to_owned() };
+    holds::place(pool, &hold).await.unwrap();
+    house.advance(25 * 3_600);
+    assert_eq!(upkeep::expire_held(pool, 10).await.unwrap(), 1);
+
+    let counted: Vec<(String, i64, Option<String>)> = sqlx::query_as(
+        "select c.reason, sum(c.n)::int8, s.name from tally_changes c left join senders s on s.id = c.sender
+         where c.reason <> 'undeliverable' and c.kind in ('failed', 'suppressed') or c.kind = 'accepted' group by 1, 3 order by 1, 3",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap();
+    let counted: Vec<_> = counted.iter().map(|(reason, n, of)| (reason.as_str(), *n, of.as_deref())).collect();
+    let main = Some("main");
+    let ended =
+        [("cancelled", 1, main), ("delivered_elsewhere", 1, Some("sms")), ("expired", 1, main), ("unknown", 2, main)];
+    assert_eq!(counted, [&[("", 3, main)][..], &ended].concat());
+}
+
 async fn if_both_arrive_the_message_says_so(house: House) {
     let sms = with_sms_agreed(&house).await;
     let attempt = undelivered_order(&house, sms).await;
@@ -540,7 +579,7 @@ async fn forgetting_somebody_forgets_these_words_too(house: House) {
     not_on_whatsapp(&house, &house.claim_one().await).await;
     let phone = recado::domain::phone::Phone::parse(ANA).unwrap();
     let at = house.clock.now();
-    recado::db::erasure::erase(&house.pools.ops, phone, [7; 32], json!({"by": "test"}), "cli test", at)
+    recado::db::erasure::erase(&house.pools.ops, phone, &[7; 32], json!({"by": "test"}), "cli test", at)
         .await
         .unwrap()
         .unwrap();
@@ -568,6 +607,7 @@ at_every_provider! {
     nothing_follows_out_of_doubt
     a_doubt_that_a_report_settles_as_impossible_is_followed
     an_sms_does_not_go_any_more_if_the_message_arrived_after_all
+    whose_it_was_is_counted_however_it_ends
     if_both_arrive_the_message_says_so
     an_operator_sends_it_again_beside_its_sms_only_on_purpose
     an_sms_expires_as_its_message_did

@@ -1,14 +1,27 @@
 //! What is due and cannot be seen or judged: it is brought back, and hides nothing of others meanwhile.
 
+use std::collections::BTreeSet;
+
 use recado::{
-    db::{decisions, dispatch::Terms, lanes, merge, upkeep},
-    domain::{action::Action, ledger::Act, notification},
+    db::{
+        decisions,
+        dispatch::Terms,
+        lanes,
+        listing::{self, Filter},
+        merge, person,
+        plans::{self, Made, Wanted, Wish},
+        story, upkeep,
+    },
+    domain::{action::Action, ledger::Act, notification, phone::Phone, search::Search},
+    provider::Dialect,
 };
 use sqlx::Executor;
+use uuid::Uuid;
 
 use crate::house::{ANA, House, PACE, at_every_provider};
 
 const BEA: &str = "+34600111333";
+const CARO: &str = "+34600111444";
 
 /// Ana and Bea prove to be one person; Ana's contact stays.
 async fn become_one(house: &House) {
@@ -37,6 +50,73 @@ async fn what_is_tried_again_after_its_person_proved_to_be_another_goes_to_them(
     let claim = house.claim_one().await;
     assert_eq!((claim.attempt.notification, claim.phone.as_str()), (id, ANA));
     assert_eq!(lanes::adopt(&house.pools.ops, 100).await.unwrap(), 0);
+}
+
+async fn what_waits_goes_with_its_person_however_often_they_prove_to_be_another(house: House) {
+    for phone in [ANA, BEA, CARO] {
+        house.tell(phone, Act::Imported, "orders").await;
+    }
+    let contact = async |phone: &str| -> i64 {
+        sqlx::query_scalar("select id from contacts where phone = $1")
+            .bind(phone)
+            .fetch_one(&house.pools.ops)
+            .await
+            .unwrap()
+    };
+    let (ana, bea, caro) = (contact(ANA).await, contact(BEA).await, contact(CARO).await);
+    let first = house.order(CARO).await;
+    let sent = house.claim_one().await;
+    let waits = house.order(CARO).await;
+    assert!(house.claim().await.go.is_empty());
+    assert_eq!(house.stand(waits).await.waiting_on.as_deref(), Some("lane"));
+    for pair in [[bea, caro], [ana, bea]] {
+        merge::merge(&house.pools.ops, &pair, "wa_id", house.clock.now()).await.unwrap();
+    }
+    for id in [first, waits] {
+        let whose: i64 = sqlx::query_scalar("select contact_id from notifications where id = $1")
+            .bind(id)
+            .fetch_one(&house.pools.ops)
+            .await
+            .unwrap();
+        assert_eq!(whose, ana);
+    }
+    house.accept(sent.attempt, "wamid.1").await;
+    let queues = lanes::forgotten(&house.pools.ops, 100).await.unwrap();
+    assert_eq!(lanes::wake(&house.pools.ops, &queues, PACE).await.unwrap(), 1);
+    house.advance(10);
+    let claim = house.claim_one().await;
+    assert_eq!((claim.attempt.notification, claim.phone.as_str()), (waits, ANA));
+}
+
+async fn either_number_finds_all_that_concerns_the_person(house: House) {
+    for phone in [ANA, BEA] {
+        house.tell(phone, Act::Imported, "orders").await;
+        house.written(phone, &format!("wamid.in.{phone}"), "hola").await;
+    }
+    let mut all = BTreeSet::from([house.order(ANA).await, house.order(BEA).await]);
+    become_one(&house).await;
+    all.extend([house.order(ANA).await, house.order(BEA).await]);
+    let pool = &house.pools.ops;
+    for number in [ANA, BEA] {
+        let phone = Phone::parse(number).unwrap();
+        let filter = Filter { phone: Some(phone.clone()), ..Filter::default() };
+        let page = listing::page(pool, &filter, 70).await.unwrap();
+        assert_eq!(page.items.iter().map(|item| item.id).collect::<BTreeSet<Uuid>>(), all, "in the console, {number}");
+        let found = story::find(pool, number, 20).await.unwrap();
+        assert_eq!(found.notifications.into_iter().collect::<BTreeSet<_>>(), all, "by why, {number}");
+        let person = person::of(pool, &phone, |raw| Dialect::said(raw).map(str::to_owned)).await.unwrap().unwrap();
+        let acts: Vec<&str> = person.consents.iter().map(|entry| entry.act.as_str()).collect();
+        assert_eq!((acts, person.messages.len()), (vec!["imported"], 2), "of the person, {number}");
+        let search = Search::read([("phone", number)]).unwrap();
+        let wanted = Wanted {
+            wish: Wish::Found(Action::Cancel, search),
+            by: "ana".to_owned(),
+            prices: Default::default(),
+            now: house.clock.now(),
+        };
+        let Made::Plan(plan) = plans::make(pool, wanted).await.unwrap() else { panic!("a plan") };
+        assert_eq!(plan.found, 4, "to be cancelled, {number}");
+    }
 }
 
 async fn what_cannot_be_judged_is_counted_so_that_it_hides_nothing(house: House) {
@@ -94,6 +174,8 @@ async fn a_new_month_waits_for_who_reads_the_old_ones_and_keeps_nobody_waiting(h
 
 at_every_provider! {
     what_is_tried_again_after_its_person_proved_to_be_another_goes_to_them
+    what_waits_goes_with_its_person_however_often_they_prove_to_be_another
+    either_number_finds_all_that_concerns_the_person
     what_cannot_be_judged_is_counted_so_that_it_hides_nothing
     a_lane_that_waits_for_a_message_that_is_over_is_freed
     one_whose_values_are_gone_ends_alone

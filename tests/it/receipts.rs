@@ -125,6 +125,19 @@ async fn a_report_of_a_message_that_is_not_ours_is_forgotten_after_a_week(house:
     assert_eq!(house.count("select count(*) from stray_receipts").await, 0);
 }
 
+async fn one_kept_report_that_cannot_be_stored_holds_no_other_back(house: House) {
+    let attempt = house.sending().await.attempt;
+    house.report(None::<AttemptId>, "wamid.1", "delivered").await;
+    let odd = r#"insert into stray_receipts (sender, message_id, fact)
+        values ('main', 'wamid.odd', '{"kind": "delivered", "at": "-009998-06-01T00:00:00Z"}')"#;
+    house.run(odd).await;
+    house.accept(attempt, "wamid.1").await;
+    house.advance(2);
+    house.sweep().await;
+    assert_eq!(house.stand(attempt.notification).await.receipt.as_deref(), Some("delivered"));
+    assert_eq!(house.count("select count(*) from stray_receipts").await, 0, "and it is not tried for ever");
+}
+
 async fn a_message_that_failed_later_is_tried_again_but_not_for_ever(house: House) {
     let id = house.sending().await.attempt.notification;
     for number in 1..=3 {
@@ -332,6 +345,7 @@ at_every_provider! {
     a_report_of_the_first_while_the_second_is_on_the_wire_says_that_there_may_be_two
     a_report_without_an_attempt_is_kept_until_there_is_one
     a_report_of_a_message_that_is_not_ours_is_forgotten_after_a_week
+    one_kept_report_that_cannot_be_stored_holds_no_other_back
     a_message_that_failed_later_is_tried_again_but_not_for_ever
     what_was_sent_and_failed_stays_failed_until_somebody_has_it
     a_failure_never_undoes_that_somebody_has_the_message

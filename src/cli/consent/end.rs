@@ -69,8 +69,7 @@ pub async fn erase_with(
     reason: &str,
     now: jiff::Timestamp,
 ) -> anyhow::Result<Option<Erased>> {
-    let hash = phone.keyed_hash(key);
-    Ok(erasure::erase(pool, phone, hash, json!({"by": "operator", "reason": reason}), &somebody(), now).await?)
+    Ok(erasure::erase(pool, phone, key, json!({"by": "operator", "reason": reason}), &somebody(), now).await?)
 }
 
 /// The key without which nobody can tell who was erased.
@@ -121,7 +120,7 @@ fn report(erased: &Erased, keep_webhooks: std::time::Duration) -> Vec<String> {
             erased.messages, erased.untold, erased.strays, erased.opt_ins
         ),
         "What stays: the chain of the ledger without its evidence, the entry that says that this person was erased, and a keyed \
-         hash of the number, so that an old consent from a file does not bring them back."
+         hash of each number, so that an old consent from a file does not bring them back."
             .to_owned(),
         format!(
             "Raw webhooks, in which the person may still be named, go after {} days (upkeep.keep_webhooks). Backups of the database \

@@ -40,7 +40,7 @@ impl Receipts {
             Some(Choice::Stop) => Wanted::Stop { purpose: EVERYTHING.to_owned(), languages: Vec::new() },
             Some(Choice::Resume) | None => self.wanted(&message.content),
         };
-        let kind = kind(&message.content);
+        let kind = message.content.kind();
         if let Wanted::Stop { purpose, .. } = &wanted {
             let evidence = json!({
                 "by": "message", "message_id": message.message_id, "sender": sender.name, "kind": kind,
@@ -146,15 +146,6 @@ impl Receipts {
             self.dispatch.wake();
         }
         Ok(())
-    }
-}
-
-fn kind(content: &Content) -> &str {
-    match content {
-        Content::Text(_) => "text",
-        Content::Button { .. } => "button",
-        Content::Interactive { .. } => "interactive",
-        Content::Other { kind } => kind,
     }
 }
 

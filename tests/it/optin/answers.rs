@@ -104,6 +104,32 @@ async fn an_answer_that_may_have_been_sent_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn a_report_that_comes_late_undoes_nothing_that_is_better_known() {
+    let street = Street::open().await;
+    let house = &street.house;
+    street.writes(ANA, "ayuda").await;
+    let mut replies = street.replies();
+    replies.step().await.unwrap();
+    let message: String =
+        sqlx::query_scalar("select message_id from replies").fetch_one(&house.pools.ops).await.unwrap();
+    for (reported, state, receipt, reason) in [
+        ("sent", "accepted", "sent", None),
+        ("failed", "failed", "failed", Some("failed_without_reason")),
+        ("sent", "failed", "failed", Some("failed_without_reason")),
+        ("delivered", "accepted", "delivered", None),
+        ("failed", "accepted", "delivered", None),
+        ("read", "accepted", "read", None),
+        ("failed", "accepted", "read", None),
+    ] {
+        house.report(None, &message, reported).await;
+        let stands: (String, Option<String>, Option<String>) =
+            sqlx::query_as("select state, receipt, reason from replies").fetch_one(&house.pools.ops).await.unwrap();
+        let expected = (state.to_owned(), Some(receipt.to_owned()), reason.map(str::to_owned));
+        assert_eq!(stands, expected, "after it was reported as {reported}");
+    }
+}
+
+#[tokio::test]
 async fn two_machines_that_answer_each_other_stop() {
     let street = Street::open().await;
     for _ in 0..10 {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use recado::{
     cli::consent::{bundle, erase_with, import, page, revoke_for, verify},
     clock::Clock,
-    db::{anchors, consents, dispatch::Pace},
+    db::{anchors, consents, dispatch::Pace, merge},
     domain::{doubt::Patience, ledger::Act, phone::Phone},
     worker::{
         Nudge, settling,
@@ -14,9 +14,13 @@ use recado::{
 };
 use sqlx::Row;
 
-use super::street::Street;
-use crate::house::{ANA, PACE, RETRY};
+use super::{
+    persons::{KNOWN, TYPED, learnt},
+    street::Street,
+};
+use crate::house::{ANA, House, PACE, RETRY};
 
+const BEA: &str = "+34600111333";
 const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
 
 fn ana() -> Phone {
@@ -56,16 +60,23 @@ async fn a_forgotten_person_is_nowhere_and_the_chain_holds() {
     let house = &street.house;
     house.order(ANA).await;
     house.run("update inbox set body = '{\"phone\": \"+34600111222\"}'").await;
-    house
-        .run(
-            "insert into rejected_events (id, reason, detail, exchange, routing_key, headers, size, body_hash, body, whole)
-             values (gen_random_uuid(), 'x', 'x', 'x', 'x', '{}', 1, 'x', convert_to('{\"p\": \"+34600111222\"}', 'UTF8'), true)",
-        )
-        .await;
+    rejected(house, &[r#"{"p": "+34600111222"}"#]).await;
     let erased =
         erase_with(&house.pools.ops, KEY, ana(), "asked to be forgotten", house.clock.now()).await.unwrap().unwrap();
     assert_eq!((erased.rejected_events, erased.opt_ins, erased.evidence > 0), (1, 1, true));
 
+    nowhere(house, &["600111222", "MzQ2MDAxMTEyMjI", "Mayor", "127.0.0.1"]).await;
+    let checked = verify(&house.pools.ops).await.unwrap();
+    assert!(checked.broken.is_empty(), "{checked:?}");
+    let acts: Vec<String> =
+        house.rows("select act from consent_entries order by number").await.iter().map(|r| r.get(0)).collect();
+    assert!(acts.contains(&"erased".to_owned()));
+    assert!(house.claim().await.go.is_empty(), "what was on its way ends");
+    assert!(consents::of(&house.pools.ops, &ana()).await.unwrap().is_none());
+}
+
+/// Nothing that is kept of persons has any of these.
+async fn nowhere(house: &House, traces: &[&str]) {
     let tables = [
         "contacts",
         "consent_entries",
@@ -90,18 +101,73 @@ async fn a_forgotten_person_is_nowhere_and_the_chain_holds() {
                 .await
                 .unwrap();
         for row in rows {
-            for trace in ["600111222", "MzQ2MDAxMTEyMjI", "Mayor", "127.0.0.1"] {
+            for trace in traces {
                 assert!(!row.contains(trace), "{table} still says {trace}: {row}");
             }
         }
     }
-    let checked = verify(&house.pools.ops).await.unwrap();
-    assert!(checked.broken.is_empty(), "{checked:?}");
-    let acts: Vec<String> =
-        house.rows("select act from consent_entries order by number").await.iter().map(|r| r.get(0)).collect();
-    assert!(acts.contains(&"erased".to_owned()));
-    assert!(house.claim().await.go.is_empty(), "what was on its way ends");
-    assert!(consents::of(&house.pools.ops, &ana()).await.unwrap().is_none());
+}
+
+async fn rejected(house: &House, bodies: &[&str]) {
+    for body in bodies {
+        sqlx::query(
+            "insert into rejected_events (id, reason, detail, exchange, routing_key, headers, size, body_hash, body, whole)
+             values (gen_random_uuid(), 'x', 'x', 'x', 'x', '{}', 1, $1, $1, true)",
+        )
+        .bind(body.as_bytes())
+        .execute(&house.pools.ops)
+        .await
+        .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_forgotten_by_either_of_their_numbers_is_forgotten_whole() {
+    for by in [ANA, BEA] {
+        let street = Street::open().await;
+        let house = &street.house;
+        for phone in [ANA, BEA] {
+            house.tell(phone, Act::Imported, "orders").await;
+            house.order(phone).await;
+            street.writes(phone, "ayuda").await;
+        }
+        street.deliver().await;
+        let ids: Vec<i64> =
+            sqlx::query_scalar("select id from contacts order by id").fetch_all(&house.pools.ops).await.unwrap();
+        merge::merge(&house.pools.ops, &ids, "wa_id", house.clock.now()).await.unwrap();
+        rejected(house, &[r#"{"phone": "600 111 222"}"#, r#"{"phone": "600 111 333"}"#]).await;
+        let erased = erase_with(&house.pools.ops, KEY, Phone::parse(by).unwrap(), "asked", house.clock.now()).await;
+        let erased = erased.unwrap().unwrap();
+        assert_eq!((&erased.contacts, erased.rejected_events), (&ids, 2), "by {by}");
+        nowhere(house, &["600111222", "600111333", "ayuda"]).await;
+        assert_eq!(house.count("select count(*) from contacts where erased_at is null").await, 0);
+        assert!(verify(&house.pools.ops).await.unwrap().broken.is_empty());
+        let file = format!(
+            "phone,purpose,granted_at,source,wording\n{ANA},orders,2026-03-04T10:20:30+01:00,checkout,v3\n\
+             {BEA},orders,2026-03-04T10:20:30+01:00,checkout,v3\n"
+        );
+        let (pool, orders) = (&house.pools.ops, BTreeSet::from(["orders"]));
+        let imported =
+            import(Some(pool), Some(KEY), &orders, file.as_bytes(), house.clock.now(), &mut |_| {}).await.unwrap();
+        assert_eq!((imported.recorded, imported.overruled), (0, 2), "neither number brings them back");
+    }
+}
+
+#[tokio::test]
+async fn a_spelling_that_only_the_provider_has_is_forgotten_too() {
+    let street = Street::open().await;
+    let house = &street.house;
+    street.writes(KNOWN, "Soy Ana, calle Mayor 1").await;
+    house.tell(TYPED, Act::Imported, "orders").await;
+    learnt(&street).await;
+    street.writes(KNOWN, "ayuda").await;
+    street.deliver().await;
+    assert_eq!(house.count("select count(*) from contacts where merged_into is not null").await, 1);
+    rejected(house, &[r#"{"phone": "(41) 99999-9999"}"#, r#"{"phone": "(41) 9999-9999"}"#]).await;
+    let typed = Phone::parse(TYPED).unwrap();
+    let erased = erase_with(&house.pools.ops, KEY, typed, "asked", house.clock.now()).await.unwrap().unwrap();
+    assert_eq!((erased.contacts.len(), erased.rejected_events), (2, 2));
+    nowhere(house, &["4199999", "9999-9999", "Mayor"]).await;
 }
 
 #[tokio::test]
@@ -109,27 +175,15 @@ async fn an_event_that_could_not_be_used_is_forgotten_however_it_writes_the_numb
     let street = Street::open().await;
     everything(&street).await;
     let house = &street.house;
-    for (n, body) in [
+    let bodies = [
         r#"{"phone": "600 111 222"}"#,
         r#"{"phone": "600.11.12.22", "name": "Ana"}"#,
         r#"{"phone": 600111222}"#,
         r#"{"phone": "(+34) 600-111-222"}"#,
         r#"{"phone": "34600111222"}"#,
         r#"{"phone": "600 111 223", "order": "1600111222"}"#,
-    ]
-    .iter()
-    .enumerate()
-    {
-        sqlx::query(
-            "insert into rejected_events (id, reason, detail, exchange, routing_key, headers, size, body_hash, body, whole)
-             values (gen_random_uuid(), 'x', 'x', 'x', 'x', '{}', 1, $1, $2, true)",
-        )
-        .bind(n.to_string().into_bytes())
-        .bind(body.as_bytes())
-        .execute(&house.pools.ops)
-        .await
-        .unwrap();
-    }
+    ];
+    rejected(house, &bodies).await;
     let erased = erase_with(&house.pools.ops, KEY, ana(), "asked", house.clock.now()).await.unwrap().unwrap();
     assert_eq!(erased.rejected_events, 5);
     assert_eq!(house.count("select count(*) from rejected_events").await, 1, "another number is another person's");

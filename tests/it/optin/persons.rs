@@ -10,12 +10,12 @@ use super::street::Street;
 use crate::house::{ANA, messages, status, text};
 
 /// As the shop writes it, and as the provider knows it.
-const TYPED: &str = "+5541999999999";
-const KNOWN: &str = "+554199999999";
+pub(super) const TYPED: &str = "+5541999999999";
+pub(super) const KNOWN: &str = "+554199999999";
 const KNOWN_ID: &str = "554199999999";
 
 /// A message to the number as the shop writes it was delivered to the provider's spelling of it.
-async fn learnt(street: &Street) {
+pub(super) async fn learnt(street: &Street) {
     street.house.order(TYPED).await;
     let claim = street.house.claim_one().await;
     street.house.accept(claim.attempt, "wamid.1").await;
