@@ -12,6 +12,8 @@ use sha2::{Digest, Sha256};
 pub const LINK_LASTS: Duration = Duration::from_secs(48 * 3_600);
 /// How long the code confirms that is typed into a page.
 pub const CODE_LASTS: Duration = Duration::from_secs(600);
+/// How long a link to somebody's preferences is good: people look for it long after.
+pub const PREFERENCES_LAST: Duration = Duration::from_secs(400 * 24 * 3_600);
 /// How often that code can be tried.
 pub const TRIES: i16 = 5;
 /// What is not confirmed is deleted after this.
