@@ -28,7 +28,7 @@
 //! ```text
 //!             domain      ← knows nobody
 //!            ↗   ↑   ↖
-//!    provider    db    config
+//!    provider    db    config  lifecycle  ← knows nobody; known to worker, http and cli, and to db for its crash::point
 //!        ↑    ↗  ↑
 //!        |   inbox |           ← known to both below
 //!        |   ↗   ↖ |
@@ -45,7 +45,7 @@
 //! - Only [`clock`] asks for the wall's time. SQL asks `recado_now()`, which a test can set.
 //! - [`sim`] is another reading of the provider's documents and imports nothing of the product, so that two readings must agree.
 //! - No setting is read but in [`config`], no metric is named but in [`telemetry`], and the process ends as
-//!   [`lifecycle`] says.
+//!   [`lifecycle`] says. A point at which a test kills the process ([`lifecycle::crash`]) stands in [`db`] if it is inside a transaction.
 //! - A [`domain::phone::Phone`] prints masked. No phone, name, text, token or body is in a log, a metric or a panic.
 
 pub mod cli;

@@ -60,6 +60,33 @@ fn the_loops_and_the_doors_meet_in_the_database_only() {
 }
 
 #[test]
+fn the_database_knows_of_the_process_only_where_a_test_kills_it() {
+    for (path, code) in sources("src/db") {
+        for (at, _) in code.match_indices("lifecycle::") {
+            assert!(code[at..].starts_with("lifecycle::crash"), "{} knows more of lifecycle", path.display());
+        }
+    }
+    nowhere("src/lifecycle", &["crate::"]);
+    let head = std::fs::read_to_string(root().join("src/lifecycle/crash.rs")).expect("a source");
+    let head: String = head.lines().take_while(|line| line.starts_with("//!")).collect();
+    let mut steps = 0;
+    for (path, code) in sources("src") {
+        for call in ["crash::point(\"", "crash::meanwhile(\""] {
+            for (at, _) in code.match_indices(call) {
+                let step = code[at + call.len()..].split('"').next().expect("a step");
+                assert!(
+                    head.contains(&format!("`{step}`")),
+                    "{} dies at {step}, of which nobody is told",
+                    path.display()
+                );
+                steps += 1;
+            }
+        }
+    }
+    assert!(steps >= 11, "{steps}");
+}
+
+#[test]
 fn the_simulator_knows_none_of_ours() {
     for folder in ["domain", "provider", "db", "worker", "http", "config", "cli", "clock"] {
         nowhere("src/sim", &[&format!("crate::{folder}")]);
