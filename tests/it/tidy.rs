@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use recado::provider::reason;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -84,6 +86,26 @@ fn the_database_knows_of_the_process_only_where_a_test_kills_it() {
         }
     }
     assert!(steps >= 11, "{steps}");
+}
+
+#[test]
+fn what_the_queries_compare_reasons_with_are_reasons() {
+    let known: Vec<&str> = recado::http::notifications::reasons().map(|(name, _)| name).collect();
+    let mut compared = Vec::new();
+    for (path, code) in sources("src/db") {
+        for word in ["reason = '", "reason <> '", "reason in ('"] {
+            for (at, _) in code.match_indices(word) {
+                let name = code[at + word.len()..].split('\'').next().expect("a name");
+                // A template's reason is a sentence.
+                let is_known = name.contains(' ') || known.contains(&name);
+                assert!(is_known, "{} compares a reason with {name}, which is none", path.display());
+                compared.push(name.to_owned());
+            }
+        }
+    }
+    for reason in [reason::TEMPLATE_DRIFTED, reason::TEMPLATE_AGAINST_POLICY] {
+        assert!(compared.iter().any(|name| name == reason.as_str()), "the claim does not ask for {reason:?}");
+    }
 }
 
 #[test]
