@@ -67,7 +67,7 @@ async fn piece(tx: &mut PgConnection, id: i64) -> Result<Acted, Error> {
     for one in locked {
         seen.insert(one.id);
         match judge(plan.action, &one.standing) {
-            Ok(()) => fit.push(one.id),
+            Ok(()) => fit.push(one),
             Err(skip) => *skipped.entry(skip).or_default() += 1,
         }
     }

@@ -12,6 +12,7 @@ use crate::{
     doors::hall::Hall,
     harness::{Fleet, PATIENCE, until},
     optin::driver::{Browser, ENTER},
+    why::recado,
 };
 
 const ANA: &str = "+34600111222";
@@ -177,6 +178,58 @@ async fn what_an_operator_decides_is_done_with_a_reason_and_written_down() {
     let refused = viewer.post(&format!("{page}/cancel"), &[("csrf", &csrf), ("reason", "for fun")]).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
     assert_eq!(hall.ask(&format!("select state::text from notifications where id = '{id}'")).await.unwrap(), "pending");
+}
+
+#[tokio::test]
+async fn what_is_offered_is_what_would_be_done() {
+    let hall = Hall::open().await;
+    let id = hall.notification("evt-1", ANA).await;
+    let page = format!("/console/notifications/{id}");
+    let mut operator = Visit::of(&hall, "ana", Role::Operator).await;
+    let pending = "state = 'pending', due_at = now(), reason = null, ended_at = null, doubt_since = null";
+    let failed = "state = 'failed', due_at = null, reason = 'undeliverable', ended_at = now(), doubt_since = null";
+    let elsewhere =
+        "state = 'suppressed', due_at = null, reason = 'delivered_elsewhere', ended_at = now(), doubt_since = null";
+    let doubtful = "state = 'in_doubt', due_at = null, reason = null, ended_at = null, doubt_since = now()";
+    let (kept, forgotten) = ("filled = '{}', expires_at = now() + interval '1 hour'", "filled = null");
+    let over = "filled = '{}', expires_at = now() - interval '1 s'";
+    for (state, of, offered) in [
+        (pending, kept, &["cancel"][..]),
+        (failed, kept, &["retry"]),
+        (failed, forgotten, &[]),
+        (failed, over, &[]),
+        (elsewhere, kept, &["resend"]),
+        (elsewhere, forgotten, &[]),
+        (doubtful, kept, &["resend", "give_up"]),
+        (doubtful, forgotten, &["give_up"]),
+        (doubtful, over, &["give_up"]),
+    ] {
+        let becomes = format!(
+            "update notifications set expires_at = now() + interval '1 hour', {state}; update notifications set {of}"
+        );
+        hall.sql(&becomes).await;
+        let told = operator.get(&page).await.text;
+        let acts: Vec<&str> = told
+            .split("formaction=\"")
+            .skip(1)
+            .filter_map(|rest| rest.split_once('"').and_then(|(address, _)| address.rsplit('/').next()))
+            .map(|act| act.rsplit("&#x2f;").next().unwrap())
+            .collect();
+        assert_eq!(acts, offered, "{becomes}");
+        for act in acts {
+            hall.sql(&becomes).await;
+            let done = operator.fill(&page, &format!("{page}/{act}"), &[("reason", "a test")]).await;
+            assert_eq!(done.leads(), format!("{page}?said=done"), "{act} after {becomes}");
+        }
+        hall.sql(&becomes).await;
+        let why = recado(&hall, &["why", &id.to_string()]).stdout;
+        assert_eq!(
+            why.contains("recado retry"),
+            offered.iter().any(|act| *act == "retry" || *act == "resend"),
+            "{why}"
+        );
+        assert_eq!(why.contains("--resend"), offered.contains(&"resend"), "{why}");
+    }
 }
 
 #[tokio::test]
