@@ -7,7 +7,8 @@
 //!    [`inbox`] has it read ([`inbox::reading`]): bytes become a [`domain::event`], by [`domain::source`] if a shop has a shape of its own.
 //! 2. [`domain::plan`] says what it leads to: messages of the catalogue ([`domain::template`]) with every value filled in, each
 //!    from the sender that [`domain::route`] chooses, or why none.
-//! 3. [`db::inbox`] records it (T1); then it is acknowledged, or answered. What cannot be used is kept there with its bytes and the reason.
+//! 3. [`db::inbox`] records it (T1); then it is acknowledged, or answered. What cannot be used is kept with its bytes and the reason
+//!    ([`db::rejected`]).
 //! 4. [`worker::dispatch`] has a slot and a token of [`worker::rate`] in hand and claims (T2, [`db::dispatch`]): one statement decides
 //!    what goes, waits or ends, from consent, pace and order as they stand on rows that it locked.
 //! 5. The sender's [`provider::Provider`] makes the request, and the answer an outcome; [`domain::notification::after`] says what follows it.

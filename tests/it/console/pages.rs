@@ -253,7 +253,7 @@ async fn the_bytes_of_a_rejected_event_are_for_operators_and_who_looks_is_noted(
     assert_eq!(by.unwrap(), "user olga");
     let noted =
         hall.ask("select string_agg(what, ', ' order by id) from audit where what like 'rejected_event.%'").await;
-    assert_eq!(noted.unwrap(), "rejected_event.shown, rejected_event.replayed");
+    assert_eq!(noted.unwrap(), "rejected_event.shown, rejected_event.wanted");
 }
 
 #[tokio::test]
