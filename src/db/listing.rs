@@ -60,7 +60,7 @@ impl Filter {
 }
 
 /// Some of what is wanted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Page {
     pub items: Vec<Item>,
     /// The next page is before this one; none if there is nothing more.
@@ -107,7 +107,7 @@ const SCANNED_MAX: i64 = 50_000;
 /// If the database cannot be asked, or a row makes no sense.
 pub async fn page(pool: &PgPool, filter: &Filter, limit: i64) -> Result<Page, Error> {
     let Some(wanted) = Wanted::of(pool, filter, limit + 1).await? else {
-        return Ok(Page { items: Vec::new(), next: None, looked_back_to: None });
+        return Ok(Page::default());
     };
     let mut found = wanted.find(pool).await?;
     if let Some(cut) = found.cut {
