@@ -7,7 +7,8 @@
 //!    [`inbox`] has it read ([`inbox::reading`]): bytes become a [`domain::event`], by [`domain::source`] if a shop has a shape of its own.
 //! 2. [`domain::plan`] says what it leads to: messages of the catalogue ([`domain::template`]) with every value filled in, each
 //!    from the sender that [`domain::route`] chooses, or why none.
-//! 3. [`db::inbox`] records it (T1); then it is acknowledged, or answered. What cannot be used is kept there with its bytes and the reason.
+//! 3. [`db::inbox`] records it (T1); then it is acknowledged, or answered. What cannot be used is kept with its bytes and the reason
+//!    ([`db::rejected`]).
 //! 4. [`worker::dispatch`] has a slot and a token of [`worker::rate`] in hand and claims (T2, [`db::dispatch`]): one statement decides
 //!    what goes, waits or ends, from consent, pace and order as they stand on rows that it locked.
 //! 5. The sender's [`provider::Provider`] makes the request, and the answer an outcome; [`domain::notification::after`] says what follows it.
@@ -28,7 +29,7 @@
 //! ```text
 //!             domain      ← knows nobody
 //!            ↗   ↑   ↖
-//!    provider    db    config
+//!    provider    db    config  lifecycle  ← knows nobody; known to worker, http and cli, and to db for its crash::point
 //!        ↑    ↗  ↑
 //!        |   inbox |           ← known to both below
 //!        |   ↗   ↖ |
@@ -46,7 +47,7 @@
 //! - Only [`clock`] asks for the wall's time. SQL asks `recado_now()`, which a test can set.
 //! - [`sim`] is another reading of the provider's documents and imports nothing of the product, so that two readings must agree.
 //! - No setting is read but in [`config`], no metric is named but in [`telemetry`], and the process ends as
-//!   [`lifecycle`] says.
+//!   [`lifecycle`] says. A point at which a test kills the process ([`lifecycle::crash`]) stands in [`db`] if it is inside a transaction.
 //! - A [`domain::phone::Phone`] prints masked. No phone, name, text, token or body is in a log, a metric or a panic.
 
 pub mod cli;

@@ -14,7 +14,7 @@ use crate::{
     clock::Clock,
     config::{Needs, Place},
     db::{
-        inbox::{rejected, replayed_by},
+        rejected::{open, replayed_by},
         versions::Versions,
     },
     domain::event::REASONS,
@@ -141,7 +141,7 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
     let (mut seen, mut recorded, mut again, mut partial) = (0, 0, 0, 0);
     let mut after = Uuid::nil();
     loop {
-        let kept = rejected(&pools.ops, args.id, args.reason.as_deref(), after, BATCH).await?;
+        let kept = open(&pools.ops, args.id, args.reason.as_deref(), after, BATCH).await?;
         let Some(last) = kept.last() else { break };
         after = last.id;
         for one in kept {

@@ -8,9 +8,6 @@ use sqlx::PgPool;
 
 use super::{Error, Time, dispatch::millis, templates::Key};
 
-/// Why a template is held whose file says something else than its provider has.
-pub const DRIFTED: &str = "template_drifted";
-
 /// Notes what the provider has of a template of ours, and what our file says if that is something else.
 ///
 /// # Errors

@@ -66,6 +66,16 @@ pub async fn looked(executor: impl PgExecutor<'_>, by: &str, contact: Option<i64
     note(executor, &Act { by, what: "consent.shown", on: on.as_deref(), reason: None, detail }).await
 }
 
+/// Notes that somebody looked for a person's messages by their number, `through` what; also if nobody has it.
+///
+/// # Errors
+/// If the database does not take it: then they must not be shown.
+pub async fn sought(executor: impl PgExecutor<'_>, by: &str, contact: Option<i64>, through: &str) -> Result<(), Error> {
+    let on = contact.map(|contact| format!("contact {contact}"));
+    let detail = json!({"found": contact.is_some(), "through": through});
+    note(executor, &Act { by, what: "number.sought", on: on.as_deref(), reason: None, detail }).await
+}
+
 /// Something that was done, as it is listed.
 #[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
 #[schema(as = AuditNote)]

@@ -77,3 +77,33 @@ pub async fn locale(pool: &PgPool, contacts: &[i64]) -> Result<Option<String>, E
     .fetch_optional(pool)
     .await?)
 }
+
+/// The contact of whoever has this number, as the audit trail names it; the one that stayed, if they proved to be the same as another.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn with(pool: &PgPool, phone: &Phone) -> Result<Option<i64>, Error> {
+    Ok(sqlx::query_scalar!(
+        r#"select coalesce(merged_into, id) as "id!" from contacts where phone = $1"#,
+        phone.reveal()
+    )
+    .fetch_optional(pool)
+    .await?)
+}
+
+/// The number of that contact; none if there is none, or if it was erased.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn phone(pool: &PgPool, contact: i64) -> Result<Option<Phone>, Error> {
+    let phone = sqlx::query_scalar!(
+        r#"
+        select c.phone as "phone!" from contacts p join contacts c on c.id = coalesce(p.merged_into, p.id)
+        where p.id = $1 and c.phone is not null
+        "#,
+        contact
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(phone.and_then(|phone| Phone::parse(&phone).ok()))
+}

@@ -60,8 +60,8 @@ pub async fn decide(pool: &PgPool, action: Action, id: Uuid, by: &str, why: Opti
     alone(pool, move |tx| {
         Box::pin(async move {
             let Some(locked) = lock_one(tx, id).await? else { return Ok(Decided::Unknown) };
-            let standing = locked.standing;
-            if judge(action, &standing).is_err() {
+            if judge(action, &locked.standing).is_err() {
+                let standing = locked.standing;
                 return Ok(Decided::Refused(Refused {
                     state: standing.state.as_str().to_owned(),
                     reason: standing.reason,
@@ -70,7 +70,7 @@ pub async fn decide(pool: &PgPool, action: Action, id: Uuid, by: &str, why: Opti
                     followed: standing.followed,
                 }));
             }
-            act(tx, action, &[id], Order { by: &by, detail: None }).await?;
+            act(tx, action, &[locked], Order { by: &by, detail: None }).await?;
             let what = match action {
                 Action::Cancel => "notification.cancelled",
                 Action::Resend => "notification.resent",
@@ -138,16 +138,20 @@ pub(super) async fn lock(tx: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Lock
     rows.into_iter().map(locked).collect()
 }
 
-/// Does it to `ids`, which were locked and judged in this transaction.
+/// Does it to all of them, which were locked and judged in this transaction.
 ///
 /// # Errors
 /// If the database does not take it.
-pub(super) async fn act(tx: &mut PgConnection, action: Action, ids: &[Uuid], order: Order<'_>) -> Result<(), Error> {
+pub(super) async fn act(tx: &mut PgConnection, action: Action, all: &[Locked], order: Order<'_>) -> Result<(), Error> {
+    let ids: Vec<Uuid> = all.iter().map(|one| one.id).collect();
     match action {
         _ if ids.is_empty() => Ok(()),
-        Action::Retry | Action::Resend => again(tx, ids, order).await,
-        Action::Cancel => end(tx, ids, "cancelled", order).await,
-        Action::GiveUp => end(tx, ids, "gave_up", order).await,
+        Action::Retry | Action::Resend => {
+            let resent: Vec<bool> = all.iter().map(|one| one.standing.may_have_arrived()).collect();
+            again(tx, &ids, &resent, order).await
+        }
+        Action::Cancel => end(tx, &ids, "cancelled", order).await,
+        Action::GiveUp => end(tx, &ids, "gave_up", order).await,
         Action::Replay | Action::Hold | Action::Release => Ok(()),
     }
 }
@@ -179,24 +183,23 @@ async fn end(tx: &mut PgConnection, ids: &[Uuid], noted: &str, order: Order<'_>)
     Ok(())
 }
 
-async fn again(tx: &mut PgConnection, ids: &[Uuid], order: Order<'_>) -> Result<(), Error> {
+/// `resent` says of each whether its person may get it twice.
+async fn again(tx: &mut PgConnection, ids: &[Uuid], resent: &[bool], order: Order<'_>) -> Result<(), Error> {
     sqlx::query!(
         r#"
         -- decisions: try again
-        with before as materialized (
-          select id, state = 'in_doubt' or reason is not null and reason in ('unknown', 'delivered_elsewhere') or fallback is not null as resent
-          from notifications where id = any ($1) and state in ('failed', 'suppressed', 'in_doubt')
-        ), moved as (
+        with moved as (
           update notifications n set
             state = 'pending', due_at = recado_now(), waiting_on = null, doubt_since = null, reason = null, ended_at = null,
             superseded_by = null, message_id = null, accepted_at = null, tries = 0, resends = n.resends + b.resent::int
-          from before b where n.id = b.id
+          from unnest($1::uuid[], $2::bool[]) as b(id, resent) where n.id = b.id and n.state in ('failed', 'suppressed', 'in_doubt')
           returning n.id, b.resent
         )
         insert into timeline (notification_id, at, what, detail, by)
-        select id, recado_now(), case when resent then 'resend_ordered' else 'retry_ordered' end, $2, $3 from moved order by id
+        select id, recado_now(), case when resent then 'resend_ordered' else 'retry_ordered' end, $3, $4 from moved order by id
         "#,
         ids,
+        resent,
         order.detail,
         order.by
     )

@@ -1,9 +1,9 @@
 //! Events received (T1): each `(source, id)` counts once, with the notifications that it means, in one statement.
 //!
-//! What an event means was decided before; nothing is planned here.
+//! What an event means was decided before; nothing is planned here. What cannot be one is `rejected`'s.
 
 use jiff::Timestamp;
-use sqlx::{PgExecutor, PgPool};
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{Error, Time, time};
@@ -248,54 +248,6 @@ async fn mark_conflicts(pool: &PgPool, arrivals: &[Arrival], verdicts: &mut [Ver
     Ok(())
 }
 
-/// Bytes that are no event, kept with the reason.
-#[derive(Debug, Clone)]
-pub struct Rejected {
-    pub id: Uuid,
-    pub reason: &'static str,
-    /// What exactly is wrong, without anything personal.
-    pub detail: String,
-    pub exchange: String,
-    pub routing_key: String,
-    pub headers: serde_json::Value,
-    pub content_type: Option<String>,
-    pub size: i64,
-    pub body_hash: [u8; 32],
-    /// Whole, or only the beginning if the size is past the limit.
-    pub body: Vec<u8>,
-    pub whole: bool,
-}
-
-/// Keeps what is no event, and says by which id. The same bytes with the same reason are kept once and counted.
-///
-/// # Errors
-/// If the database does not take them.
-pub async fn reject(pool: &PgPool, rejected: &Rejected) -> Result<Uuid, Error> {
-    Ok(sqlx::query_scalar!(
-        r#"
-        -- inbox: reject
-        insert into rejected_events (id, reason, detail, exchange, routing_key, headers, content_type, size, body_hash, body, whole)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-        on conflict (body_hash, routing_key, reason) where replayed_at is null
-        do update set copies = rejected_events.copies + 1
-        returning id
-        "#,
-        rejected.id,
-        rejected.reason,
-        rejected.detail,
-        rejected.exchange,
-        rejected.routing_key,
-        rejected.headers,
-        rejected.content_type,
-        rejected.size,
-        &rejected.body_hash,
-        rejected.body,
-        rejected.whole,
-    )
-    .fetch_one(pool)
-    .await?)
-}
-
 /// Whether rows can be written at all just now.
 ///
 /// # Errors
@@ -307,109 +259,4 @@ pub async fn probe(pool: &PgPool) -> Result<(), Error> {
     .fetch_one(pool)
     .await?;
     if read_only { Err(Error::Outage(sqlx::Error::Protocol("the database is read-only".into()))) } else { Ok(()) }
-}
-
-/// A rejected event, to be run again.
-#[derive(Debug, Clone)]
-pub struct Kept {
-    pub id: Uuid,
-    pub reason: String,
-    pub exchange: String,
-    pub routing_key: String,
-    pub content_type: Option<String>,
-    pub headers: serde_json::Value,
-    pub body: Vec<u8>,
-    pub whole: bool,
-}
-
-/// The rejected events that were not replayed yet, oldest first, after `after`; only this one or of this reason, if given.
-///
-/// # Errors
-/// If the database cannot be asked.
-pub async fn rejected(
-    pool: &PgPool,
-    only: Option<Uuid>,
-    reason: Option<&str>,
-    after: Uuid,
-    limit: i64,
-) -> Result<Vec<Kept>, Error> {
-    Ok(sqlx::query_as!(
-        Kept,
-        r#"
-        select id, reason, exchange, routing_key, content_type, headers, body, whole from rejected_events
-        where replayed_at is null and id > $3 and ($1::uuid is null or id = $1) and ($2::text is null or reason = $2)
-        order by id limit $4
-        "#,
-        only,
-        reason,
-        after,
-        limit
-    )
-    .fetch_all(pool)
-    .await?)
-}
-
-/// These rejected events, each with whether it was replayed.
-///
-/// # Errors
-/// If the database cannot be asked.
-pub async fn kept(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<(Kept, bool)>, Error> {
-    let rows = sqlx::query!(
-        r#"
-        -- inbox: kept
-        select id, reason, exchange, routing_key, content_type, headers, body, whole, replayed_at is not null as "replayed!"
-        from rejected_events where id = any ($1)
-        "#,
-        ids
-    )
-    .fetch_all(pool)
-    .await?;
-    let kept = rows.into_iter().map(|row| {
-        let kept = Kept {
-            id: row.id,
-            reason: row.reason,
-            exchange: row.exchange,
-            routing_key: row.routing_key,
-            content_type: row.content_type,
-            headers: row.headers,
-            body: row.body,
-            whole: row.whole,
-        };
-        (kept, row.replayed)
-    });
-    Ok(kept.collect())
-}
-
-/// As [`mark_replayed`], for an event that `by` ran again by hand: the audit trail says so.
-///
-/// # Errors
-/// If the database does not take it.
-pub async fn replayed_by(pool: &PgPool, id: Uuid, came_to: &str, by: &str) -> Result<(), Error> {
-    sqlx::query!(
-        r#"
-        -- inbox: replayed by hand
-        with replayed as (
-          update rejected_events set replayed_at = recado_now(), replay = $2 where id = $1 returning id, reason
-        )
-        insert into audit (by, what, "on", detail)
-        select $3, 'rejected_event.replayed', id::text, jsonb_build_object('rejected_for', reason, 'came_to', $2::text) from replayed
-        "#,
-        id,
-        came_to,
-        by
-    )
-    .execute(pool)
-    .await?;
-    Ok(())
-}
-
-/// Remembers that a rejected event was run again, and what it came to.
-///
-/// # Errors
-/// If the database does not take it.
-pub async fn mark_replayed(executor: impl PgExecutor<'_>, id: Uuid, came_to: &str) -> Result<(), Error> {
-    sqlx::query!("update rejected_events set replayed_at = recado_now(), replay = $2 where id = $1", id, came_to)
-        .execute(executor)
-        .await?;
-    Ok(())
 }

@@ -3,9 +3,9 @@
 //! A lane with somebody waiting is woken by what frees it. The lanes are locked before anybody is looked for, since only
 //! the holder of a lane's lock may add to those who wait there.
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
-use super::{Error, dispatch::Pace};
+use super::{Error, alone, dispatch::Pace};
 
 /// Gives the next in line its turn, at the time that the pace allows, and frees what waited for an earlier message of its
 /// subject. Lanes that are not free are left as they are. Says how many notifications were woken.
@@ -16,15 +16,11 @@ pub async fn wake(pool: &PgPool, lanes: &[(i64, i16)], pace: Pace) -> Result<u64
     if lanes.is_empty() {
         return Ok(0);
     }
-    let (pool, contacts, senders): (_, Vec<i64>, Vec<i16>) =
-        (pool.clone(), lanes.iter().map(|l| l.0).collect(), lanes.iter().map(|l| l.1).collect());
-    // In a task of its own: a transaction whose future is dropped half-way would leave its connection inside it.
-    let work = tokio::spawn(async move { wake_locked(&pool, &contacts, &senders, pace).await });
-    work.await.unwrap_or(Ok(0))
+    let (contacts, senders): (Vec<i64>, Vec<i16>) = lanes.iter().copied().unzip();
+    alone(pool, move |tx| Box::pin(async move { wake_locked(tx, &contacts, &senders, pace).await })).await
 }
 
-async fn wake_locked(pool: &PgPool, contacts: &[i64], senders: &[i16], pace: Pace) -> Result<u64, Error> {
-    let mut tx = pool.begin().await?;
+async fn wake_locked(tx: &mut PgConnection, contacts: &[i64], senders: &[i16], pace: Pace) -> Result<u64, Error> {
     sqlx::query!(
         r#"
         -- lanes: lock
@@ -92,7 +88,6 @@ async fn wake_locked(pool: &PgPool, contacts: &[i64], senders: &[i16], pace: Pac
     )
     .execute(&mut *tx)
     .await?;
-    tx.commit().await?;
     Ok(u64::try_from(woken).unwrap_or(0))
 }
 

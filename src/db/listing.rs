@@ -60,7 +60,7 @@ impl Filter {
 }
 
 /// Some of what is wanted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Page {
     pub items: Vec<Item>,
     /// The next page is before this one; none if there is nothing more.
@@ -79,6 +79,9 @@ pub struct Item {
     pub created_at: Timestamp,
     #[serde(skip)]
     pub phone: Option<Phone>,
+    /// What it says is kept still.
+    #[serde(skip)]
+    pub kept: bool,
     pub sender: String,
     pub template: String,
     pub language: String,
@@ -104,7 +107,7 @@ const SCANNED_MAX: i64 = 50_000;
 /// If the database cannot be asked, or a row makes no sense.
 pub async fn page(pool: &PgPool, filter: &Filter, limit: i64) -> Result<Page, Error> {
     let Some(wanted) = Wanted::of(pool, filter, limit + 1).await? else {
-        return Ok(Page { items: Vec::new(), next: None, looked_back_to: None });
+        return Ok(Page::default());
     };
     let mut found = wanted.find(pool).await?;
     if let Some(cut) = found.cut {
@@ -396,7 +399,7 @@ pub async fn items(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Item>, Error> {
         select n.id, n.state::text as "state!", n.due_at as "due_at: Time", n.waiting_on::text, n.attempt,
           n.lease_until as "lease_until: Time", n.doubt_since as "doubt_since: Time", n.reason, n.message_id, n.receipt::text,
           n.created_at as "created_at: Time", c.phone as "phone?", s.name as sender, n.template, n.language, n.purpose, n.event_source, n.event_id,
-          n.subject, n.expires_at as "expires_at: Time", n.duplicate
+          n.subject, n.expires_at as "expires_at: Time", n.duplicate, n.filled is not null or n.free_text is not null as "kept!"
         from notifications n
         join contacts c on c.id = n.contact_id
         join senders s on s.id = n.sender
@@ -425,6 +428,7 @@ pub async fn items(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Item>, Error> {
                 state: state(row.id, columns)?,
                 created_at: row.created_at.to_jiff(),
                 phone: row.phone.as_deref().and_then(|phone| Phone::parse(phone).ok()),
+                kept: row.kept,
                 sender: row.sender,
                 template: row.template,
                 language: row.language,

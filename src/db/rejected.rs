@@ -1,12 +1,60 @@
-//! Rejected events as people look at them. How they are kept and run again is `inbox`'s.
+//! Rejected events: kept with their bytes and the reason, looked at, and run again when somebody wants it.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::{Error, Time};
+
+/// Bytes that are no event, kept with the reason.
+#[derive(Debug, Clone)]
+pub struct Rejected {
+    pub id: Uuid,
+    pub reason: &'static str,
+    /// What exactly is wrong, without anything personal.
+    pub detail: String,
+    pub exchange: String,
+    pub routing_key: String,
+    pub headers: serde_json::Value,
+    pub content_type: Option<String>,
+    pub size: i64,
+    pub body_hash: [u8; 32],
+    /// Whole, or only the beginning if the size is past the limit.
+    pub body: Vec<u8>,
+    pub whole: bool,
+}
+
+/// Keeps what is no event, and says by which id. The same bytes with the same reason are kept once and counted.
+///
+/// # Errors
+/// If the database does not take them.
+pub async fn reject(pool: &PgPool, rejected: &Rejected) -> Result<Uuid, Error> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        -- rejected: keep
+        insert into rejected_events (id, reason, detail, exchange, routing_key, headers, content_type, size, body_hash, body, whole)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        on conflict (body_hash, routing_key, reason) where replayed_at is null
+        do update set copies = rejected_events.copies + 1
+        returning id
+        "#,
+        rejected.id,
+        rejected.reason,
+        rejected.detail,
+        rejected.exchange,
+        rejected.routing_key,
+        rejected.headers,
+        rejected.content_type,
+        rejected.size,
+        &rejected.body_hash,
+        rejected.body,
+        rejected.whole,
+    )
+    .fetch_one(pool)
+    .await?)
+}
 
 /// Which rejected events are wanted. What is none does not matter.
 #[derive(Debug, Clone, Default)]
@@ -139,7 +187,7 @@ pub async fn want(pool: &PgPool, id: Uuid, by: &str, reason: &str) -> Result<boo
           update rejected_events r set wanted_at = recado_now(), wanted_by = $2 from found f where r.id = f.id and f.fresh
           returning r.id
         ), noted as (
-          insert into audit (by, what, "on", reason) select $2, 'rejected_event.replayed', id::text, $3 from wanted
+          insert into audit (by, what, "on", reason) select $2, 'rejected_event.wanted', id::text, $3 from wanted
         )
         select exists (select from found) as "found!"
         "#,
@@ -179,6 +227,112 @@ pub async fn take_wanted(pool: &PgPool, limit: i64, lease: Duration) -> Result<V
 /// If the database does not take it.
 pub async fn forget_wish(pool: &PgPool, id: Uuid) -> Result<(), Error> {
     sqlx::query!("update rejected_events set wanted_at = null where id = $1", id).execute(pool).await?;
+    Ok(())
+}
+
+/// A rejected event, to be run again.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    pub id: Uuid,
+    pub reason: String,
+    pub exchange: String,
+    pub routing_key: String,
+    pub content_type: Option<String>,
+    pub headers: serde_json::Value,
+    pub body: Vec<u8>,
+    pub whole: bool,
+}
+
+/// The rejected events that were not replayed yet, oldest first, after `after`; only this one or of this reason, if given.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn open(
+    pool: &PgPool,
+    only: Option<Uuid>,
+    reason: Option<&str>,
+    after: Uuid,
+    limit: i64,
+) -> Result<Vec<Kept>, Error> {
+    Ok(sqlx::query_as!(
+        Kept,
+        r#"
+        -- rejected: open
+        select id, reason, exchange, routing_key, content_type, headers, body, whole from rejected_events
+        where replayed_at is null and id > $3 and ($1::uuid is null or id = $1) and ($2::text is null or reason = $2)
+        order by id limit $4
+        "#,
+        only,
+        reason,
+        after,
+        limit
+    )
+    .fetch_all(pool)
+    .await?)
+}
+
+/// These rejected events, each with whether it was replayed.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn kept(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<(Kept, bool)>, Error> {
+    let rows = sqlx::query!(
+        r#"
+        -- rejected: kept
+        select id, reason, exchange, routing_key, content_type, headers, body, whole, replayed_at is not null as "replayed!"
+        from rejected_events where id = any ($1)
+        "#,
+        ids
+    )
+    .fetch_all(pool)
+    .await?;
+    let kept = rows.into_iter().map(|row| {
+        let kept = Kept {
+            id: row.id,
+            reason: row.reason,
+            exchange: row.exchange,
+            routing_key: row.routing_key,
+            content_type: row.content_type,
+            headers: row.headers,
+            body: row.body,
+            whole: row.whole,
+        };
+        (kept, row.replayed)
+    });
+    Ok(kept.collect())
+}
+
+/// As [`mark_replayed`], for an event that `by` ran again by hand: the audit trail says so.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn replayed_by(pool: &PgPool, id: Uuid, came_to: &str, by: &str) -> Result<(), Error> {
+    sqlx::query!(
+        r#"
+        -- rejected: replayed by hand
+        with replayed as (
+          update rejected_events set replayed_at = recado_now(), replay = $2 where id = $1 returning id, reason
+        )
+        insert into audit (by, what, "on", detail)
+        select $3, 'rejected_event.replayed', id::text, jsonb_build_object('rejected_for', reason, 'came_to', $2::text) from replayed
+        "#,
+        id,
+        came_to,
+        by
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Remembers that a rejected event was run again, and what it came to.
+///
+/// # Errors
+/// If the database does not take it.
+pub async fn mark_replayed(executor: impl PgExecutor<'_>, id: Uuid, came_to: &str) -> Result<(), Error> {
+    sqlx::query!("update rejected_events set replayed_at = recado_now(), replay = $2 where id = $1", id, came_to)
+        .execute(executor)
+        .await?;
     Ok(())
 }
 

@@ -211,7 +211,7 @@ pub async fn of(pool: &PgPool, id: Uuid) -> Result<Option<Story>, Error> {
           n.event_source, n.event_id, n.sender, n.contact_id, c.phone as "phone?", s.name as sender_name,
           e.at as "entry_at?: Time", e.act as "entry_act?", n.route, c.consents -> n.purpose ->> 'state' as consent_state,
           (c.consents -> n.purpose ->> 'entry')::int as consent_now, t.status as "template_status?", v.number as "version?",
-          n.free_text is not null as "has_text!", n.fallback, n.fallback_of, l.window_until > recado_now() as "in_window?",
+          n.free_text is not null as "has_text!", n.filled is not null or n.free_text is not null as "kept!", n.fallback, n.fallback_of, l.window_until > recado_now() as "in_window?",
           (select e.id from notifications e where e.contact_id = n.contact_id and e.subject = n.subject and e.id < n.id
              and e.state = 'pending' and n.waiting_on = 'subject' order by e.id limit 1) as behind
         from notifications n
@@ -275,6 +275,7 @@ pub async fn of(pool: &PgPool, id: Uuid) -> Result<Option<Story>, Error> {
         notes: notes(pool, id).await?,
         behind: row.behind,
         has_text: row.has_text,
+        kept: row.kept,
         in_window: row.in_window.unwrap_or(false),
         fallback_of: row.fallback_of,
         // What followed has nothing that follows it, so this goes no deeper.

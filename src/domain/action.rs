@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::money::Money;
+use super::{money::Money, notification::State};
 
 /// A plan whose numbers are older than this is made anew.
 pub const FRESH: Duration = Duration::from_secs(3_600);
@@ -149,6 +149,18 @@ impl StateName {
     }
 
     #[must_use]
+    pub const fn of(state: &State) -> StateName {
+        match state {
+            State::Pending { .. } => StateName::Pending,
+            State::Sending { .. } => StateName::Sending,
+            State::InDoubt { .. } => StateName::InDoubt,
+            State::Accepted { .. } => StateName::Accepted,
+            State::Failed { .. } => StateName::Failed,
+            State::Suppressed { .. } => StateName::Suppressed,
+        }
+    }
+
+    #[must_use]
     pub fn named(name: &str) -> Option<StateName> {
         StateName::ALL.into_iter().find(|state| state.as_str() == name)
     }
@@ -285,6 +297,18 @@ pub fn judge(action: Action, of: &Standing) -> Result<(), Skip> {
         // They are done to no notification.
         (Action::Replay | Action::Hold | Action::Release, _) => Err(Skip::Gone),
     }
+}
+
+/// What is offered for a notification that stands so: of two that would do the same, the one that says more exactly what it does.
+#[must_use]
+pub fn offered(of: &Standing) -> Vec<Action> {
+    let may = |action| judge(action, of).is_ok();
+    let fits = |action| match action {
+        Action::Resend => !may(Action::Retry),
+        Action::Cancel => !may(Action::GiveUp),
+        Action::Retry | Action::GiveUp | Action::Replay | Action::Hold | Action::Release => true,
+    };
+    Action::ALL.into_iter().filter(|action| may(*action) && fits(*action)).collect()
 }
 
 /// How a person's consent to a message stands.
@@ -451,6 +475,17 @@ mod tests {
         fn nothing_goes_again_that_is_over_or_of_which_nothing_is_kept(of in standing()) {
             if of.expired || !of.kept {
                 prop_assert!(judge(Action::Retry, &of).is_err() && judge(Action::Resend, &of).is_err());
+            }
+        }
+
+        #[test]
+        fn whatever_may_be_done_is_offered_in_one_way(of in standing()) {
+            let offered = offered(&of);
+            prop_assert!(offered.iter().all(|action| judge(*action, &of).is_ok()));
+            for (one, other) in [(Action::Retry, Action::Resend), (Action::Cancel, Action::GiveUp)] {
+                let may = judge(one, &of).is_ok() || judge(other, &of).is_ok();
+                let ways = offered.iter().filter(|action| [one, other].contains(action)).count();
+                prop_assert_eq!(ways, usize::from(may));
             }
         }
 

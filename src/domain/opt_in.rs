@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
@@ -11,6 +12,8 @@ use sha2::{Digest, Sha256};
 pub const LINK_LASTS: Duration = Duration::from_secs(48 * 3_600);
 /// How long the code confirms that is typed into a page.
 pub const CODE_LASTS: Duration = Duration::from_secs(600);
+/// How long a link to somebody's preferences is good: people look for it long after.
+pub const PREFERENCES_LAST: Duration = Duration::from_secs(400 * 24 * 3_600);
 /// How often that code can be tried.
 pub const TRIES: i16 = 5;
 /// What is not confirmed is deleted after this.
@@ -109,16 +112,7 @@ impl Token {
     /// The token of these random bytes.
     #[must_use]
     pub fn of(secret: &[u8; 32]) -> Token {
-        const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        let mut text = String::with_capacity(43);
-        for group in secret.chunks(3) {
-            let bits =
-                [16, 8, 0].iter().zip(group).fold(0_usize, |bits, (shift, byte)| bits | usize::from(*byte) << shift);
-            for place in 0..=group.len() {
-                text.extend(LETTERS.get(bits >> (18 - 6 * place) & 63).map(|letter| char::from(*letter)));
-            }
-        }
-        Token(text)
+        Token(URL_SAFE_NO_PAD.encode(secret))
     }
 
     /// The token that stands in an address. None if it cannot be one.

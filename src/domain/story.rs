@@ -7,6 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
+    action::{Action, Skip, Standing, StateName, judge},
     health::HOLDER,
     notification::{Best, State, Wait, numberless},
     phone::Phone,
@@ -59,6 +60,9 @@ pub struct Story {
     pub behind: Option<Uuid>,
     /// It may go as a free text.
     pub has_text: bool,
+    /// What it says is kept still.
+    #[serde(skip)]
+    pub kept: bool,
     /// The person's 24-hour window is open.
     pub in_window: bool,
     /// The message that it followed as an SMS.
@@ -195,6 +199,18 @@ pub struct Line {
 }
 
 impl Story {
+    /// What has to be known of it to act on it.
+    #[must_use]
+    pub fn standing(&self, now: Timestamp) -> Standing {
+        Standing {
+            state: StateName::of(&self.state),
+            reason: self.state.reason().map(str::to_owned),
+            expired: self.expires_at <= now,
+            kept: self.kept,
+            followed: self.fallback.is_some(),
+        }
+    }
+
     /// Takes out the number that ids of messages may hold.
     #[must_use]
     pub fn without_number(mut self) -> Story {
@@ -305,9 +321,13 @@ impl Story {
                 } else {
                     "It is not sent again by itself."
                 };
+                let resend = match judge(Action::Resend, &self.standing(now)) {
+                    Ok(()) => format!("recado retry {} --resend, or ", self.id),
+                    Err(_) => String::new(),
+                };
                 format!(
-                    "It waits for evidence: a receipt that names it. {policy} You can decide earlier: recado retry {} --resend, or recado cancel {}.",
-                    self.id, self.id
+                    "It waits for evidence: a receipt that names it. {policy} You can decide earlier: {resend}recado cancel {}.",
+                    self.id
                 )
             }
             State::Accepted { receipt: None, .. } => {
@@ -319,18 +339,15 @@ impl Story {
             State::Accepted { receipt: Some(Best::Delivered | Best::Read), .. } => {
                 "It arrived. Nothing is left to do.".to_owned()
             }
-            State::Failed { reason } if reason == "unknown" => {
-                format!(
+            State::Failed { .. } | State::Suppressed { .. } => match judge(Action::Retry, &self.standing(now)) {
+                Ok(()) => format!("Nothing, by itself. When the cause is gone: recado retry {}.", self.id),
+                Err(Skip::MayHaveArrived) => format!(
                     "Nothing, by itself: it may have been received. To send it all the same: recado retry {} --resend.",
                     self.id
-                )
-            }
-            State::Failed { .. } | State::Suppressed { .. } if self.expires_at <= now => {
-                "Nothing: it ended, and its time is over.".to_owned()
-            }
-            State::Failed { .. } | State::Suppressed { .. } => {
-                format!("Nothing, by itself. When the cause is gone: recado retry {}.", self.id)
-            }
+                ),
+                Err(Skip::NotKept) => "Nothing: it ended, and what it said is not kept any more.".to_owned(),
+                Err(_) => "Nothing: it ended, and its time is over.".to_owned(),
+            },
         }
     }
 

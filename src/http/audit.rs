@@ -9,15 +9,11 @@ use axum::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Desk, Problem, auth::Caller};
+use super::{Desk, Problem, auth::Caller, paging::Paging};
 use crate::{
     db::audit::{self, Filter, Noted},
     domain::role::Role,
 };
-
-/// What a page has at most, and if nobody says otherwise.
-const PAGE_MAX: i64 = 200;
-const PAGE: i64 = 50;
 
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -66,10 +62,7 @@ pub(super) async fn list(
     let Ok(Query(asked)) = asked else {
         return Err(Problem::bad("There are: by, what, on, since, until, limit (a number) and cursor, each once."));
     };
-    let limit = asked.limit.unwrap_or(PAGE);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Problem::bad(format!("limit is a number from 1 to {PAGE_MAX}.")));
-    }
+    let paging = Paging::of(asked.limit)?;
     let at = |name: &str, text: Option<String>| {
         let wrong = || Problem::bad(format!("{name} is a time like 2026-11-22T20:00:00Z."));
         text.map(|text| text.parse::<Timestamp>().map_err(|_| wrong())).transpose()
@@ -82,9 +75,7 @@ pub(super) async fn list(
     let before = asked.cursor.map(cursor).transpose()?;
     let (from, to) = (at("since", asked.since)?, at("until", asked.until)?);
     let filter = Filter { by: asked.by, what: asked.what, on: asked.on, from, to, before };
-    let mut notes = audit::page(&desk.doors.pools.ops, &filter, limit + 1).await?;
-    let more = i64::try_from(notes.len()).is_ok_and(|n| n > limit);
-    notes.truncate(usize::try_from(limit).unwrap_or(0));
-    let next = notes.last().filter(|_| more).map(|last| last.id.to_string());
+    let mut notes = audit::page(&desk.doors.pools.ops, &filter, paging.sought()).await?;
+    let next = paging.cut(&mut notes, |last| last.id.to_string());
     Ok(Json(Page { notes, next }))
 }

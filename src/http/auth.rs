@@ -6,6 +6,7 @@ use axum::{
     extract::FromRequestParts,
     http::{StatusCode, header, request::Parts},
 };
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
@@ -13,21 +14,11 @@ use super::{Desk, Problem};
 use crate::{db::keys, domain::role::Role};
 
 const PREFIX: &str = "rk_";
-const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// The key's text for these random bytes: `rk_` and base64url without padding.
 #[must_use]
 pub fn spell(secret: &[u8; 32]) -> String {
-    let mut text = String::from(PREFIX);
-    for group in secret.chunks(3) {
-        let bytes = [0, 1, 2].map(|at| group.get(at).copied().map_or(0, u32::from));
-        let bits = bytes.into_iter().fold(0, |bits, byte| bits << 8 | byte);
-        for place in 0..=group.len() {
-            let letter = bits >> (18 - 6 * place) & 63;
-            text.extend(usize::try_from(letter).ok().and_then(|at| LETTERS.get(at)).map(|letter| char::from(*letter)));
-        }
-    }
-    text
+    format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(secret))
 }
 
 /// A new key's id and text.

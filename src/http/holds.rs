@@ -10,7 +10,7 @@ use axum::{
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use super::{Desk, Problem, auth::Caller, openapi::NotFound};
+use super::{Desk, Problem, auth::Caller, openapi::NotFound, problem::json_body};
 use crate::db::{
     holds::{self, BY_HAND, Hold, InForce, Scope},
     keys::Role,
@@ -71,15 +71,8 @@ pub(super) async fn place(
     wanted: Result<Json<Wanted>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Holds>), Problem> {
     caller.needs(Role::Operator)?;
-    let Json(wanted) = wanted.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "A hold is not that large."),
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send JSON, as Content-Type: application/json.")
-        }
-        _ => Problem::bad(
-            "A hold has scope (everything, sender or template), sender and template as its scope needs, reason, and if you like language and for (like 2h).",
-        ),
-    })?;
+    let what = "A hold has scope (everything, sender or template), sender and template as its scope needs, reason, and if you like language and for (like 2h).";
+    let wanted = json_body(wanted, what, "A hold is not that large.")?;
     let pool = &desk.doors.pools.ops;
     let (scope, reason, lasts) = match wanted {
         Wanted::Everything { reason, r#for } => (Scope::Everything, reason, r#for),

@@ -16,6 +16,7 @@ mod idempotency;
 pub mod notifications;
 pub mod openapi;
 pub mod optin;
+mod paging;
 pub mod plans;
 mod problem;
 mod rejected;

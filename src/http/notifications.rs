@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Desk, Problem, auth::Caller, openapi::NotFound};
+use super::{Desk, Problem, auth::Caller, openapi::NotFound, paging::Paging};
 use crate::{
     db::{
         audit,
@@ -26,10 +26,6 @@ use crate::{
     },
     provider,
 };
-
-/// What a page has at most, and if nobody says otherwise.
-const PAGE_MAX: i64 = 200;
-const PAGE: i64 = 50;
 
 /// A story as it is shown: the API's answer, and `recado why --json`.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -141,10 +137,7 @@ pub(super) async fn list(
             "There are: state, reason, waiting_on, order, phone, template, sender, since, until, limit (a number) and cursor, each once.",
         ));
     };
-    let limit = asked.limit.unwrap_or(PAGE);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Problem::bad(format!("limit is a number from 1 to {PAGE_MAX}.")));
-    }
+    let paging = Paging::of(asked.limit)?;
     if asked.phone.is_some() && !caller.sees_persons() {
         // A viewer who may try numbers would see whose they are.
         return Err(Problem::new(
@@ -152,7 +145,7 @@ pub(super) async fn list(
             "Looking for a phone number needs a key whose role is operator or more.",
         ));
     }
-    let found = listing::page(&desk.doors.pools.ops, &filter(&asked)?, limit).await?;
+    let found = listing::page(&desk.doors.pools.ops, &filter(&asked)?, paging.limit).await?;
     let next = found.next.map(|last| last.simple().to_string());
     let persons = caller.sees_persons();
     if persons {

@@ -18,6 +18,8 @@ use super::{
     Desk, Problem,
     auth::Caller,
     openapi::{Described, NotFound},
+    paging::Paging,
+    problem::json_body,
 };
 use crate::{
     db::{
@@ -34,9 +36,7 @@ use crate::{
 /// Of something that nobody ordered and that somebody could be called by.
 pub const NO_ORDER: &str = "order finds nothing and reads like a phone number: look for that as phone.";
 
-/// What a page has at most, and if nobody says otherwise.
-const PAGE_MAX: i64 = 200;
-const PAGE: i64 = 50;
+const TOO_LARGE: &str = "A plan is not that large.";
 
 /// A plan as it is shown: the API's answer, and `recado plans --json`.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -284,12 +284,8 @@ pub(super) async fn make(
     wished: Result<Json<Wished>, JsonRejection>,
 ) -> Result<Response, Problem> {
     caller.needs(Role::Operator)?;
-    let Json(wished) = wished.map_err(|rejection| {
-        unreadable(
-            &rejection,
-            "A plan has action (retry, resend, cancel, give_up, replay, hold or release), and search or on: texts by their keys.",
-        )
-    })?;
+    let what = "A plan has action (retry, resend, cancel, give_up, replay, hold or release), and search or on: texts by their keys.";
+    let wished = json_body(wished, what, TOO_LARGE)?;
     let (pairs, other) = match wished.action.kind() {
         Kind::Notifications | Kind::RejectedEvents => (&wished.search, &wished.on),
         Kind::Sending => (&wished.on, &wished.search),
@@ -348,14 +344,9 @@ pub(super) async fn list(
     let Ok(Query(asked)) = asked else {
         return Err(Problem::bad("There are: limit and cursor, numbers, each once."));
     };
-    let limit = asked.limit.unwrap_or(PAGE);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Problem::bad(format!("limit is a number from 1 to {PAGE_MAX}.")));
-    }
-    let mut found = plans::page(&desk.doors.pools.ops, asked.cursor, limit + 1).await?;
-    let more = i64::try_from(found.len()).is_ok_and(|n| n > limit);
-    found.truncate(usize::try_from(limit).unwrap_or(0));
-    let next = found.last().filter(|_| more).map(|last| last.id);
+    let paging = Paging::of(asked.limit)?;
+    let mut found = plans::page(&desk.doors.pools.ops, asked.cursor, paging.sought()).await?;
+    let next = paging.cut(&mut found, |last| last.id);
     Ok(Json(Page { plans: found.into_iter().map(Shown::of).collect(), next }))
 }
 
@@ -405,7 +396,7 @@ pub(super) async fn run(
 ) -> Result<(StatusCode, Json<Shown>), Problem> {
     caller.needs(Role::Operator)?;
     let id = number(&id)?;
-    let Json(begun) = begun.map_err(|rejection| unreadable(&rejection, "A plan is run with a reason."))?;
+    let begun = json_body(begun, "A plan is run with a reason.", TOO_LARGE)?;
     let reason = reason(&begun.reason)
         .ok_or_else(|| Problem::unfit(format!("reason is a text of 1 to {REASON_MAX} characters.")))?;
     let admin = caller.role >= Role::Admin;
@@ -439,14 +430,4 @@ fn follow(ordered: Ordered) -> Result<(), Problem> {
         Ordered::NotNow(_) | Ordered::Done => StatusCode::CONFLICT,
     };
     Err(Problem::new(status, detail))
-}
-
-fn unreadable(rejection: &JsonRejection, what: &str) -> Problem {
-    match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "A plan is not that large."),
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send JSON, as Content-Type: application/json.")
-        }
-        _ => Problem::bad(what),
-    }
 }

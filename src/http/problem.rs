@@ -1,6 +1,8 @@
 //! What went wrong with a request, as problem+json (RFC 9457). Never repeats what the request said.
 
 use axum::{
+    Json,
+    extract::rejection::JsonRejection,
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -49,6 +51,21 @@ impl Problem {
         self.members.push((name, value));
         self
     }
+}
+
+/// What a request says in JSON. `what` is told to whoever sent something else, `too_large` to whoever sent too much.
+pub(super) fn json_body<T>(
+    given: Result<Json<T>, JsonRejection>,
+    what: &'static str,
+    too_large: &'static str,
+) -> Result<T, Problem> {
+    given.map(|Json(given)| given).map_err(|rejection| match rejection.status() {
+        status @ StatusCode::PAYLOAD_TOO_LARGE => Problem::new(status, too_large),
+        status @ StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            Problem::new(status, "Send JSON, as Content-Type: application/json.")
+        }
+        _ => Problem::bad(what),
+    })
 }
 
 impl From<db::Error> for Problem {

@@ -9,12 +9,8 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Desk, Problem, auth::Caller};
+use super::{Desk, Problem, auth::Caller, paging::Paging};
 use crate::db::rejected::{self, Filter, Listed};
-
-/// What a page has at most, and if nobody says otherwise.
-const PAGE_MAX: i64 = 200;
-const PAGE: i64 = 50;
 
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -53,19 +49,14 @@ pub(super) async fn list(
             "There are: reason, replayed (true or false), limit (a number) and cursor, each once.",
         ));
     };
-    let limit = asked.limit.unwrap_or(PAGE);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Problem::bad(format!("limit is a number from 1 to {PAGE_MAX}.")));
-    }
+    let paging = Paging::of(asked.limit)?;
     let before = asked
         .cursor
         .as_deref()
         .map(|text| Uuid::try_parse(text).map_err(|_| Problem::bad("cursor is what the page before gave as next.")));
     let filter =
         Filter { reason: asked.reason, replayed: asked.replayed.unwrap_or(false), before: before.transpose()? };
-    let mut found = rejected::page(&desk.doors.pools.ops, &filter, limit + 1).await?;
-    let more = i64::try_from(found.len()).is_ok_and(|n| n > limit);
-    found.truncate(usize::try_from(limit).unwrap_or(0));
-    let next = found.last().filter(|_| more).map(|last| last.id.simple().to_string());
+    let mut found = rejected::page(&desk.doors.pools.ops, &filter, paging.sought()).await?;
+    let next = paging.cut(&mut found, |last| last.id.simple().to_string());
     Ok(Json(Page { rejected_events: found, next }))
 }

@@ -14,7 +14,8 @@ use crate::{
     clock::{Clock, v7},
     db::{
         self,
-        inbox::{Arrival, Kept, Rejected, Verdict, record, reject},
+        inbox::{Arrival, Verdict, record},
+        rejected::{Kept, Rejected, reject},
     },
     telemetry::{
         self,

@@ -1,7 +1,8 @@
 //! Places at which a test can kill this very process, as a power cut would: `RECADO_CRASH=claimed:3` at the third claim.
 //!
 //! Nothing happens unless the variable is set. The steps: `received`, `recorded`, `drained`, `claimed`, `wired`, `answered`, `settled`; of callbacks
-//! and relays `delivered`, `relayed`. With a third part, `answered:1:words`, it panics with those words instead, as a fault of ours would.
+//! and relays `delivered`, `relayed`; of plans, before what they did is committed, `acted`, `replayed`. With a third part, `answered:1:words`,
+//! it panics with those words instead, as a fault of ours would.
 
 use std::{
     pin::pin,

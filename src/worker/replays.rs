@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::Nudge;
 use crate::{
-    db::{self, inbox, rejected},
+    db::{self, rejected},
     inbox::Inbox,
     lifecycle::Lifecycle,
 };
@@ -48,12 +48,12 @@ impl Replays {
     /// If the database cannot be asked; what was done stays done.
     pub async fn step(&self) -> Result<(), db::Error> {
         for id in rejected::take_wanted(&self.pool, BATCH, LEASE).await? {
-            let mut kept = inbox::rejected(&self.pool, Some(id), None, Uuid::nil(), 1).await?;
+            let mut kept = rejected::open(&self.pool, Some(id), None, Uuid::nil(), 1).await?;
             let Some(one) = kept.pop().filter(|one| one.whole) else { continue };
             let taken = self.inbox.take(vec![one.into()]).await?;
             match taken.first().and_then(|one| one.became.came_to()) {
                 Some(came_to) => {
-                    inbox::mark_replayed(&self.pool, id, came_to).await?;
+                    rejected::mark_replayed(&self.pool, id, came_to).await?;
                     self.nudge.wake();
                 }
                 // It was kept or counted once more; the next try is somebody's decision again.

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -26,7 +26,7 @@ use crate::{
         form::{Forms, says::Saying},
         message::{Content, Outgoing, Recipient},
         notification::{AttemptId, Failure, Outcome, Whose},
-        opt_in::{CODE_LASTS, LINK_LASTS, Token, typed_code, typed_code_hash},
+        opt_in::{CODE_LASTS, LINK_LASTS, PREFERENCES_LAST, Token, typed_code, typed_code_hash},
         whereabouts::Whereabouts,
     },
     lifecycle::Lifecycle,
@@ -85,8 +85,6 @@ const LEASE_LASTS: Duration = Duration::from_secs(15);
 const LIFE: Duration = Duration::from_secs(3_600);
 /// Texts of one sender in a step; each is sent before the next is taken.
 const AT_ONCE: i64 = 1;
-/// How long a link to the preferences is good.
-const PREFERENCES_LAST: SignedDuration = SignedDuration::from_hours(24 * 400);
 
 impl Replies {
     /// # Errors
@@ -252,7 +250,7 @@ impl Replies {
         let Some(form) = self.forms.get(&claim.form) else { return Ok(None) };
         let Some(wording) = form.wording(&claim.locale) else { return Ok(None) };
         let now = self.clock.now();
-        let later = |lasts: SignedDuration| now.saturating_add(lasts).unwrap_or(Timestamp::MAX);
+        let later = |lasts: Duration| now.saturating_add(lasts).unwrap_or(Timestamp::MAX);
         let name = |meaning| self.rules.words.name(meaning, &claim.locale).unwrap_or("STOP").to_uppercase();
         let (stop, yes) = (name(Meaning::Stop), name(Meaning::Yes));
         let (mut link, mut code, mut preferences) = (String::new(), String::new(), String::new());
@@ -262,10 +260,10 @@ impl Replies {
                 let (Some(opt_in), Some(token), Ok(chance)) = (claim.opt_in, token(), getrandom::u64()) else {
                     return Ok(None);
                 };
-                let until = later(SignedDuration::try_from(LINK_LASTS).unwrap_or_default());
+                let until = later(LINK_LASTS);
                 let typed = typed_code(chance);
                 let hash = typed_code_hash(opt_in, &typed).filter(|_| claim.saying == Saying::Sms);
-                let lasts = later(SignedDuration::try_from(CODE_LASTS).unwrap_or_default());
+                let lasts = later(CODE_LASTS);
                 let code_kept = hash.as_ref().map(|hash| (hash, lasts));
                 if !replies::arm(&self.pool, opt_in, &token.hash(), until, code_kept).await? {
                     return Ok(None);

@@ -11,7 +11,7 @@ mod search;
 mod speed;
 pub mod visit;
 
-use recado::db::keys::Role;
+use recado::{db::keys::Role, http::auth};
 use reqwest::StatusCode;
 
 use crate::{doors::hall::Hall, why::recado};
@@ -72,6 +72,25 @@ async fn a_form_that_is_not_of_the_session_changes_nothing() {
     let answer = visit.post("/console/account/language", &[("csrf", &own), ("language", "es")]).await;
     assert_eq!(answer.leads(), "/console/account?said=language_done");
     assert!(visit.get(answer.leads()).await.text.contains("El idioma se ha cambiado."));
+}
+
+#[tokio::test]
+async fn a_login_is_of_a_page_that_this_browser_was_given() {
+    let hall = Hall::open().await;
+    visit::account(&hall, "ana", Role::Admin).await;
+    // What a page would hold for a browser that holds nothing: anybody can compute it.
+    let of_nobody = auth::spell(&auth::hash("recado form "));
+    let mut stranger = Visit::new(&hall);
+    let fields = [("csrf", of_nobody.as_str()), ("name", "ana"), ("password", PASSWORD), ("next", "/console/audit")];
+    let refused = stranger.post("/console/login", &fields).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.text);
+    assert!(refused.text.contains("This page had expired. Please try again."), "{}", refused.text);
+    assert_eq!(hall.ask("select count(*)::text from sessions").await.unwrap(), "0");
+
+    // The page that says so is one to try again from.
+    let csrf = refused.csrf();
+    let fields = [("csrf", csrf.as_str()), ("name", "ana"), ("password", PASSWORD), ("next", "/console/audit")];
+    assert_eq!(stranger.post("/console/login", &fields).await.leads(), "/console/audit");
 }
 
 #[tokio::test]

@@ -370,7 +370,9 @@ async fn nor_does_what_it_says_of_twilio_of_those_who_are_told_and_of_the_people
         assert_eq!(visit.log_in("ana", WRONG_PASSWORD, "").await.status, 422);
         outside.given.extend(visit.cookie.split_once('=').map(|(_, value)| value.to_owned()));
         assert_eq!(visit.log_in("ana", PASSWORD, "").await.status, 303);
-        let found = visit.get(&format!("/console/notifications?phone=%2B{}", &phone(0)[1..])).await;
+        let search = "/console/notifications";
+        let led = visit.fill(search, search, &[("phone", &phone(0))]).await;
+        let found = visit.get(led.leads()).await;
         let id: String = sqlx::query_scalar("select id::text from notifications where event_id = 'first'")
             .fetch_one(&fleet.pool)
             .await

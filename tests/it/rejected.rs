@@ -61,7 +61,7 @@ async fn a_wish_to_run_one_again_outlives_who_took_it_and_ends_when_it_is_reject
     let wants = "select count(*)::text from rejected_events where wanted_at is not null";
     assert!(rejected::want(pool, id, "user olga", "mended").await.unwrap());
     assert!(rejected::want(pool, id, "user olga", "mended").await.unwrap(), "pressed twice");
-    let noted = "select string_agg(by || ': ' || reason, ', ') from audit where what = 'rejected_event.replayed'";
+    let noted = "select string_agg(by || ': ' || reason, ', ') from audit where what = 'rejected_event.wanted'";
     assert_eq!(hall.ask(noted).await.as_deref(), Some("user olga: mended"));
     let minute = Duration::from_secs(60);
     assert_eq!(rejected::take_wanted(pool, 10, minute).await.unwrap(), [id]);
@@ -83,7 +83,7 @@ async fn a_wish_to_run_one_again_outlives_who_took_it_and_ends_when_it_is_reject
 async fn what_the_audit_trail_does_not_take_is_not_run_again() {
     let hall = Hall::open().await;
     let id = hall.rejected(1, "invalid_json", "no").await;
-    hall.sql("alter table audit add check (what <> 'rejected_event.replayed') not valid").await;
+    hall.sql("alter table audit add check (what <> 'rejected_event.wanted') not valid").await;
     assert!(rejected::want(&hall.pools.ops, id, "user olga", "mended").await.is_err());
     let wanted = "select count(*)::text from rejected_events where wanted_at is not null";
     assert_eq!(hall.ask(wanted).await.unwrap(), "0");

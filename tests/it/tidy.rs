@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use recado::provider::reason;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -57,6 +59,53 @@ fn the_loops_and_the_doors_meet_in_the_database_only() {
     nowhere("src/http", &["crate::worker"]);
     nowhere("src/inbox", &["crate::worker", "crate::http", "lapin", "axum"]);
     nowhere("src/db", &["crate::worker", "crate::http", "crate::provider", "crate::sim"]);
+}
+
+#[test]
+fn the_database_knows_of_the_process_only_where_a_test_kills_it() {
+    for (path, code) in sources("src/db") {
+        for (at, _) in code.match_indices("lifecycle::") {
+            assert!(code[at..].starts_with("lifecycle::crash"), "{} knows more of lifecycle", path.display());
+        }
+    }
+    nowhere("src/lifecycle", &["crate::"]);
+    let head = std::fs::read_to_string(root().join("src/lifecycle/crash.rs")).expect("a source");
+    let head: String = head.lines().take_while(|line| line.starts_with("//!")).collect();
+    let mut steps = 0;
+    for (path, code) in sources("src") {
+        for call in ["crash::point(\"", "crash::meanwhile(\""] {
+            for (at, _) in code.match_indices(call) {
+                let step = code[at + call.len()..].split('"').next().expect("a step");
+                assert!(
+                    head.contains(&format!("`{step}`")),
+                    "{} dies at {step}, of which nobody is told",
+                    path.display()
+                );
+                steps += 1;
+            }
+        }
+    }
+    assert!(steps >= 11, "{steps}");
+}
+
+#[test]
+fn what_the_queries_compare_reasons_with_are_reasons() {
+    let known: Vec<&str> = recado::http::notifications::reasons().map(|(name, _)| name).collect();
+    let mut compared = Vec::new();
+    for (path, code) in sources("src/db") {
+        for word in ["reason = '", "reason <> '", "reason in ('"] {
+            for (at, _) in code.match_indices(word) {
+                let name = code[at + word.len()..].split('\'').next().expect("a name");
+                // A template's reason is a sentence.
+                let is_known = name.contains(' ') || known.contains(&name);
+                assert!(is_known, "{} compares a reason with {name}, which is none", path.display());
+                compared.push(name.to_owned());
+            }
+        }
+    }
+    for reason in [reason::TEMPLATE_DRIFTED, reason::TEMPLATE_AGAINST_POLICY] {
+        assert!(compared.iter().any(|name| name == reason.as_str()), "the claim does not ask for {reason:?}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::{
     db::{
         decisions::{self, Order},
         holds::{self, Hold, Scope},
-        inbox::{self, Kept},
+        rejected::{self, Kept},
         senders,
     },
     domain::{
@@ -67,7 +67,7 @@ async fn piece(tx: &mut PgConnection, id: i64) -> Result<Acted, Error> {
     for one in locked {
         seen.insert(one.id);
         match judge(plan.action, &one.standing) {
-            Ok(()) => fit.push(one.id),
+            Ok(()) => fit.push(one),
             Err(skip) => *skipped.entry(skip).or_default() += 1,
         }
     }
@@ -241,7 +241,7 @@ pub async fn awaiting(pool: &PgPool, id: i64, limit: usize) -> Result<Option<Vec
     .await?;
     let Some(ids) = ids else { return Ok(None) };
     let mut kept: HashMap<Uuid, (Kept, bool)> =
-        inbox::kept(pool, &ids).await?.into_iter().map(|(kept, replayed)| (kept.id, (kept, replayed))).collect();
+        rejected::kept(pool, &ids).await?.into_iter().map(|(kept, replayed)| (kept.id, (kept, replayed))).collect();
     let mut event = |id: &Uuid| match kept.remove(id) {
         None => Err(Skip::Gone),
         Some((_, true)) => Err(Skip::Replayed),
@@ -274,7 +274,7 @@ pub async fn replayed(
             keep(tx, plan, number, &ids).await?;
             match came_to {
                 Ok(came_to) => {
-                    inbox::mark_replayed(&mut *tx, event, came_to).await?;
+                    rejected::mark_replayed(&mut *tx, event, came_to).await?;
                     count(tx, &locked, 1, BTreeMap::new()).await?;
                 }
                 Err(skip) => count(tx, &locked, 0, BTreeMap::from([(skip, 1)])).await?,

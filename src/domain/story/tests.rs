@@ -37,6 +37,7 @@ fn story(state: State) -> Story {
         holds: Vec::new(),
         behind: None,
         has_text: false,
+        kept: true,
         in_window: false,
         fallback_of: None,
         fallback: None,

@@ -16,6 +16,7 @@ use crate::{
         senders,
     },
     domain::{
+        action::{Action, Standing, StateName, judge},
         doubt::{Missing, Verdict, foretell},
         phone::Phone,
     },
@@ -45,7 +46,8 @@ struct Row {
     missing: &'static str,
     then: &'static str,
     at: Timestamp,
-    alive: bool,
+    /// It may be sent once more.
+    resend: bool,
 }
 
 async fn list(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Result<Response, Trouble> {
@@ -72,6 +74,13 @@ async fn list(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Result<Respons
     for (attempt, case) in &cases {
         let Some(item) = items.remove(&attempt.notification) else { continue };
         let outlook = foretell(case, &bounds.patience, now);
+        let standing = Standing {
+            state: StateName::InDoubt,
+            reason: None,
+            expired: case.expires_at <= now,
+            kept: item.kept,
+            followed: false,
+        };
         rows.push(Row {
             id: item.id,
             since: case.since,
@@ -93,7 +102,7 @@ async fn list(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Result<Respons
                 Verdict::GiveUp | Verdict::Wait => "then_give_up",
             },
             at: outlook.at,
-            alive: case.expires_at > now,
+            resend: judge(Action::Resend, &standing).is_ok(),
         });
     }
     let more = i64::try_from(cases.len()).is_ok_and(|n| n >= SHOWN);

@@ -126,11 +126,14 @@ async fn enter(
 ) -> Response {
     let text = |name| field(&body, name).unwrap_or_default();
     let (name, next) = (text("name").trim().to_ascii_lowercase(), text("next"));
-    let held = desk.console.cookies.held(&headers).unwrap_or_default();
-    let own: bool = text("csrf").as_bytes().ct_eq(csrf(&held).as_bytes()).into();
-    if !own || !desk.console.cookies.is_ours(&headers) {
+    // Without a cookie anybody knows what a form would hold.
+    let held = desk.console.cookies.held(&headers).filter(|held| {
+        let own: bool = text("csrf").as_bytes().ct_eq(csrf(held).as_bytes()).into();
+        own && desk.console.cookies.is_ours(&headers)
+    });
+    let Some(held) = held else {
         return form(&desk, &headers, StatusCode::FORBIDDEN, "stranger", &name, &next).await;
-    }
+    };
     let address = behind(&desk.console.guard.trusted, &headers, peer.map(|Extension(peer)| peer));
     if !desk.console.guard.admits(address, &name, desk.doors.clock.instant()) {
         tracing::warn!("console.login: too many tries");

@@ -24,7 +24,7 @@ use crate::{
         versions::{self, Content},
     },
     domain::{
-        action::{Action, Kind},
+        action::{Action, Kind, Skip, judge, offered},
         message::Filled,
         notification::{Best, State as Life, Wait},
         role::Role,
@@ -132,7 +132,7 @@ async fn page(desk: &Desk, visitor: &Visitor, id: Uuid, whole: bool) -> Result<R
         sms => sms.map(Serde),
         steps => Serde(&told(&story)),
         costs => Serde(&costs(&story)),
-        acts => Serde(acts(&story, visitor.now)),
+        acts => offered(&story.standing(visitor.now)).into_iter().map(Action::as_str).collect::<Vec<_>>(),
         story => Serde(&story),
     };
     Ok(visitor.page(desk, "notifications", "notification.html", values))
@@ -348,23 +348,13 @@ fn next(story: &Story, now: Timestamp) -> String {
         Life::Accepted { receipt: None, .. } => "next_unconfirmed".to_owned(),
         Life::Accepted { receipt: Some(Best::Sent), .. } => "next_sent".to_owned(),
         Life::Accepted { receipt: Some(Best::Delivered | Best::Read), .. } => "next_arrived".to_owned(),
-        Life::Failed { reason } if reason == "unknown" => "next_unknown".to_owned(),
-        Life::Failed { .. } | Life::Suppressed { .. } if story.expires_at <= now => "next_over".to_owned(),
-        Life::Failed { .. } | Life::Suppressed { .. } => "next_ended".to_owned(),
-    }
-}
-
-/// What may be done about it.
-fn acts(story: &Story, now: Timestamp) -> Vec<&'static str> {
-    let alive = story.expires_at > now;
-    let doubtful = matches!(story.state.reason(), Some("unknown" | "delivered_elsewhere")) || story.fallback.is_some();
-    match &story.state {
-        Life::Pending { .. } => vec!["cancel"],
-        Life::InDoubt { .. } if alive => vec!["resend", "give_up"],
-        Life::InDoubt { .. } => vec!["give_up"],
-        Life::Failed { .. } | Life::Suppressed { .. } if alive && doubtful => vec!["resend"],
-        Life::Failed { .. } | Life::Suppressed { .. } if alive => vec!["retry"],
-        Life::Failed { .. } | Life::Suppressed { .. } | Life::Sending { .. } | Life::Accepted { .. } => Vec::new(),
+        Life::Failed { .. } | Life::Suppressed { .. } => match judge(Action::Retry, &story.standing(now)) {
+            Ok(()) => "next_ended",
+            Err(Skip::MayHaveArrived) => "next_unknown",
+            Err(Skip::NotKept) => "next_not_kept",
+            Err(_) => "next_over",
+        }
+        .to_owned(),
     }
 }
 

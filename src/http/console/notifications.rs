@@ -1,10 +1,13 @@
-//! The search: what can be asked for stands in the address, so that a list can be sent to somebody. Numbers stay masked here.
+//! The search: what can be asked for stands in the address, so that a list can be sent to somebody; of a person their contact stands there,
+//! and never a number. Numbers stay masked here, and who looks for one is noted.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Router,
+    body::Bytes,
     extract::{Query, State},
+    http::StatusCode,
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
@@ -13,9 +16,10 @@ use minijinja::{context, value::Serde};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Part, search, template, texts, trouble::Trouble, visitor::Visitor};
+use super::{Part, search, template, texts, trouble::Trouble, visitor::Visitor, visitor::field};
 use crate::{
     db::{
+        audit, contacts,
         listing::{self, Filter, Item},
         senders, story,
         tallies::{self, OfReason},
@@ -35,12 +39,13 @@ pub(super) const PART: Part = Part {
     texts: texts!("notifications"),
 };
 
+const AT: &str = "/console/notifications";
 const PAGE: i64 = 50;
 /// So many events are shown of what no message was found for.
 const ELSEWHERE: i64 = 20;
 
 pub(super) fn routes() -> Router<Arc<Desk>> {
-    Router::new().route("/console/notifications", get(show))
+    Router::new().route(AT, get(show).post(seek))
 }
 
 /// What stands in the form and in the address. Empty is none.
@@ -48,7 +53,10 @@ pub(super) fn routes() -> Router<Arc<Desk>> {
 #[serde(default)]
 pub(super) struct Asked {
     order: String,
+    /// Only in the form.
     phone: String,
+    /// The person's, instead.
+    contact: String,
     state: String,
     reason: String,
     waiting_on: String,
@@ -75,15 +83,38 @@ impl Asked {
         ]
     }
 
-    /// The same as an address' question, without what is empty.
+    fn posted(body: &Bytes) -> Asked {
+        let text = |name| field(body, name).unwrap_or_default();
+        Asked {
+            order: text("order"),
+            phone: text("phone"),
+            contact: text("contact"),
+            state: text("state"),
+            reason: text("reason"),
+            waiting_on: text("waiting_on"),
+            template: text("template"),
+            sender: text("sender"),
+            since: text("since"),
+            until: text("until"),
+            cursor: String::new(),
+        }
+    }
+
+    /// The same as an address' question, without what is empty and without a number.
     fn query(&self) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        for (name, value) in self.fields() {
-            if !value.trim().is_empty() {
-                query.append_pair(name, value.trim());
+        for (name, value) in [("contact", self.contact.as_str())].into_iter().chain(self.fields()) {
+            let value = value.trim();
+            if !value.is_empty() && name != "phone" && !(name == "order" && Phone::parse(value).is_ok()) {
+                query.append_pair(name, value);
             }
         }
         query.finish()
+    }
+
+    fn address(&self) -> String {
+        let query = self.query();
+        if query.is_empty() { AT.to_owned() } else { format!("{AT}?{query}") }
     }
 
     /// What it means; or the name of what cannot be read.
@@ -173,24 +204,89 @@ impl Row {
     }
 }
 
+/// Whose messages are wanted.
+enum Whose {
+    Anybodys,
+    /// Of a number or a contact that nobody has.
+    Nobodys,
+    Theirs(Phone),
+}
+
+/// Leads to the address of what was asked for. Of a number that is somebody's contact, which is noted like a look at their consents.
+async fn seek(State(desk): State<Arc<Desk>>, visitor: Visitor, body: Bytes) -> Result<Response, Trouble> {
+    let mut asked = Asked::posted(&body);
+    let filter = match asked.filter(&desk.console.rules.zone) {
+        Ok(filter) => filter,
+        Err(wrong) => {
+            if wrong == "phone" {
+                visitor.needs(Role::Operator)?;
+            }
+            let mut response = list(&desk, &visitor, &asked, Err(wrong), Whose::Anybodys).await?;
+            *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+            return Ok(response);
+        }
+    };
+    if let Some(phone) = &filter.phone {
+        // A viewer who may try numbers would see whose they are.
+        visitor.needs(Role::Operator)?;
+        let pool = &desk.doors.pools.ops;
+        let contact = contacts::with(pool, phone).await?;
+        audit::sought(pool, &visitor.caller.name, contact, "console").await?;
+        let Some(contact) = contact else { return list(&desk, &visitor, &asked, Ok(filter), Whose::Nobodys).await };
+        asked.contact = contact.to_string();
+    }
+    Ok(Redirect::to(&asked.address()).into_response())
+}
+
 async fn show(
     State(desk): State<Arc<Desk>>,
     visitor: Visitor,
-    Query(asked): Query<Asked>,
+    Query(mut asked): Query<Asked>,
+) -> Result<Response, Trouble> {
+    let filter = asked.filter(&desk.console.rules.zone);
+    if filter.as_ref().is_ok_and(|filter| filter.phone.is_some()) || filter.as_ref().is_err_and(|key| *key == "phone") {
+        visitor.needs(Role::Operator)?;
+        if asked.phone.is_empty() {
+            asked.phone = std::mem::take(&mut asked.order);
+        }
+        return list(&desk, &visitor, &asked, Err("in_address"), Whose::Anybodys).await;
+    }
+    let whose = match asked.contact.trim() {
+        "" => Whose::Anybodys,
+        contact => {
+            visitor.needs(Role::Operator)?;
+            let contact = contact.parse().map_err(|_| Trouble::Unknown)?;
+            contacts::phone(&desk.doors.pools.ops, contact).await?.map_or(Whose::Nobodys, Whose::Theirs)
+        }
+    };
+    list(&desk, &visitor, &asked, filter, whose).await
+}
+
+/// The page; instead of a filter there may be the name of what cannot be read.
+async fn list(
+    desk: &Desk,
+    visitor: &Visitor,
+    asked: &Asked,
+    filter: Result<Filter, &'static str>,
+    whose: Whose,
 ) -> Result<Response, Trouble> {
     let pool = &desk.doors.pools.ops;
-    let zone = &desk.console.rules.zone;
-    let (filter, wrong) = match asked.filter(zone) {
+    let (mut filter, wrong) = match filter {
         Ok(filter) => (filter, None),
-        Err(field) => (Filter::default(), Some(field)),
+        Err(wrong) => (Filter::default(), Some(wrong)),
     };
-    if filter.phone.is_some() || wrong == Some("phone") {
-        // A viewer who may try numbers would see whose they are.
-        visitor.needs(Role::Operator)?;
-    }
-    let found = match wrong {
-        None => Some(listing::page(pool, &filter, PAGE).await?),
-        Some(_) => None,
+    let person = match &whose {
+        Whose::Theirs(phone) => Some(phone.to_string()),
+        Whose::Anybodys | Whose::Nobodys => None,
+    };
+    let found = match (wrong, whose) {
+        (Some(_), _) => None,
+        (None, Whose::Nobodys) => Some(listing::Page::default()),
+        (None, Whose::Anybodys) => Some(listing::page(pool, &filter, PAGE).await?),
+        (None, Whose::Theirs(phone)) => {
+            filter.phone = Some(phone);
+            Some(listing::page(pool, &filter, PAGE).await?)
+        }
     };
     let mut elsewhere = story::Found::default();
     if found.as_ref().is_some_and(|found| found.items.is_empty())
@@ -199,7 +295,7 @@ async fn show(
         elsewhere = story::find(pool, word, ELSEWHERE).await?;
         if let ([id, ..], []) = (elsewhere.notifications.as_slice(), elsewhere.events.as_slice()) {
             // A notification's own id, or a provider's.
-            return Ok(Redirect::to(&format!("/console/notifications/{id}")).into_response());
+            return Ok(Redirect::to(&format!("{AT}/{id}")).into_response());
         }
         if visitor.caller.role < Role::Operator {
             // They are found by what stands in their bytes: whoever may try words would learn who is named there.
@@ -212,16 +308,16 @@ async fn show(
     };
     let names = senders::all(pool).await?.into_iter().map(|(_, name)| name).collect::<Vec<_>>();
     let ends = matches!(asked.state.as_str(), "failed" | "suppressed") && asked.order.is_empty();
-    let reasons = if ends { reasons(&desk, &visitor, &filter).await? } else { Vec::new() };
+    let reasons = if ends { reasons(desk, visitor, &filter).await? } else { Vec::new() };
     let query = asked.query();
     let more = next.map(|next| {
         let mark = if query.is_empty() { "" } else { "&" };
-        format!("/console/notifications?{query}{mark}cursor={}", next.simple())
+        format!("{AT}?{query}{mark}cursor={}", next.simple())
     });
-    let all = wish(&filter);
     let values = context! {
-        all => Serde(&all),
-        asked => Serde(&asked),
+        all => Serde(wish(&filter, asked)),
+        asked => Serde(asked),
+        person,
         wrong,
         rows => Serde(&rows),
         more,
@@ -235,14 +331,14 @@ async fn show(
         events => Serde(elsewhere.events.into_iter().map(Event::of).collect::<Vec<_>>()),
         rejected => Serde(&elsewhere.rejected),
     };
-    Ok(visitor.page(&desk, "notifications", "notifications.html", values))
+    Ok(visitor.page(desk, "notifications", "notifications.html", values))
 }
 
-/// The same as a plan is asked for it, by the names of its keys.
-fn wish(filter: &Filter) -> BTreeMap<&'static str, String> {
+/// The same as a plan is asked for it, by the names of its keys; a person by their contact.
+fn wish(filter: &Filter, asked: &Asked) -> BTreeMap<&'static str, String> {
     let pairs = [
         ("order", filter.order.clone()),
-        ("phone", filter.phone.as_ref().map(|phone| phone.reveal().to_owned())),
+        ("contact", filter.phone.as_ref().map(|_| asked.contact.trim().to_owned())),
         ("state", filter.state.map(str::to_owned)),
         ("reason", filter.reason.clone()),
         ("waiting_on", filter.waiting_on.map(|wait| wait.as_str().to_owned())),
@@ -310,8 +406,11 @@ mod tests {
         assert_eq!(filter.until.unwrap().to_string(), "2026-11-25T10:00:00Z");
         assert_eq!(
             asked.query(),
-            "order=order%3A7&phone=34600111222&state=failed&since=2026-11-25T10%3A00&until=2026-11-25T10%3A00%3A00Z"
+            "order=order%3A7&state=failed&since=2026-11-25T10%3A00&until=2026-11-25T10%3A00%3A00Z"
         );
+        let of_person = Asked { order: "+34 600 111 222".into(), contact: "7".into(), ..Asked::default() };
+        assert_eq!(of_person.address(), "/console/notifications?contact=7", "a number is in no address");
+        assert_eq!(Asked::default().address(), "/console/notifications");
     }
 
     #[test]

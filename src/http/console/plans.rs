@@ -18,12 +18,14 @@ use serde::Deserialize;
 use super::{Part, search::plain, template, texts, trouble::Trouble, visitor::Visitor, visitor::field};
 use crate::{
     db::{
+        contacts,
         plans::{self, Made, Ordered, Plan, Wanted},
         senders,
     },
     domain::{
         action::{Action, Course, Kind, REASON_MAX},
         notification::Wait,
+        phone::Phone,
         role::Role,
         search::{self, STATES},
     },
@@ -86,9 +88,9 @@ struct Form {
 }
 
 impl Form {
-    /// The same fields as `GET /v1/notifications` has; `ids` as often as there are some.
+    /// The same fields as `GET /v1/notifications` has; `ids` as often as there are some; and a person's `contact`.
     fn read(fields: &[u8]) -> Form {
-        let keys = || search::KEYS.into_iter().chain(search::TARGET_KEYS);
+        let keys = || search::KEYS.into_iter().chain(search::TARGET_KEYS).chain(["contact"]);
         let mut action = Action::Retry;
         let mut values: BTreeMap<&'static str, String> = keys().map(|key| (key, String::new())).collect();
         for (key, value) in form_urlencoded::parse(fields) {
@@ -108,8 +110,14 @@ impl Form {
         Form { action, values }
     }
 
-    /// What it means; or the key that cannot be read.
-    fn wish(&self, zone: &TimeZone) -> Result<plans::Wish, &'static str> {
+    /// The contact of the person whom it means, if no number is given.
+    fn contact(&self) -> Option<&str> {
+        let of = |key| self.values.get(key).map(String::as_str).filter(|value| !value.is_empty());
+        of("contact").filter(|_| of("phone").is_none() && self.action.kind() == Kind::Notifications)
+    }
+
+    /// What it means, where `person` is the contact's number; or the key that cannot be read.
+    fn wish(&self, zone: &TimeZone, person: Option<&Phone>) -> Result<plans::Wish, &'static str> {
         let keys: &[&'static str] = match self.action.kind() {
             Kind::Notifications | Kind::RejectedEvents => &search::KEYS,
             Kind::Sending => &search::TARGET_KEYS,
@@ -117,6 +125,7 @@ impl Form {
         let pairs = keys.iter().filter_map(|key| Some((*key, self.values.get(key)?.as_str())));
         let pairs = plain(pairs, zone)?;
         let pairs = pairs.iter().map(|(key, value)| (*key, value.as_str()));
+        let pairs = pairs.chain(person.map(|phone| ("phone", phone.reveal())));
         api::wish(self.action, pairs).map_err(|wrong| wrong.key)
     }
 }
@@ -163,7 +172,17 @@ async fn make(State(desk): State<Arc<Desk>>, visitor: Visitor, body: Bytes) -> R
     visitor.needs(Role::Operator)?;
     let form = Form::read(&body);
     let mend = async |wrong: &str| asking(&desk, &visitor, StatusCode::UNPROCESSABLE_ENTITY, &form, wrong).await;
-    let wish = match form.wish(&desk.console.rules.zone) {
+    let person = match form.contact() {
+        None => None,
+        Some(contact) => {
+            let contact = contact.parse().map_err(|_| Trouble::Unreadable)?;
+            match contacts::phone(&desk.doors.pools.ops, contact).await? {
+                Some(phone) => Some(phone),
+                None => return mend("contact").await,
+            }
+        }
+    };
+    let wish = match form.wish(&desk.console.rules.zone, person.as_ref()) {
         Ok(wish) => wish,
         Err(wrong) => return mend(wrong).await,
     };
@@ -290,7 +309,7 @@ mod tests {
         let actions = Action::ALL.map(|action| format!("act_{}", action.as_str())).into_iter();
         let skips = Skip::ALL.map(|skip| format!("skip_{}", skip.as_str()));
         let keys = search::KEYS.into_iter().chain(search::TARGET_KEYS).map(|key| format!("key_{key}"));
-        let wrong = search::KEYS.into_iter().chain(search::TARGET_KEYS).chain(["search", "many"]);
+        let wrong = search::KEYS.into_iter().chain(search::TARGET_KEYS).chain(["search", "many", "contact"]);
         let wrong = wrong.map(|key| format!("wrong_{key}"));
         let waits = Wait::ALL.map(|wait| format!("wait_{}", wait.as_str()));
         let states = STATES.map(|state| format!("state_{state}"));
@@ -304,7 +323,7 @@ mod tests {
     #[test]
     fn a_wish_is_read_as_the_search_has_it() {
         let wish = |fields: &str| {
-            form(fields).wish(&TimeZone::fixed(jiff::tz::offset(1))).map(|wish| match wish {
+            form(fields).wish(&TimeZone::fixed(jiff::tz::offset(1)), None).map(|wish| match wish {
                 plans::Wish::Found(action, search) => (action, search.spelled()),
                 plans::Wish::Hold(target) | plans::Wish::Release(target) => (Action::Hold, target.spelled()),
             })

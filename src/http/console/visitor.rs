@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::{
     body::{Body, Bytes},
     extract::{FromRequestParts, Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
@@ -212,10 +212,16 @@ fn renews_itself(parts: &Parts) -> bool {
     parts.uri.path() == now::LIVE_AT || parts.headers.get("hx-trigger").is_some_and(polls)
 }
 
+/// A page's address without the phone number that somebody wrote into it.
+fn numberless(uri: &Uri) -> String {
+    let pairs: Vec<&str> = uri.query().into_iter().flat_map(|query| query.split('&')).collect();
+    let kept: Vec<&str> = pairs.into_iter().filter(|pair| !pair.starts_with("phone=")).collect();
+    if kept.is_empty() { uri.path().to_owned() } else { format!("{}?{}", uri.path(), kept.join("&")) }
+}
+
 fn to_login(parts: &Parts, partly: bool) -> Response {
     // Back to the page, not to a part of it or to what was posted.
-    let back =
-        (parts.method == Method::GET && !partly).then(|| parts.uri.path_and_query().map_or("", |path| path.as_str()));
+    let back = (parts.method == Method::GET && !partly).then(|| numberless(&parts.uri));
     let next: String = form_urlencoded::byte_serialize(back.unwrap_or_default().as_bytes()).collect();
     let login = if next.is_empty() { "/console/login".to_owned() } else { format!("/console/login?next={next}") };
     if !partly {

@@ -26,7 +26,7 @@ use crate::{
         opt_in::Verdict,
         phone::Phone,
     },
-    http::{Desk, Problem, auth::Caller, openapi::NotFound},
+    http::{Desk, Problem, auth::Caller, openapi::NotFound, problem::json_body},
 };
 
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -84,15 +84,7 @@ pub(super) struct Link {
     url: String,
 }
 
-fn json_of<T>(given: Result<Json<T>, JsonRejection>, what: &'static str) -> Result<T, Problem> {
-    given.map(|Json(given)| given).map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "This is too large."),
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send JSON, as Content-Type: application/json.")
-        }
-        _ => Problem::bad(what),
-    })
-}
+const TOO_LARGE: &str = "This is too large.";
 
 #[utoipa::path(post, path = "/v1/opt-ins", tag = "Opt-ins", operation_id = "askOptIn", summary = "Asks somebody whether they want messages",
     request_body(content = Asked, example = json!({"form": "pedidos", "phone": "+34600111222", "locale": "es", "evidence": {"order": "1001"}})),
@@ -103,10 +95,9 @@ pub(super) async fn ask(
     asked: Result<Json<Asked>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Opened>), Problem> {
     caller.needs(Role::Operator)?;
-    let asked = json_of(
-        asked,
-        "An opt-in has form and phone, and if you like locale, purposes (a list), way (whatsapp or sms) and evidence.",
-    )?;
+    let what =
+        "An opt-in has form and phone, and if you like locale, purposes (a list), way (whatsapp or sms) and evidence.";
+    let asked = json_body(asked, what, TOO_LARGE)?;
     let public = &desk.reception.public;
     let form = public.forms.get(&asked.form).ok_or_else(|| {
         Problem::new(StatusCode::NOT_FOUND, "There is no form of this name; forms are files in forms.dir.")
@@ -199,8 +190,8 @@ pub(super) async fn revoke(
     refused: Result<Json<Refused>, JsonRejection>,
 ) -> Result<Json<Revoked>, Problem> {
     caller.needs(Role::Operator)?;
-    let refused =
-        json_of(refused, "A revocation has phone, reason, and if you like purposes (a list; all if absent).")?;
+    let what = "A revocation has phone, reason, and if you like purposes (a list; all if absent).";
+    let refused = json_body(refused, what, TOO_LARGE)?;
     let phone = international(&refused.phone)?;
     let reason = refused.reason.trim();
     if reason.is_empty() || reason.chars().count() > REASON_MAX {
@@ -240,7 +231,7 @@ pub(super) async fn preferences_link(
     wanted: Result<Json<LinkWanted>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Link>), Problem> {
     caller.needs(Role::Operator)?;
-    let phone = international(&json_of(wanted, "This has phone.")?.phone)?;
+    let phone = international(&json_body(wanted, "This has phone.", TOO_LARGE)?.phone)?;
     let unknown = || Problem::new(StatusCode::NOT_FOUND, "Nobody with this number is known.");
     let told = consents::of(&desk.doors.pools.ops, &phone).await?.ok_or_else(unknown)?;
     let url = preferences::link(&desk, told.contact).await?;

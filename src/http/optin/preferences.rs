@@ -8,7 +8,6 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri},
     response::Response,
 };
-use jiff::SignedDuration;
 use minijinja::context;
 use serde_json::json;
 
@@ -25,18 +24,15 @@ use crate::{
     domain::{
         form::Form,
         ledger::{Act, EVERYTHING, State as Standing},
-        opt_in::Token,
+        opt_in::{PREFERENCES_LAST, Token},
     },
     http::{Desk, Problem},
 };
 
-/// How long a link to the preferences is good: people look for it long after.
-const LASTS: SignedDuration = SignedDuration::from_hours(24 * 400);
-
 /// A new link to this person's preferences.
 pub(super) async fn link(desk: &Desk, contact: i64) -> Result<String, Problem> {
     let token = Token::of(&random()?);
-    let until = desk.doors.clock.now().saturating_add(LASTS).unwrap_or(jiff::Timestamp::MAX);
+    let until = desk.doors.clock.now().saturating_add(PREFERENCES_LAST).unwrap_or(jiff::Timestamp::MAX);
     preferences::keep_link(&desk.doors.pools.public, contact, &token.hash(), until).await?;
     Ok(format!("{}/preferences/{}", desk.reception.public.base_url, token.reveal()))
 }

@@ -26,8 +26,11 @@ use crate::{
         template::{Catalogue, Definition, Difference, Manner, Template, differences, places},
     },
     lifecycle::Lifecycle,
-    provider::templates::Listed,
+    provider::{reason, templates::Listed},
 };
+
+/// Why a template is held whose file says something else than its provider has.
+const DRIFTED: &str = reason::TEMPLATE_DRIFTED.as_str();
 
 /// A template in one language, at a sender that sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,7 +220,7 @@ impl<'p> Reading<'p> {
     /// Whether the provider's own answers had stopped this template.
     fn is_stop(&self, hold: &InForce, there: &Listed) -> bool {
         hold.placed_by == "provider"
-            && hold.reason != approvals::DRIFTED
+            && hold.reason != DRIFTED
             && hold.sender.as_deref() == Some(&self.name)
             && hold.template.as_deref() == Some(&there.name)
             && hold.language.as_ref().is_none_or(|language| *language == there.language)
@@ -245,7 +248,7 @@ impl<'p> Reading<'p> {
         if !same && is_news {
             let hold = Hold {
                 scope: scope(key),
-                reason: approvals::DRIFTED.to_owned(),
+                reason: DRIFTED.to_owned(),
                 detail: Some(format!(
                     "The file and the provider differ in {}. See: recado templates diff {}",
                     places(&found.differences),
@@ -255,11 +258,11 @@ impl<'p> Reading<'p> {
                 by: "recado".to_owned(),
             };
             if holds::place(self.pool, &hold).await? {
-                found.held.push(approvals::DRIFTED);
+                found.held.push(DRIFTED);
             }
         }
-        if same && self.release(wanted, approvals::DRIFTED).await? {
-            found.released.push(approvals::DRIFTED);
+        if same && self.release(wanted, DRIFTED).await? {
+            found.released.push(DRIFTED);
         }
         if is_news {
             approvals::compare(self.pool, key, theirs, ours).await?;

@@ -12,6 +12,7 @@ use crate::{
     doors::hall::Hall,
     harness::{Fleet, PATIENCE, until},
     optin::driver::{Browser, ENTER},
+    why::recado,
 };
 
 const ANA: &str = "+34600111222";
@@ -74,6 +75,73 @@ async fn a_number_is_shown_whole_only_to_who_asks_and_may_and_that_is_noted() {
     assert_eq!(shown.header("cache-control"), "no-store");
     assert_eq!(hall.ask(noted).await.unwrap(), format!("number.shown user olga {id}"));
     assert!(!operator.get(&page).await.text.contains(ANA), "and it is masked again");
+}
+
+#[tokio::test]
+async fn a_person_is_looked_for_by_a_number_that_is_in_no_address_and_that_is_noted() {
+    let hall = Hall::open().await;
+    let mut ids = Vec::new();
+    for n in 0..52 {
+        ids.push(hall.notification(&format!("evt-{n}"), ANA).await.to_string());
+    }
+    let other = hall.notification("evt-other", "+34600111333").await.to_string();
+    let contact = hall.ask(&format!("select id::text from contacts where phone = '{ANA}'")).await.unwrap();
+    let search = "/console/notifications";
+    let mut operator = Visit::of(&hall, "olga", Role::Operator).await;
+    for typed in [("phone", "+34 600 111 222"), ("phone", "34600111222"), ("order", "+34600111222")] {
+        let led = operator.fill(search, search, &[typed, ("state", "pending"), ("reason", "")]).await;
+        assert_eq!(led.leads(), format!("{search}?contact={contact}&state=pending"), "{typed:?}");
+    }
+    let noted = "select string_agg(concat_ws(' ', what, \"on\", by, detail ->> 'found'), ', ' order by id) from audit where what like 'number.%'";
+    let sought = format!("number.sought contact {contact} user olga true");
+    assert_eq!(hall.ask(noted).await.unwrap(), [sought.as_str(); 3].join(", "));
+
+    // The address has all that was asked for, page by page, and nobody's number.
+    let first = operator.get(&format!("{search}?contact={contact}&state=pending")).await.text;
+    let last = &format!("{search}/{}\"", ids[51]);
+    assert!(first.contains(last) && !first.contains(&other) && first.contains("+34…22"), "{first}");
+    assert!(!first.contains("600111222"), "a number is masked in a list: {first}");
+    let (_, more) = first.split_once("rel=\"next\" href=\"").unwrap();
+    let more = more.split_once('"').unwrap().0.replace("&amp;", "&").replace("&#x2f;", "/");
+    assert!(more.contains(&format!("contact={contact}")), "{more}");
+    let rest = operator.get(&more).await.text;
+    assert!(rest.contains(&format!("{search}/{}\"", ids[0])) && !rest.contains(&ids[51]) && !rest.contains(&other));
+    let narrowed = operator.fill(search, search, &[("contact", contact.as_str()), ("state", "failed")]).await;
+    assert_eq!(narrowed.leads(), format!("{search}?contact={contact}&state=failed"));
+    assert!(operator.get(narrowed.leads()).await.text.contains("Nothing found"));
+
+    // A plan is for the same messages.
+    assert!(first.contains(&format!("name=\"contact\" value=\"{contact}\"")), "{first}");
+    let wish = [("action", "cancel"), ("contact", contact.as_str()), ("state", "pending")];
+    let made = operator.fill("/console/plans/new", "/console/plans", &wish).await;
+    let plan = operator.get(made.leads()).await.text;
+    assert!(plan.contains(">52<") && plan.contains("+34…22"), "{plan}");
+    let wrong = [&wish[..], &[("since", "yesterday")]].concat();
+    let mended = operator.fill("/console/plans/new", "/console/plans", &wrong).await;
+    assert!(mended.text.contains(&format!("name=\"contact\" value=\"{contact}\"")), "a form to be mended keeps it");
+
+    let nobody = operator.fill(search, search, &[("phone", "+34600999888")]).await;
+    assert!(nobody.status == StatusCode::OK && nobody.text.contains("Nothing found"), "{}", nobody.text);
+    assert_eq!(hall.ask(noted).await.unwrap(), format!("{sought}, {sought}, {sought}, number.sought user olga false"));
+    let unread = operator.fill(search, search, &[("phone", "600"), ("template", "kept-as-it-is")]).await;
+    assert_eq!(unread.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(unread.text.contains("has its country code") && unread.text.contains("kept-as-it-is"), "{}", unread.text);
+    let unposted = operator.get(&format!("{search}?phone=%2B34600111222&state=failed")).await.text;
+    assert!(unposted.contains("in no address") && !unposted.contains(last), "{unposted}");
+    assert_eq!(hall.ask(noted).await.unwrap().matches("number.").count(), 4, "nothing was looked for");
+    let mut nobody = Visit::new(&hall);
+    let login = nobody.get(&format!("{search}?phone=%2B34600111222&state=failed")).await;
+    assert_eq!(login.leads(), "/console/login?next=%2Fconsole%2Fnotifications%3Fstate%3Dfailed");
+
+    let mut viewer = Visit::of(&hall, "vera", Role::Viewer).await;
+    let csrf = viewer.get("/console/account").await.csrf();
+    for typed in [("phone", ANA), ("order", ANA), ("phone", "600")] {
+        let refused = viewer.post(search, &[("csrf", csrf.as_str()), typed]).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{typed:?}");
+    }
+    assert_eq!(viewer.get(&format!("{search}?contact={contact}")).await.status, StatusCode::FORBIDDEN);
+    let found = viewer.post(search, &[("csrf", csrf.as_str()), ("order", "evt-1")]).await;
+    assert_eq!(found.leads(), format!("{search}?order=evt-1"), "a search for anything else is anybody's");
 }
 
 #[tokio::test]
@@ -180,6 +248,58 @@ async fn what_an_operator_decides_is_done_with_a_reason_and_written_down() {
 }
 
 #[tokio::test]
+async fn what_is_offered_is_what_would_be_done() {
+    let hall = Hall::open().await;
+    let id = hall.notification("evt-1", ANA).await;
+    let page = format!("/console/notifications/{id}");
+    let mut operator = Visit::of(&hall, "ana", Role::Operator).await;
+    let pending = "state = 'pending', due_at = now(), reason = null, ended_at = null, doubt_since = null";
+    let failed = "state = 'failed', due_at = null, reason = 'undeliverable', ended_at = now(), doubt_since = null";
+    let elsewhere =
+        "state = 'suppressed', due_at = null, reason = 'delivered_elsewhere', ended_at = now(), doubt_since = null";
+    let doubtful = "state = 'in_doubt', due_at = null, reason = null, ended_at = null, doubt_since = now()";
+    let (kept, forgotten) = ("filled = '{}', expires_at = now() + interval '1 hour'", "filled = null");
+    let over = "filled = '{}', expires_at = now() - interval '1 s'";
+    for (state, of, offered) in [
+        (pending, kept, &["cancel"][..]),
+        (failed, kept, &["retry"]),
+        (failed, forgotten, &[]),
+        (failed, over, &[]),
+        (elsewhere, kept, &["resend"]),
+        (elsewhere, forgotten, &[]),
+        (doubtful, kept, &["resend", "give_up"]),
+        (doubtful, forgotten, &["give_up"]),
+        (doubtful, over, &["give_up"]),
+    ] {
+        let becomes = format!(
+            "update notifications set expires_at = now() + interval '1 hour', {state}; update notifications set {of}"
+        );
+        hall.sql(&becomes).await;
+        let told = operator.get(&page).await.text;
+        let acts: Vec<&str> = told
+            .split("formaction=\"")
+            .skip(1)
+            .filter_map(|rest| rest.split_once('"').and_then(|(address, _)| address.rsplit('/').next()))
+            .map(|act| act.rsplit("&#x2f;").next().unwrap())
+            .collect();
+        assert_eq!(acts, offered, "{becomes}");
+        for act in acts {
+            hall.sql(&becomes).await;
+            let done = operator.fill(&page, &format!("{page}/{act}"), &[("reason", "a test")]).await;
+            assert_eq!(done.leads(), format!("{page}?said=done"), "{act} after {becomes}");
+        }
+        hall.sql(&becomes).await;
+        let why = recado(&hall, &["why", &id.to_string()]).stdout;
+        assert_eq!(
+            why.contains("recado retry"),
+            offered.iter().any(|act| *act == "retry" || *act == "resend"),
+            "{why}"
+        );
+        assert_eq!(why.contains("--resend"), offered.contains(&"resend"), "{why}");
+    }
+}
+
+#[tokio::test]
 async fn the_bytes_of_a_rejected_event_are_for_operators_and_who_looks_is_noted() {
     let hall = Hall::open().await;
     let id = hall.rejected(7, "unfillable_template", r#"{"customer":"Ana"}"#).await;
@@ -200,7 +320,7 @@ async fn the_bytes_of_a_rejected_event_are_for_operators_and_who_looks_is_noted(
     assert_eq!(by.unwrap(), "user olga");
     let noted =
         hall.ask("select string_agg(what, ', ' order by id) from audit where what like 'rejected_event.%'").await;
-    assert_eq!(noted.unwrap(), "rejected_event.shown, rejected_event.replayed");
+    assert_eq!(noted.unwrap(), "rejected_event.shown, rejected_event.wanted");
 }
 
 #[tokio::test]
