@@ -328,7 +328,7 @@ async fn look_slowly(desk: &Desk, at: Timestamp) -> Result<Slow, Error> {
         reason: of.reason,
         drifted: of.drifted,
     });
-    let mut failures = tallies::by_reason(pool, minutes_ago(at, 24 * 60), None).await?;
+    let mut failures = tallies::by_reason(pool, minutes_ago(at, 24 * 60), None, None).await?;
     failures.truncate(10);
     let day = tallies::bins(pool, day_begins(at), DAY_BIN).await?;
     Ok(Slow { known, budgets, unapproved: unapproved.collect(), failures, day })

@@ -61,7 +61,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    fn fields(&self) -> [(&'static str, &str); 9] {
+    fn fields(&self) -> [(&'static str, &str); 10] {
         [
             ("order", &self.order),
             ("phone", &self.phone),
@@ -77,9 +77,14 @@ impl Asked {
 
     /// The same as an address' question, without what is empty.
     fn query(&self) -> String {
+        self.query_but("")
+    }
+
+    /// Without this field, too: a link says it anew.
+    fn query_but(&self, but: &str) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         for (name, value) in self.fields() {
-            if !value.trim().is_empty() {
+            if name != but && !value.trim().is_empty() {
                 query.append_pair(name, value.trim());
             }
         }
@@ -211,8 +216,7 @@ async fn show(
         None => (Vec::new(), None, None),
     };
     let names = senders::all(pool).await?.into_iter().map(|(_, name)| name).collect::<Vec<_>>();
-    let ends = matches!(asked.state.as_str(), "failed" | "suppressed") && asked.order.is_empty();
-    let reasons = if ends { reasons(&desk, &visitor, &filter).await? } else { Vec::new() };
+    let reasons = if counted(&filter) { reasons(&desk, &visitor, &filter).await? } else { Vec::new() };
     let query = asked.query();
     let more = next.map(|next| {
         let mark = if query.is_empty() { "" } else { "&" };
@@ -232,6 +236,12 @@ async fn show(
         waits => Wait::ALL.map(Wait::as_str),
         senders => names,
         reasons => Serde(&reasons),
+        reasons_title => match (filter.since, filter.until) {
+            (Some(_), _) => "reasons",
+            (None, Some(_)) => "reasons_day_before",
+            (None, None) => "reasons_last_day",
+        },
+        any_reason => asked.query_but("reason"),
         events => Serde(elsewhere.events.into_iter().map(Event::of).collect::<Vec<_>>()),
         rejected => Serde(&elsewhere.rejected),
     };
@@ -281,10 +291,31 @@ impl Event {
     }
 }
 
-/// Why things ended so in the time that is asked for; in the last day, if none is.
+/// Whether the reasons of what is looked for are counted: by state, sender and time, and by nothing else.
+fn counted(filter: &Filter) -> bool {
+    let Filter {
+        state,
+        reason: _,
+        waiting_on,
+        receipt,
+        order,
+        phone,
+        template,
+        sender: _,
+        since: _,
+        until: _,
+        before: _,
+    } = filter;
+    let others = waiting_on.is_some() || receipt.is_some() || order.is_some() || phone.is_some() || template.is_some();
+    matches!(state, Some("failed" | "suppressed")) && !others
+}
+
+/// Why things ended so in the time that is asked for; in a day, if it has no beginning.
 async fn reasons(desk: &Desk, visitor: &Visitor, filter: &Filter) -> Result<Vec<OfReason>, Trouble> {
-    let day = visitor.now.saturating_sub(jiff::SignedDuration::from_hours(24)).unwrap_or(visitor.now);
-    let of = tallies::by_reason(&desk.doors.pools.ops, filter.since.unwrap_or(day), filter.until).await?;
+    let until = filter.until.unwrap_or(visitor.now);
+    let day = until.saturating_sub(jiff::SignedDuration::from_hours(24)).unwrap_or(until);
+    let since = filter.since.unwrap_or(day);
+    let of = tallies::by_reason(&desk.doors.pools.ops, since, filter.until, filter.sender.as_deref()).await?;
     Ok(of.into_iter().filter(|of| Some(of.state.as_str()) == filter.state).collect())
 }
 

@@ -100,7 +100,7 @@ async fn reasons_are_counted_within_a_time() {
     fill(&hall.pools.ops, FEW).await;
     let ago = |hours: i64| Clock::system().now() - SignedDuration::from_hours(hours);
     let counted = async |since, until| {
-        let mut of = tallies::by_reason(&hall.pools.ops, since, until).await.unwrap();
+        let mut of = tallies::by_reason(&hall.pools.ops, since, until, None).await.unwrap();
         of.sort_by(|a, b| (&a.state, &a.reason).cmp(&(&b.state, &b.reason)));
         of.into_iter().map(|of| (of.state, of.reason, of.n)).collect::<Vec<_>>()
     };
@@ -116,6 +116,9 @@ async fn reasons_are_counted_within_a_time() {
     let all = counted(ago(24 * 40), None).await;
     assert!(all.len() > 10, "{all:?}");
     assert_eq!(all, looked("true").await);
+    let second = tallies::by_reason(&hall.pools.ops, ago(24 * 40), None, Some("second")).await.unwrap();
+    let of_second = looked("sender = (select id from senders where name = 'second')").await;
+    assert_eq!(second.iter().map(|of| of.n).sum::<i64>(), of_second.iter().map(|(.., n)| n).sum::<i64>());
     let before = all.iter().map(|(.., n)| n).sum::<i64>();
     assert_eq!(tallies::tidy(&hall.pools.ops, ago(24 * 60)).await.unwrap(), 0, "they are made of hours already");
     // Weeks later all is known by the hour, and nothing is lost.
