@@ -344,8 +344,16 @@ fn sender(
 ) -> Sender {
     let said = known.and_then(|known| known.health.per_second()).map_or(f64::MAX, f64::from);
     let pace = bound.per_second.min(said);
-    let queue =
-        Queue { due: u32::try_from(due.due).unwrap_or(u32::MAX), more: due.more, held: due.held, comes, leaves, pace };
+    let waits = due.oldest.map(|oldest| Duration::try_from(at.duration_since(oldest)).unwrap_or_default());
+    let queue = Queue {
+        due: u32::try_from(due.due).unwrap_or(u32::MAX),
+        more: due.more,
+        oldest: waits.unwrap_or_default(),
+        held: due.held,
+        comes,
+        leaves,
+        pace,
+    };
     let (standing, why) = match known.map(|known| known.health.standing()) {
         Some(Standing::Able) => ("able", None),
         Some(Standing::Unable { detail, .. }) => ("unable", Some(detail)),
