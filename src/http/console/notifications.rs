@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Router,
-    extract::{Query, State},
+    extract::State,
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
@@ -13,7 +13,11 @@ use minijinja::{context, value::Serde};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Part, search, template, texts, trouble::Trouble, visitor::Visitor};
+use super::{
+    Part, search, template, texts,
+    trouble::{Asks, Trouble},
+    visitor::Visitor,
+};
 use crate::{
     db::{
         listing::{self, Filter, Item},
@@ -178,11 +182,7 @@ impl Row {
     }
 }
 
-async fn show(
-    State(desk): State<Arc<Desk>>,
-    visitor: Visitor,
-    Query(asked): Query<Asked>,
-) -> Result<Response, Trouble> {
+async fn show(State(desk): State<Arc<Desk>>, visitor: Visitor, Asks(asked): Asks<Asked>) -> Result<Response, Trouble> {
     let pool = &desk.doors.pools.ops;
     let zone = &desk.console.rules.zone;
     let (filter, wrong) = match asked.filter(zone) {

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{
     Router,
     body::Bytes,
-    extract::{Path, Query, RawQuery, State},
+    extract::{Path, RawQuery, State},
     http::{HeaderValue, StatusCode},
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
@@ -15,7 +15,14 @@ use jiff::tz::TimeZone;
 use minijinja::{context, value::Serde};
 use serde::Deserialize;
 
-use super::{Part, search::plain, template, texts, trouble::Trouble, visitor::Visitor, visitor::field};
+use super::{
+    Part,
+    search::plain,
+    template, texts,
+    trouble::{Asks, Numbered, Trouble},
+    visitor::Visitor,
+    visitor::field,
+};
 use crate::{
     db::{
         plans::{self, Made, Ordered, Plan, Wanted},
@@ -62,11 +69,7 @@ struct Asked {
     before: Option<i64>,
 }
 
-async fn list(
-    State(desk): State<Arc<Desk>>,
-    visitor: Visitor,
-    Query(asked): Query<Asked>,
-) -> Result<Response, Trouble> {
+async fn list(State(desk): State<Arc<Desk>>, visitor: Visitor, Asks(asked): Asks<Asked>) -> Result<Response, Trouble> {
     let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
     let mut found = plans::page(&desk.doors.pools.ops, asked.before, limit).await?;
     let more = found.len() > PAGE;
@@ -233,7 +236,7 @@ fn anew(plan: &Plan) -> String {
 async fn run(
     State(desk): State<Arc<Desk>>,
     visitor: Visitor,
-    Path(id): Path<i64>,
+    Numbered(id): Numbered,
     body: Bytes,
 ) -> Result<Response, Trouble> {
     visitor.needs(Role::Operator)?;
@@ -259,7 +262,7 @@ async fn run(
     }
 }
 
-async fn stop(State(desk): State<Arc<Desk>>, visitor: Visitor, Path(id): Path<i64>) -> Result<Response, Trouble> {
+async fn stop(State(desk): State<Arc<Desk>>, visitor: Visitor, Numbered(id): Numbered) -> Result<Response, Trouble> {
     visitor.needs(Role::Operator)?;
     match plans::stop(&desk.doors.pools.ops, id, &visitor.caller.name).await? {
         Ordered::Done => {

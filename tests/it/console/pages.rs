@@ -96,6 +96,80 @@ async fn a_search_that_finds_no_message_shows_the_event_and_what_was_rejected() 
     assert_eq!(by_number.status, StatusCode::FORBIDDEN);
 }
 
+#[tokio::test]
+async fn a_reason_leads_to_what_ended_so_and_from_there_to_another() {
+    let hall = Hall::open().await;
+    fill(&hall.pools.ops, FEW).await;
+    let mut viewer = Visit::of(&hall, "vera", Role::Viewer).await;
+    let mut page = viewer.get("/console/notifications?state=failed&sender=main&reason=undeliverable").await.text;
+    for _ in 0..2 {
+        assert!(page.contains("Why, in the last 24 hours"), "{page}");
+        let (_, reasons) = page.split_once("<ul class=\"reasons\">").unwrap();
+        let (_, link) = reasons.rsplit_once("</ul>").unwrap().0.rsplit_once("href=\"").unwrap();
+        let link = link.split_once('"').unwrap().0.replace("&amp;", "&");
+        assert_eq!(link.matches("reason=").count(), 1, "{link}");
+        let led = viewer.get(&link).await;
+        assert_eq!(led.status, StatusCode::OK, "{link}: {}", led.text);
+        assert!(led.text.contains("aria-current=\"true\""), "{}", led.text);
+        page = led.text;
+    }
+    // What is not counted so says nothing.
+    for more in ["template=delivered", "order=order:7"] {
+        let page = viewer.get(&format!("/console/notifications?state=failed&{more}")).await.text;
+        assert!(!page.contains("class=\"reasons\""), "{more}: {page}");
+    }
+    let bounded = |bounds: &str| format!("/console/notifications?state=failed&{bounds}");
+    assert!(viewer.get(&bounded("since=2020-01-01T00:00")).await.text.contains("Why, in this time"));
+    let hour = (Clock::system().now() - SignedDuration::from_hours(1)).to_string();
+    assert!(viewer.get(&bounded(&format!("until={hour}"))).await.text.contains("Why, in the 24 hours before"));
+}
+
+#[tokio::test]
+async fn an_address_that_makes_no_sense_is_answered_by_a_page_of_ours() {
+    let hall = Hall::open().await;
+    let mut ana = Visit::of(&hall, "ana", Role::Admin).await;
+    for path in [
+        "/console/plans?before=abc",
+        "/console/notifications?state=failed&state=pending",
+        "/console/rejected?reason=a&reason=b",
+        "/console/audit?by=a&by=b",
+        "/console/now/table?span=a&span=b",
+    ] {
+        let answer = ana.get(path).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
+        assert!(answer.text.contains("<h1>That could not be read</h1>"), "{path}: {}", answer.text);
+    }
+    let csrf = ana.get("/console/account").await.csrf();
+    for path in ["/console/plans/abc/run", "/console/plans/abc/stop", "/console/holds/abc/release"] {
+        let answer = ana.post(path, &[("csrf", &csrf), ("reason", "x")]).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+        assert!(answer.text.contains("<h1>There is nothing here</h1>"), "{path}: {}", answer.text);
+    }
+    let login = Visit::new(&hall).get("/console/login?next=a&next=b").await;
+    assert_eq!(login.status, StatusCode::OK, "{}", login.text);
+}
+
+#[tokio::test]
+async fn what_a_hold_keeps_is_counted_where_one_looks_for_what_is_due() {
+    let hall = Hall::open().await;
+    hall.notification("evt-1", ANA).await;
+    hall.notification("evt-2", ANA).await;
+    let id = hall.notification("evt-3", ANA).await;
+    hall.sql("insert into holds (scope, sender, reason, placed_by) select 'sender', id, 'operator', 'user olga' from senders where name = 'main'").await;
+    let mut viewer = Visit::of(&hall, "vera", Role::Viewer).await;
+    let now = viewer.get("/console/now").await.text;
+    assert!(now.contains("<span class=\"number\">3</span> held: they go when the hold is released"), "{now}");
+    assert!(now.contains("<a id=\"to-due\" href=\"#senders\">") && now.contains("<h2 id=\"senders\""), "{now}");
+
+    hall.sql("update users set language = 'es'; update holds set detail = 'un precio equivocado'").await;
+    let story = viewer.get(&format!("/console/notifications/{id}")).await.text;
+    assert!(story.contains("Retenida</span> <span class=\"soft\">main</span>"), "{story}");
+    assert!(story.contains("un precio equivocado"), "{story}");
+    for page in [story, viewer.get("/console/now").await.text] {
+        assert!(!page.contains("The sender") && !page.contains(">operator<"), "{page}");
+    }
+}
+
 /// Has this notification made from a version of its template, with values.
 fn said(id: &str) -> String {
     format!(
