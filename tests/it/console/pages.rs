@@ -286,6 +286,13 @@ async fn a_doubt_says_what_it_waits_for_and_can_be_decided() {
     let list = operator.get("/console/doubt").await;
     assert!(list.text.contains("silence proves nothing"), "{}", list.text);
     assert!(list.text.contains("It ends as failed; it may have been received."));
+    assert!(list.text.contains(r#"href="/console/notifications?state=in_doubt""#));
+    let on_all = [("state", "in_doubt"), ("action", "give_up")];
+    for (name, value) in on_all {
+        assert!(list.text.contains(&format!("value=\"{value}\"")), "{name}: {}", list.text);
+    }
+    let plan = operator.fill("/console/doubt", "/console/plans", &on_all).await;
+    assert!(operator.get(plan.leads()).await.text.contains("Run it: 1"));
     let resend = format!("/console/notifications/{id}/resend");
     let done = operator.fill("/console/doubt", &resend, &[("reason", "asked for"), ("from", "doubt")]).await;
     assert_eq!(done.leads(), "/console/doubt?said=done");
