@@ -28,7 +28,8 @@ use crate::{
         message::Filled,
         notification::{Best, State as Life, Wait},
         role::Role,
-        story::{Attempt, Note, Story},
+        story::{Attempt, Hold, Note, Story},
+        template::formatted,
     },
     http::Desk,
 };
@@ -73,6 +74,7 @@ struct Price {
     of: String,
 }
 
+/// A message drawn: header and body are HTML.
 #[derive(Serialize)]
 struct Bubble {
     header: Option<String>,
@@ -172,13 +174,13 @@ fn after(began: Timestamp, at: Timestamp) -> Option<String> {
 
 fn bubble(content: &Content) -> Option<Bubble> {
     if let (true, Some(text)) = (content.as_text, &content.free_text) {
-        return Some(Bubble { header: None, body: text.clone(), footer: None, buttons: Vec::new() });
+        return Some(Bubble { header: None, body: formatted(text), footer: None, buttons: Vec::new() });
     }
     let filled: Filled = serde_json::from_str(content.filled.as_deref()?).ok()?;
     let reading = content.definition.as_ref()?.reading(&filled);
     Some(Bubble {
-        header: reading.header,
-        body: reading.body,
+        header: reading.header.as_deref().map(formatted),
+        body: formatted(&reading.body),
         footer: reading.footer,
         buttons: reading.buttons.into_iter().map(|button| button.text).collect(),
     })

@@ -34,7 +34,7 @@ async fn an_order_is_found_by_its_name_and_leads_to_its_whole_story() {
         "The provider refused it",
         "131026",
         "is unknown",
-        "Hola Ana, tu pedido A-1042",
+        "Hola Ana, tu pedido <b>A-1042</b>",
     ] {
         assert!(story.text.contains(word), "{word} is missing in {}", story.text);
     }
@@ -175,7 +175,7 @@ fn said(id: &str) -> String {
     format!(
         r#"with version as (
           insert into template_versions (template, language, number, hash, definition) values ('order_confirmed', 'es', 1, '\\x01',
-            '{{"header": {{"text": "Pedido {{{{1}}}}"}}, "body": "Hola {{{{1}}}}, tu pedido {{{{2}}}} está confirmado. Te avisamos cuando salga.",
+            '{{"header": {{"text": "Pedido {{{{1}}}}"}}, "body": "Hola {{{{1}}}}, tu pedido *{{{{2}}}}* está confirmado. Te avisamos cuando salga.",
               "footer": "Gracias por tu compra", "buttons": [{{"kind": "url", "text": "Ver el pedido", "target": "https://shop.example/{{{{1}}}}"}}]}}')
           returning id
         )
