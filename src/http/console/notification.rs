@@ -61,8 +61,8 @@ struct Step {
     /// The entry of the consent ledger that allowed it.
     entry: Option<i32>,
     as_text: bool,
-    /// When a hold ends.
-    until: Option<Timestamp>,
+    /// What keeps it back.
+    hold: Option<Hold>,
 }
 
 /// What one attempt cost, or is expected to.
@@ -217,11 +217,8 @@ fn steps(story: &Story) -> Vec<Step> {
     for hold in &story.holds {
         steps.push(Step {
             look: "warn",
-            with: Some(hold.on.clone()),
-            reason: Some(hold.reason.clone()),
-            detail: hold.detail.clone(),
             by: Some(hold.placed_by.clone()),
-            until: hold.until,
+            hold: Some(hold.clone()),
             ..step(hold.placed_at, "step_held")
         });
     }
