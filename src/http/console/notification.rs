@@ -9,13 +9,18 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use minijinja::{context, value::Serde};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{notifications::Chip, trouble::Trouble, visitor::Visitor, visitor::field};
+use super::{
+    notifications::Chip,
+    trouble::{Asks, Trouble},
+    visitor::Visitor,
+    visitor::field,
+};
 use crate::{
     db::{
         audit::{Act, note},
@@ -83,9 +88,22 @@ struct Bubble {
     buttons: Vec<String>,
 }
 
-async fn show(State(desk): State<Arc<Desk>>, visitor: Visitor, Path(id): Path<String>) -> Result<Response, Trouble> {
+/// What a page that renews itself has already.
+#[derive(Deserialize)]
+struct Renewed {
+    /// What it offers to do.
+    #[serde(default)]
+    offers: String,
+}
+
+async fn show(
+    State(desk): State<Arc<Desk>>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+    Asks(renewed): Asks<Renewed>,
+) -> Result<Response, Trouble> {
     let id = Uuid::try_parse(&id).map_err(|_| Trouble::Unknown)?;
-    page(&desk, &visitor, id, false).await
+    page(&desk, &visitor, id, false, &renewed.offers).await
 }
 
 /// The same with the whole number. Who looked is noted before it is shown; a browser that loads the page anew has it masked again.
@@ -96,11 +114,11 @@ async fn show_number(
 ) -> Result<Response, Trouble> {
     visitor.needs(Role::Operator)?;
     let id = Uuid::try_parse(&id).map_err(|_| Trouble::Unknown)?;
-    page(&desk, &visitor, id, true).await
+    page(&desk, &visitor, id, true, "").await
 }
 
-/// The page; `whole` has the number shown, which is noted.
-async fn page(desk: &Desk, visitor: &Visitor, id: Uuid, whole: bool) -> Result<Response, Trouble> {
+/// The page, or what of it moves; `whole` has the number shown, which is noted.
+async fn page(desk: &Desk, visitor: &Visitor, id: Uuid, whole: bool, offers: &str) -> Result<Response, Trouble> {
     let pool = &desk.doors.pools.ops;
     let story = story::of(pool, id).await?.ok_or(Trouble::Unknown)?;
     if whole {
@@ -135,9 +153,27 @@ async fn page(desk: &Desk, visitor: &Visitor, id: Uuid, whole: bool) -> Result<R
         steps => Serde(&told(&story)),
         costs => Serde(&costs(&story)),
         acts => Serde(acts(&story, visitor.now)),
+        moves => moves(&story, visitor.now),
+        partly => visitor.partly,
+        offers,
         story => Serde(&story),
     };
-    Ok(visitor.page(desk, "notifications", "notification.html", values))
+    let template = if visitor.partly { "notification_story.html" } else { "notification.html" };
+    Ok(visitor.page(desk, "notifications", template, values))
+}
+
+/// Whether more may happen to it while somebody looks. Receipts that are to come mostly come soon, and a page may stay open for days.
+fn moves(story: &Story, now: Timestamp) -> bool {
+    const SOON: SignedDuration = SignedDuration::from_hours(1);
+    let followed = story.fallback.as_ref().is_some_and(|sms| moves(sms, now));
+    followed
+        || match &story.state {
+            Life::Pending { .. } | Life::Sending { .. } | Life::InDoubt { .. } => true,
+            Life::Accepted { receipt: Some(Best::Read), .. } | Life::Failed { .. } | Life::Suppressed { .. } => false,
+            Life::Accepted { receipt: None | Some(Best::Sent | Best::Delivered), .. } => {
+                story.accepted_at.is_some_and(|at| now.duration_since(at) < SOON)
+            }
+        }
 }
 
 /// Everything that happened, also to the SMS that followed, in the order of time.

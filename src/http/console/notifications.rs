@@ -35,7 +35,16 @@ use crate::{
 
 pub(super) const PART: Part = Part {
     name: "notifications",
-    templates: &[template!("notifications.html"), template!("notification.html"), template!("states.html")],
+    templates: &[
+        template!("notifications.html"),
+        template!("notification.html"),
+        template!("notification_standing.html"),
+        template!("notification_next.html"),
+        template!("notification_acts.html"),
+        template!("notification_story.html"),
+        template!("notification_costs.html"),
+        template!("states.html"),
+    ],
     texts: texts!("notifications"),
 };
 
