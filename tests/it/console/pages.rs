@@ -1,6 +1,7 @@
 //! The pages that operators look at all day: what they show, to whom, and what can be done there.
 
-use recado::db::keys::Role;
+use jiff::SignedDuration;
+use recado::{clock::Clock, db::keys::Role};
 use reqwest::StatusCode;
 
 use super::{
@@ -374,5 +375,43 @@ async fn the_pages_of_the_day_are_accessible_and_change_by_themselves() {
         browser.go(&at(&path)).await;
         found.extend(browser.look("console", name).await);
     }
+    // Longer words have to fit as well.
+    for language in ["es", "pt-BR"] {
+        browser.speaks(language).await;
+        let story = format!("/console/notifications/{one}");
+        for path in ["/console/now", "/console/notifications?state=failed", &story, "/console/doubt", "/console/plans"]
+        {
+            browser.go(&at(path)).await;
+            found.extend(browser.fits(&format!("{path} in {language}"), &[360, 1024, 1280]).await);
+            assert_eq!(browser.run("return document.documentElement.lang").await, language);
+        }
+    }
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[tokio::test]
+async fn who_watches_a_message_sees_what_becomes_of_it_and_loses_no_word_meanwhile() {
+    let (hall, browser) = (Hall::open().await, Browser::open().await);
+    let id = hall.notification("evt-1", ANA).await;
+    enters(&browser, &hall, "olga", Role::Operator).await;
+    browser.go(&format!("http://{}/console/notifications/{id}", hall.address())).await;
+    browser.write("#reason", "the customer").await;
+    hall.sql(&format!(
+        "insert into timeline (notification_id, at, what, detail) values ('{id}', now(), 'waits', 'lane')"
+    ))
+    .await;
+    browser.shows("#story", "wait for its turn").await;
+    browser.press(" called").await;
+    let typed = "return document.querySelector('#reason').value";
+    assert_eq!(browser.run(typed).await, "the customer called", "it is neither emptied nor left");
+
+    hall.attempt(id, "accepted", None).await;
+    browser.shows("#story", "The provider took it").await;
+    browser.shows("#standing", "accepted, unconfirmed").await;
+    browser.shows("#next", "has reported nothing yet").await;
+    assert!(!browser.has("#reason").await, "nothing can be done any more");
+    hall.sql("update notifications set receipt = 'read'").await;
+    browser.shows("#standing .badge", "read").await;
+    assert!(!browser.has("#story[hx-get]").await, "nothing more is asked about what has arrived");
+    assert!(browser.complaints().await.is_empty());
 }
