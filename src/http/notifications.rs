@@ -98,6 +98,9 @@ pub(super) struct Asked {
     /// What a pending one waits for.
     #[param(pattern = "^(lane|subject|template|consent|quiet|day_limit|budget)$", example = "consent")]
     waiting_on: Option<String>,
+    /// The best that is reported of an accepted one.
+    #[param(pattern = "^(none|sent|delivered|read)$", example = "none")]
+    receipt: Option<String>,
     /// Planned at that time or later.
     #[param(format = DateTime, example = "2026-11-22T20:00:00Z")]
     since: Option<String>,
@@ -138,7 +141,7 @@ pub(super) async fn list(
 ) -> Result<Json<Page>, Problem> {
     let Ok(Query(asked)) = asked else {
         return Err(Problem::bad(
-            "There are: state, reason, waiting_on, order, phone, template, sender, since, until, limit (a number) and cursor, each once.",
+            "There are: state, reason, waiting_on, receipt, order, phone, template, sender, since, until, limit (a number) and cursor, each once.",
         ));
     };
     let limit = asked.limit.unwrap_or(PAGE);
@@ -172,6 +175,7 @@ fn filter(asked: &Asked) -> Result<Filter, Problem> {
         ("state", &asked.state),
         ("reason", &asked.reason),
         ("waiting_on", &asked.waiting_on),
+        ("receipt", &asked.receipt),
         ("order", &asked.order),
         ("phone", &asked.phone),
         ("template", &asked.template),

@@ -32,7 +32,7 @@ use crate::{
         action::{Action, Course, Kind, REASON_MAX},
         notification::Wait,
         role::Role,
-        search::{self, STATES},
+        search::{self, RECEIPTS, STATES},
     },
     http::{Desk, plans as api, plans::Shown},
 };
@@ -156,6 +156,7 @@ async fn asking(
         of => Serde(&form.values),
         chosen,
         states => STATES,
+        receipts => RECEIPTS,
         waits => Wait::ALL.map(Wait::as_str),
         senders => names,
     };
@@ -296,9 +297,11 @@ mod tests {
         let wrong = search::KEYS.into_iter().chain(search::TARGET_KEYS).chain(["search", "many"]);
         let wrong = wrong.map(|key| format!("wrong_{key}"));
         let waits = Wait::ALL.map(|wait| format!("wait_{}", wait.as_str()));
+        let receipts = RECEIPTS.map(|receipt| format!("receipt_{receipt}"));
         let states = STATES.map(|state| format!("state_{state}"));
         let courses = ["planned", "running", "done", "stopped", "failed"].map(|name| format!("course_{name}"));
-        let all = actions.chain(skips).chain(keys).chain(wrong).chain(waits).chain(states).chain(courses);
+        let all =
+            actions.chain(skips).chain(keys).chain(wrong).chain(waits).chain(states).chain(receipts).chain(courses);
         for key in all {
             assert!(texts["en"].contains_key(&key), "{key}");
         }

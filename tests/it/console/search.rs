@@ -60,6 +60,18 @@ async fn every_combination_finds_what_there_is() {
         (Filter { reason: text("expired"), state: Some("pending"), ..none() }, "false"),
         (Filter { waiting_on: Some(Wait::Consent), ..none() }, "waiting_on = 'consent'"),
         (Filter { waiting_on: Some(Wait::Consent), state: Some("failed"), ..none() }, "false"),
+        (Filter { receipt: Some("none"), ..none() }, "state = 'accepted' and receipt is null"),
+        (Filter { receipt: Some("read"), state: Some("accepted"), ..none() }, "receipt = 'read'"),
+        (
+            Filter { receipt: Some("sent"), sender: text("second"), template: text("delivered"), ..none() },
+            "receipt = 'sent' and name = 'second' and template = 'delivered'",
+        ),
+        (Filter { receipt: Some("none"), state: Some("pending"), ..none() }, "false"),
+        (Filter { receipt: Some("none"), reason: text("expired"), ..none() }, "false"),
+        (
+            Filter { receipt: Some("delivered"), phone: Phone::parse("+34600000051").ok(), ..none() },
+            "contact_id = 51 and receipt = 'delivered'",
+        ),
         (Filter { sender: text("second"), ..none() }, "name = 'second'"),
         (Filter { sender: text("nobody"), ..none() }, "false"),
         (
