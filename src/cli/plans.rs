@@ -126,6 +126,9 @@ struct New {
     /// Only those that wait for this, like consent or template.
     #[arg(long)]
     waiting_on: Option<String>,
+    /// Only accepted ones of which this is the best report: none, sent, delivered or read.
+    #[arg(long)]
+    receipt: Option<String>,
     /// Only those of this event, order or shipment.
     #[arg(long)]
     order: Option<String>,
@@ -176,6 +179,7 @@ impl New {
             ("state", self.state.clone()),
             ("reason", self.reason.clone()),
             ("waiting_on", self.waiting_on.clone()),
+            ("receipt", self.receipt.clone()),
             ("order", self.order.clone()),
             ("phone", self.phone.clone()),
             ("template", self.template.clone()),

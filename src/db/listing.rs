@@ -26,6 +26,8 @@ pub struct Filter {
     pub reason: Option<String>,
     /// What a pending one waits for.
     pub waiting_on: Option<Wait>,
+    /// The best receipt of an accepted one, `none` if there is none.
+    pub receipt: Option<&'static str>,
     /// An event's id or subject, or the key of its journey.
     pub order: Option<String>,
     pub phone: Option<Phone>,
@@ -52,6 +54,7 @@ impl Filter {
             since: search.since,
             until: search.until,
             waiting_on: search.waiting_on,
+            receipt: search.receipt,
             template: search.template,
             sender: search.sender,
             before,
@@ -65,7 +68,7 @@ pub struct Page {
     pub items: Vec<Item>,
     /// The next page is before this one; none if there is nothing more.
     pub next: Option<Uuid>,
-    /// It was only looked so far back, and there may be more: of what is pending, nobody keeps a list by age.
+    /// It was only looked so far back, and there may be more: of what is pending, and of what is reported, nobody keeps a list by age.
     pub looked_back_to: Option<Timestamp>,
 }
 
@@ -100,6 +103,8 @@ const EVENTS_MAX: i64 = 1_000;
 const SORTED_MAX: i64 = 20_000;
 /// So many of all notifications are gone through for one page.
 const SCANNED_MAX: i64 = 50_000;
+/// The same for what is reported: that is looked for among few, too.
+const REPORTED_MAX: i64 = 30_000;
 
 /// At most `limit` notifications, the latest first.
 ///
@@ -175,7 +180,12 @@ impl<'a> Wanted<'a> {
             let ids = story::notifications_of(pool, of.order.as_deref(), of.phone.as_ref(), EVENTS_MAX).await?;
             return Ok(Found { ids: self.among(pool, &ids).await?, cut: None });
         }
-        // A reason says that it ended, and a wait that it has not.
+        // A receipt says that it was accepted, a reason that it ended, and a wait that it has not.
+        match (of.receipt, of.state, &of.reason, of.waiting_on) {
+            (None, ..) => {}
+            (Some(receipt), None | Some("accepted"), None, None) => return self.reported(pool, receipt).await,
+            (Some(_), ..) => return Ok(Found::default()),
+        }
         let state = match (of.state, &of.reason, of.waiting_on) {
             (None, None, Some(_)) => Some("pending"),
             (None | Some("failed" | "suppressed"), Some(_), None)
@@ -212,7 +222,8 @@ impl<'a> Wanted<'a> {
               and ($6::text is null or n.waiting_on = $6::text::wait)
               and ($7::text is null or n.template = $7)
               and ($8::int2 is null or n.sender = $8)
-            order by n.id desc limit $9
+              and ($9::text is null or n.state = 'accepted' and coalesce(n.receipt::text, 'none') = $9)
+            order by n.id desc limit $10
             "#,
             ids,
             self.below,
@@ -222,6 +233,7 @@ impl<'a> Wanted<'a> {
             self.filter.waiting_on.map(Wait::as_str),
             self.filter.template,
             self.sender,
+            self.filter.receipt,
             self.limit
         )
         .fetch_all(pool)
@@ -370,6 +382,36 @@ impl<'a> Wanted<'a> {
         )
         .fetch_all(pool)
         .await?;
+        self.cut(pool, ids, SCANNED_MAX).await
+    }
+
+    /// Accepted, and so far reported on: goes through the latest of all as well. An index by receipt would make every receipt dearer.
+    async fn reported(&self, pool: &PgPool, receipt: &str) -> Result<Found, Error> {
+        let ids = sqlx::query_scalar!(
+            r#"
+            -- listing: reported
+            select id as "id!" from (
+              select id, state, receipt, template, sender from notifications where id < $1 and id >= $2 order by id desc limit $7
+            ) n
+            where state = 'accepted' and coalesce(receipt::text, 'none') = $4
+              and ($5::text is null or template = $5) and ($6::int2 is null or sender = $6)
+            limit $3
+            "#,
+            self.below,
+            self.from,
+            self.limit,
+            receipt,
+            self.filter.template,
+            self.sender,
+            REPORTED_MAX
+        )
+        .fetch_all(pool)
+        .await?;
+        self.cut(pool, ids, REPORTED_MAX).await
+    }
+
+    /// What was found among the latest of all, and how far that was looked.
+    async fn cut(&self, pool: &PgPool, ids: Vec<Uuid>, scanned: i64) -> Result<Found, Error> {
         if i64::try_from(ids.len()).is_ok_and(|n| n >= self.limit) {
             return Ok(Found { ids, cut: None });
         }
@@ -380,7 +422,7 @@ impl<'a> Wanted<'a> {
             "#,
             self.below,
             self.from,
-            SCANNED_MAX - 1
+            scanned - 1
         )
         .fetch_optional(pool)
         .await?;

@@ -433,7 +433,7 @@ async fn holds_on(pool: &PgPool, sender: i16, template: &str, language: &str) ->
     let rows = sqlx::query!(
         r#"
         -- story: holds
-        select h.id, h.scope::text as "scope!", s.name as "sender?", h.template, h.reason, h.detail, h.placed_at as "placed_at: Time",
+        select h.id, h.scope::text as "scope!", s.name as "sender?", h.template, h.language, h.reason, h.detail, h.placed_at as "placed_at: Time",
           h.placed_by, h.until as "until: Time"
         from holds h left join senders s on s.id = h.sender
         where h.released_at is null and (h.until is null or h.until > recado_now())
@@ -451,11 +451,15 @@ async fn holds_on(pool: &PgPool, sender: i16, template: &str, language: &str) ->
         .into_iter()
         .map(|row| Hold {
             id: row.id,
-            on: match (row.sender, row.template) {
+            on: match (&row.sender, &row.template) {
                 (Some(sender), Some(template)) => format!("The template {template} of {sender}"),
                 (Some(sender), None) => format!("The sender {sender}"),
                 (None, _) => "Everything".to_owned(),
             },
+            scope: row.scope,
+            sender: row.sender,
+            template: row.template,
+            language: row.language,
             reason: row.reason,
             detail: row.detail,
             placed_at: row.placed_at.to_jiff(),

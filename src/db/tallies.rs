@@ -155,24 +155,32 @@ pub struct OfReason {
     pub n: i64,
 }
 
-/// Why things ended without delivery in that time, the most frequent first. What is older than two days is known by the hour.
+/// Why things ended without delivery in that time, at this sender or at any, the most frequent first. What is older than two days is
+/// known by the hour.
 ///
 /// # Errors
 /// If the database cannot be asked.
-pub async fn by_reason(pool: &PgPool, since: Timestamp, until: Option<Timestamp>) -> Result<Vec<OfReason>, Error> {
+pub async fn by_reason(
+    pool: &PgPool,
+    since: Timestamp,
+    until: Option<Timestamp>,
+    sender: Option<&str>,
+) -> Result<Vec<OfReason>, Error> {
     let rows = sqlx::query!(
         r#"
         -- tallies: by reason
         select kind as "state!", reason as "reason!", sum(n)::int8 as "n!" from (
-          select minute, kind, reason, n from tallies
+          select minute, kind, reason, sender, n from tallies
           union all
-          select minute, kind, reason, n from tally_changes
+          select minute, kind, reason, sender, n from tally_changes
         ) t
         where minute >= $1 and ($2::timestamptz is null or minute < $2) and kind in ('failed', 'suppressed')
+          and ($3::text is null or sender = (select id from senders where name = $3))
         group by 1, 2 order by 3 desc, 1, 2
         "#,
         time(since) as _,
-        until.map(time) as _
+        until.map(time) as _,
+        sender
     )
     .fetch_all(pool)
     .await?;

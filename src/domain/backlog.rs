@@ -8,6 +8,8 @@ pub struct Queue {
     /// Due now. At least so many, if `more`.
     pub due: u32,
     pub more: bool,
+    /// For how long the oldest of them has been due.
+    pub oldest: Duration,
     /// Nothing leaves while it is held.
     pub held: bool,
     /// What came in, as it was measured.
@@ -50,8 +52,9 @@ impl Queue {
             return Outlook::Standing(time(self.due, self.pace));
         }
         let net = self.leaves - self.comes;
-        // A queue that is gone in seconds has not had the time to show how fast it is.
-        if time(self.due, self.pace) <= Duration::from_secs(1) {
+        // A queue that is gone in seconds has not had the time to show how fast it is. One that has stood for longer has.
+        const YOUNG: Duration = Duration::from_secs(5);
+        if self.oldest <= YOUNG && time(self.due, self.pace) <= Duration::from_secs(1) {
             return Outlook::Clears(Duration::from_secs(1));
         }
         if net < LEAST {
@@ -76,7 +79,8 @@ mod tests {
     use super::*;
 
     fn queue() -> Queue {
-        Queue { due: 1_200, more: false, held: false, comes: 2.0, leaves: 12.0, pace: 80.0 }
+        let oldest = seconds(60);
+        Queue { due: 1_200, more: false, oldest, held: false, comes: 2.0, leaves: 12.0, pace: 80.0 }
     }
 
     const fn seconds(n: u64) -> Duration {
@@ -98,10 +102,19 @@ mod tests {
     }
 
     #[test]
+    fn only_what_has_just_become_due_is_taken_for_gone_at_full_pace() {
+        let short = Queue { due: 20, comes: 40.0, oldest: seconds(1), ..queue() };
+        assert_eq!(short.outlook(), Outlook::Clears(seconds(1)));
+        let stuck = Queue { due: 80, comes: 0.5, leaves: 0.5, oldest: seconds(600), ..queue() };
+        assert_eq!(stuck.outlook(), Outlook::Grows(seconds(160)), "eighty have stood there for ten minutes");
+        let slow = Queue { due: 7, comes: 0.0, leaves: 0.1, oldest: seconds(11), ..queue() };
+        assert_eq!(slow.outlook(), Outlook::Clears(seconds(70)));
+    }
+
+    #[test]
     fn nothing_is_faster_than_the_senders_pace() {
         // A burst that was measured is not what the provider lets through for long.
         assert_eq!(Queue { leaves: 500.0, ..queue() }.outlook(), Outlook::Clears(seconds(15)));
-        assert_eq!(Queue { due: 20, comes: 40.0, ..queue() }.outlook(), Outlook::Clears(seconds(1)));
         let never = Queue { pace: 0.0, leaves: 0.0, ..queue() };
         assert_eq!(never.outlook(), Outlook::Standing(seconds(7 * 86_400)));
     }

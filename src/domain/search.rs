@@ -15,9 +15,12 @@ use super::{notification::Wait, phone::Phone};
 /// The states that can be looked for, by their names.
 pub const STATES: [&str; 6] = ["pending", "sending", "in_doubt", "accepted", "failed", "suppressed"];
 
+/// What may be known of an accepted one, by its best receipt.
+pub const RECEIPTS: [&str; 4] = ["none", "sent", "delivered", "read"];
+
 /// The keys of a search.
-pub const KEYS: [&str; 10] =
-    ["id", "state", "reason", "waiting_on", "order", "phone", "template", "sender", "since", "until"];
+pub const KEYS: [&str; 11] =
+    ["id", "state", "reason", "waiting_on", "receipt", "order", "phone", "template", "sender", "since", "until"];
 
 /// The keys of what a hold is on, and for how long.
 pub const TARGET_KEYS: [&str; 5] = ["scope", "sender", "template", "language", "for"];
@@ -38,6 +41,8 @@ pub struct Search {
     pub reason: Option<String>,
     /// What a pending one waits for.
     pub waiting_on: Option<Wait>,
+    /// Of an accepted one, one of [`RECEIPTS`].
+    pub receipt: Option<&'static str>,
     /// An event's id or subject, or the key of its journey.
     pub order: Option<String>,
     pub phone: Option<Phone>,
@@ -79,10 +84,15 @@ impl Search {
             let names = Wait::ALL.map(Wait::as_str).join(", ");
             Wait::named(name).map_or_else(|| wrong("waiting_on", format!("is one of {names}")), Ok)
         });
+        let receipt = given.get("receipt").map(|name| {
+            let known = RECEIPTS.into_iter().find(|known| *known == name);
+            known.map_or_else(|| wrong("receipt", format!("is one of {}", RECEIPTS.join(", "))), Ok)
+        });
         let search = Search {
             ids: given.ids()?,
             state: state.transpose()?,
             waiting_on: waiting_on.transpose()?,
+            receipt: receipt.transpose()?,
             reason: given.name("reason")?,
             order: given.name("order")?,
             phone: given.phone("phone")?,
@@ -111,6 +121,7 @@ impl Search {
         let strange = [
             ("state", self.state.is_some()),
             ("waiting_on", self.waiting_on.is_some()),
+            ("receipt", self.receipt.is_some()),
             ("order", self.order.is_some()),
             ("phone", self.phone.is_some()),
             ("template", self.template.is_some()),
@@ -133,6 +144,7 @@ impl Search {
             ("state", self.state.map(str::to_owned)),
             ("reason", self.reason.clone()),
             ("waiting_on", self.waiting_on.map(|on| on.as_str().to_owned())),
+            ("receipt", self.receipt.map(str::to_owned)),
             ("order", self.order.clone()),
             ("phone", self.phone.as_ref().map(Phone::to_string)),
             ("template", self.template.clone()),
@@ -349,6 +361,7 @@ mod tests {
             (&[("phone", "+1secret")], "phone"),
             (&[("id", "secret")], "id"),
             (&[("waiting_on", "secret")], "waiting_on"),
+            (&[("receipt", "secret")], "receipt"),
             (&[("order", "+34600111222")], "order"),
             (&[("order", " 0034 600 111 222")], "order"),
             (&[("template", "+34 600 111 222")], "template"),
@@ -383,13 +396,14 @@ mod tests {
         #[test]
         fn what_is_spelled_reads_as_the_same(
             state in proptest::option::of(proptest::sample::select(STATES.to_vec())),
+            receipt in proptest::option::of(proptest::sample::select(RECEIPTS.to_vec())),
             reason in proptest::option::of("[a-z_]{1,20}"),
             order in proptest::option::of("[A-Za-z0-9:#-]{1,20}"),
             since in proptest::option::of(0i64..2_000_000_000),
             lasts in proptest::option::of(1u64..1_000_000),
         ) {
             let since = since.map(|at| Timestamp::from_second(at).unwrap());
-            let search = Search { state, reason, order: order.clone(), since, ..Search::default() };
+            let search = Search { state, receipt, reason, order: order.clone(), since, ..Search::default() };
             let spelled = search.spelled();
             prop_assert_eq!(Search::read(spelled.iter().map(|(key, value)| (*key, value.as_str()))).unwrap(), search);
             let on = order.map_or(On::Everything, On::Sender);

@@ -182,7 +182,14 @@ pub struct Note {
 #[schema(as = HoldInTheWay)]
 pub struct Hold {
     pub id: i64,
+    /// What it is on, in words.
     pub on: String,
+    /// everything, sender or template.
+    pub scope: String,
+    pub sender: Option<String>,
+    pub template: Option<String>,
+    /// None if it is on the template in all languages.
+    pub language: Option<String>,
     pub reason: String,
     pub detail: Option<String>,
     pub placed_at: Timestamp,

@@ -94,6 +94,9 @@ pub(super) struct Asked {
     /// What a pending one waits for.
     #[param(pattern = "^(lane|subject|template|consent|quiet|day_limit|budget)$", example = "consent")]
     waiting_on: Option<String>,
+    /// The best that is reported of an accepted one.
+    #[param(pattern = "^(none|sent|delivered|read)$", example = "none")]
+    receipt: Option<String>,
     /// Planned at that time or later.
     #[param(format = DateTime, example = "2026-11-22T20:00:00Z")]
     since: Option<String>,
@@ -134,7 +137,7 @@ pub(super) async fn list(
 ) -> Result<Json<Page>, Problem> {
     let Ok(Query(asked)) = asked else {
         return Err(Problem::bad(
-            "There are: state, reason, waiting_on, order, phone, template, sender, since, until, limit (a number) and cursor, each once.",
+            "There are: state, reason, waiting_on, receipt, order, phone, template, sender, since, until, limit (a number) and cursor, each once.",
         ));
     };
     let paging = Paging::of(asked.limit)?;
@@ -165,6 +168,7 @@ fn filter(asked: &Asked) -> Result<Filter, Problem> {
         ("state", &asked.state),
         ("reason", &asked.reason),
         ("waiting_on", &asked.waiting_on),
+        ("receipt", &asked.receipt),
         ("order", &asked.order),
         ("phone", &asked.phone),
         ("template", &asked.template),

@@ -240,6 +240,8 @@ struct SearchDescribed {
     reason: Option<String>,
     #[schema(pattern = "^(lane|subject|template|consent|quiet|day_limit|budget)?$")]
     waiting_on: Option<String>,
+    #[schema(pattern = "^(none|sent|delivered|read)?$")]
+    receipt: Option<String>,
     #[schema(max_length = 300)]
     order: Option<String>,
     #[schema(max_length = 300)]

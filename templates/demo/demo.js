@@ -285,7 +285,8 @@
     card.dataset.at = String(at);
     card.dataset.kind = kind;
     tales.insertBefore(card, [...tales.children].find((other) => Number(other.dataset.at) <= at) ?? null);
-    const cards = tales.querySelectorAll(`[data-kind=${kind}]`);
+    // What becomes of one's own orders stays, however many others there are.
+    const cards = tales.querySelectorAll(`[data-kind=${kind}]:not(.own)`);
     if (cards.length > 60) cards[cards.length - 1].remove();
   }
 

@@ -17,7 +17,7 @@ use crate::{
     sim::Frame,
 };
 
-/// So many messages of each kind are shown, the latest.
+/// So many things of each kind are shown, the latest; and all that became of what the phone's owner ordered.
 const SHOWN: usize = 80;
 
 /// One thing that is shown.
@@ -250,6 +250,11 @@ impl Item {
             Item::Letter(written) => (7, written.no),
         }
     }
+
+    /// Whether it is kept, however much follows.
+    fn stays(&self) -> bool {
+        matches!(self, Item::Tale(tale) if tale.own)
+    }
 }
 
 /// The board. One hangs it up, many look at it.
@@ -284,9 +289,9 @@ impl Board {
         let moment = shelf.moment;
         shelf.items.insert(name, (moment, item));
         let kind = name.0;
-        if shelf.items.range((kind, 0)..=(kind, usize::MAX)).count() > SHOWN
-            && let Some(oldest) = shelf.items.range((kind, 0)..).next().map(|(name, _)| *name)
-        {
+        let mut goes = shelf.items.range((kind, 0)..=(kind, usize::MAX)).filter(|(_, (_, item))| !item.stays());
+        let oldest = goes.next().map(|(name, _)| *name);
+        if let Some(oldest) = oldest.filter(|_| goes.count() >= SHOWN) {
             shelf.items.remove(&oldest);
         }
         drop(shelf);
@@ -328,6 +333,20 @@ mod tests {
         assert_eq!(board.since(seen), (2, vec![]), "the same again is no news");
         board.put(score(2));
         assert_eq!(board.since(seen), (3, vec![score(2)]));
+    }
+
+    #[test]
+    fn what_the_phones_owner_ordered_is_kept_however_much_others_order() {
+        let board = Board::new();
+        let tale = |no| {
+            let (order, kind, who) = (String::new(), String::new(), String::new());
+            let (own, again, step, story) = (no == 0, None, None, None);
+            Item::Tale(Box::new(Tale { no, order, kind, who, own, published: 0, again, works: true, step, story }))
+        };
+        (0..SHOWN + 6).for_each(|no| board.put(tale(no)));
+        let (_, all) = board.since(0);
+        assert_eq!(all.len(), SHOWN + 1);
+        assert_eq!((&all[0], &all[1]), (&tale(0), &tale(6)));
     }
 
     #[test]

@@ -217,7 +217,10 @@ impl Stage {
             let no = tale.no;
             books.tales.insert(no, Followed { tale: tale.clone(), id: wish.id.clone(), over: false, again: None });
             if books.tales.len() > FOLLOWED {
-                books.tales.pop_first();
+                // The phone's owner watches their own.
+                let others = books.tales.iter().find(|(_, followed)| !followed.tale.own).map(|(no, _)| *no);
+                let oldest = others.or_else(|| books.tales.keys().next().copied());
+                oldest.and_then(|no| books.tales.remove(&no));
             }
             tale
         };

@@ -197,7 +197,8 @@ async fn find(
             and ($8::timestamptz is null or n.id >= uuid_v7_floor($8))
             and ($9::timestamptz is null or n.id < uuid_v7_floor($9))
             and ($10::uuid[] is null or n.id = any ($10))
-          limit $11
+            and ($11::text is null or n.state = 'accepted' and coalesce(n.receipt::text, 'none') = $11)
+          limit $12
         )
         insert into plan_chunks (plan, number, ids)
         select $1, number, array_agg(id order by id)
@@ -213,6 +214,7 @@ async fn find(
         search.since.map(time) as _,
         search.until.map(time) as _,
         ids as _,
+        search.receipt,
         signed(FOUND_MAX + 1)
     )
     .execute(tx)

@@ -133,6 +133,10 @@ fn a_hold_comes_before_every_other_reason_to_wait() {
     held.holds.push(Hold {
         id: 12,
         on: "The sender main".to_owned(),
+        scope: "sender".to_owned(),
+        sender: Some("main".to_owned()),
+        template: None,
+        language: None,
         reason: "token_invalid".to_owned(),
         detail: None,
         placed_at: at(0),
@@ -234,6 +238,10 @@ fn a_hold_stands_at_its_time() {
     held.holds.push(Hold {
         id: 12,
         on: "The sender main".to_owned(),
+        scope: "sender".to_owned(),
+        sender: Some("main".to_owned()),
+        template: None,
+        language: None,
         reason: "operator".to_owned(),
         detail: Some("moving".to_owned()),
         placed_at: at(5),

@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::{Query, State},
-    response::Response,
-    routing::get,
-};
+use axum::{Router, extract::State, response::Response, routing::get};
 use jiff::{civil::DateTime, tz::TimeZone};
 use minijinja::{context, value::Serde};
 use serde::{Deserialize, Serialize};
 
-use super::{Part, template, texts, trouble::Trouble, visitor::Visitor};
+use super::{
+    Part, template, texts,
+    trouble::{Asks, Trouble},
+    visitor::Visitor,
+};
 use crate::{
     db::audit::{self, Filter},
     domain::role::Role,
@@ -44,7 +43,7 @@ struct Wanted {
 async fn show(
     State(desk): State<Arc<Desk>>,
     visitor: Visitor,
-    Query(wanted): Query<Wanted>,
+    Asks(wanted): Asks<Wanted>,
 ) -> Result<Response, Trouble> {
     visitor.needs(Role::Admin)?;
     let filter = wanted.filter(&desk.console.rules.zone);

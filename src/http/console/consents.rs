@@ -85,7 +85,7 @@ struct Line<'a> {
     at: Timestamp,
     act: &'a str,
     purpose: &'a str,
-    evidence: Vec<(String, String)>,
+    evidence: Vec<(Vec<String>, String)>,
     erased: bool,
 }
 
@@ -126,14 +126,13 @@ fn shown(told: &Told) -> Value {
     }
 }
 
-/// What evidence says, one fact a line; what lies deeper is named by its way.
-fn facts(evidence: &serde_json::Value) -> Vec<(String, String)> {
-    fn add(way: &str, value: &serde_json::Value, facts: &mut Vec<(String, String)>) {
+/// What evidence says, one fact a line, with the keys that lead to it.
+fn facts(evidence: &serde_json::Value) -> Vec<(Vec<String>, String)> {
+    fn add(way: &[String], value: &serde_json::Value, facts: &mut Vec<(Vec<String>, String)>) {
         match value {
             serde_json::Value::Object(all) => {
                 for (key, value) in all {
-                    let key = key.replace('_', " ");
-                    add(&if way.is_empty() { key } else { format!("{way} › {key}") }, value, facts);
+                    add(&[way, std::slice::from_ref(key)].concat(), value, facts);
                 }
             }
             serde_json::Value::Null => {}
@@ -144,7 +143,7 @@ fn facts(evidence: &serde_json::Value) -> Vec<(String, String)> {
         }
     }
     let mut all = Vec::new();
-    add("", evidence, &mut all);
+    add(&[], evidence, &mut all);
     all
 }
 
@@ -166,7 +165,8 @@ mod tests {
     #[test]
     fn evidence_is_told_fact_by_fact() {
         let evidence = json!({"by": "form", "from": {"ip": "192.0.2.1", "agent": null}, "purposes": ["orders"]});
-        let told: Vec<String> = facts(&evidence).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
-        assert_eq!(told, ["by=form", "from › ip=192.0.2.1", "purposes=[\"orders\"]"]);
+        let told: Vec<String> =
+            facts(&evidence).into_iter().map(|(way, value)| format!("{}={value}", way.join("."))).collect();
+        assert_eq!(told, ["by=form", "from.ip=192.0.2.1", "purposes=[\"orders\"]"]);
     }
 }

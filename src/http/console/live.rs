@@ -328,7 +328,7 @@ async fn look_slowly(desk: &Desk, at: Timestamp) -> Result<Slow, Error> {
         reason: of.reason,
         drifted: of.drifted,
     });
-    let mut failures = tallies::by_reason(pool, minutes_ago(at, 24 * 60), None).await?;
+    let mut failures = tallies::by_reason(pool, minutes_ago(at, 24 * 60), None, None).await?;
     failures.truncate(10);
     let day = tallies::bins(pool, day_begins(at), DAY_BIN).await?;
     Ok(Slow { known, budgets, unapproved: unapproved.collect(), failures, day })
@@ -344,8 +344,16 @@ fn sender(
 ) -> Sender {
     let said = known.and_then(|known| known.health.per_second()).map_or(f64::MAX, f64::from);
     let pace = bound.per_second.min(said);
-    let queue =
-        Queue { due: u32::try_from(due.due).unwrap_or(u32::MAX), more: due.more, held: due.held, comes, leaves, pace };
+    let waits = due.oldest.map(|oldest| Duration::try_from(at.duration_since(oldest)).unwrap_or_default());
+    let queue = Queue {
+        due: u32::try_from(due.due).unwrap_or(u32::MAX),
+        more: due.more,
+        oldest: waits.unwrap_or_default(),
+        held: due.held,
+        comes,
+        leaves,
+        pace,
+    };
     let (standing, why) = match known.map(|known| known.health.standing()) {
         Some(Standing::Able) => ("able", None),
         Some(Standing::Unable { detail, .. }) => ("unable", Some(detail)),

@@ -5,7 +5,7 @@ use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Instant};
 use axum::{
     Router,
     body::Bytes,
-    extract::{Extension, Query, State},
+    extract::{Extension, Query, State, rejection::QueryRejection},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
     routing::get,
@@ -73,7 +73,7 @@ impl Guard {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(super) struct Next {
     #[serde(default)]
     next: String,
@@ -87,7 +87,12 @@ fn safe(next: &str) -> &str {
     if ours && next.len() < 2_000 && next.bytes().all(|byte| byte.is_ascii_graphic()) { next } else { "/console" }
 }
 
-async fn show(State(desk): State<Arc<Desk>>, headers: HeaderMap, Query(query): Query<Next>) -> Response {
+async fn show(
+    State(desk): State<Arc<Desk>>,
+    headers: HeaderMap,
+    query: Result<Query<Next>, QueryRejection>,
+) -> Response {
+    let Query(query) = query.unwrap_or_default();
     let key = if query.said == "left" { "left" } else { "" };
     form(&desk, &headers, StatusCode::OK, key, "", &query.next).await
 }

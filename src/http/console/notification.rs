@@ -9,13 +9,18 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use minijinja::{context, value::Serde};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{notifications::Chip, trouble::Trouble, visitor::Visitor, visitor::field};
+use super::{
+    notifications::Chip,
+    trouble::{Asks, Trouble},
+    visitor::Visitor,
+    visitor::field,
+};
 use crate::{
     db::{
         audit::{Act, note},
@@ -28,7 +33,8 @@ use crate::{
         message::Filled,
         notification::{Best, State as Life, Wait},
         role::Role,
-        story::{Attempt, Note, Story},
+        story::{Attempt, Hold, Note, Story},
+        template::formatted,
     },
     http::Desk,
 };
@@ -60,8 +66,8 @@ struct Step {
     /// The entry of the consent ledger that allowed it.
     entry: Option<i32>,
     as_text: bool,
-    /// When a hold ends.
-    until: Option<Timestamp>,
+    /// What keeps it back.
+    hold: Option<Hold>,
 }
 
 /// What one attempt cost, or is expected to.
@@ -73,6 +79,7 @@ struct Price {
     of: String,
 }
 
+/// A message drawn: header and body are HTML.
 #[derive(Serialize)]
 struct Bubble {
     header: Option<String>,
@@ -81,9 +88,22 @@ struct Bubble {
     buttons: Vec<String>,
 }
 
-async fn show(State(desk): State<Arc<Desk>>, visitor: Visitor, Path(id): Path<String>) -> Result<Response, Trouble> {
+/// What a page that renews itself has already.
+#[derive(Deserialize)]
+struct Renewed {
+    /// What it offers to do.
+    #[serde(default)]
+    offers: String,
+}
+
+async fn show(
+    State(desk): State<Arc<Desk>>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+    Asks(renewed): Asks<Renewed>,
+) -> Result<Response, Trouble> {
     let id = Uuid::try_parse(&id).map_err(|_| Trouble::Unknown)?;
-    page(&desk, &visitor, id, false).await
+    page(&desk, &visitor, id, false, &renewed.offers).await
 }
 
 /// The same with the whole number. Who looked is noted before it is shown; a browser that loads the page anew has it masked again.
@@ -94,11 +114,11 @@ async fn show_number(
 ) -> Result<Response, Trouble> {
     visitor.needs(Role::Operator)?;
     let id = Uuid::try_parse(&id).map_err(|_| Trouble::Unknown)?;
-    page(&desk, &visitor, id, true).await
+    page(&desk, &visitor, id, true, "").await
 }
 
-/// The page; `whole` has the number shown, which is noted.
-async fn page(desk: &Desk, visitor: &Visitor, id: Uuid, whole: bool) -> Result<Response, Trouble> {
+/// The page, or what of it moves; `whole` has the number shown, which is noted.
+async fn page(desk: &Desk, visitor: &Visitor, id: Uuid, whole: bool, offers: &str) -> Result<Response, Trouble> {
     let pool = &desk.doors.pools.ops;
     let story = story::of(pool, id).await?.ok_or(Trouble::Unknown)?;
     if whole {
@@ -133,9 +153,27 @@ async fn page(desk: &Desk, visitor: &Visitor, id: Uuid, whole: bool) -> Result<R
         steps => Serde(&told(&story)),
         costs => Serde(&costs(&story)),
         acts => offered(&story.standing(visitor.now)).into_iter().map(Action::as_str).collect::<Vec<_>>(),
+        moves => moves(&story, visitor.now),
+        partly => visitor.partly,
+        offers,
         story => Serde(&story),
     };
-    Ok(visitor.page(desk, "notifications", "notification.html", values))
+    let template = if visitor.partly { "notification_story.html" } else { "notification.html" };
+    Ok(visitor.page(desk, "notifications", template, values))
+}
+
+/// Whether more may happen to it while somebody looks. Receipts that are to come mostly come soon, and a page may stay open for days.
+fn moves(story: &Story, now: Timestamp) -> bool {
+    const SOON: SignedDuration = SignedDuration::from_hours(1);
+    let followed = story.fallback.as_ref().is_some_and(|sms| moves(sms, now));
+    followed
+        || match &story.state {
+            Life::Pending { .. } | Life::Sending { .. } | Life::InDoubt { .. } => true,
+            Life::Accepted { receipt: Some(Best::Read), .. } | Life::Failed { .. } | Life::Suppressed { .. } => false,
+            Life::Accepted { receipt: None | Some(Best::Sent | Best::Delivered), .. } => {
+                story.accepted_at.is_some_and(|at| now.duration_since(at) < SOON)
+            }
+        }
 }
 
 /// Everything that happened, also to the SMS that followed, in the order of time.
@@ -172,13 +210,13 @@ fn after(began: Timestamp, at: Timestamp) -> Option<String> {
 
 fn bubble(content: &Content) -> Option<Bubble> {
     if let (true, Some(text)) = (content.as_text, &content.free_text) {
-        return Some(Bubble { header: None, body: text.clone(), footer: None, buttons: Vec::new() });
+        return Some(Bubble { header: None, body: formatted(text), footer: None, buttons: Vec::new() });
     }
     let filled: Filled = serde_json::from_str(content.filled.as_deref()?).ok()?;
     let reading = content.definition.as_ref()?.reading(&filled);
     Some(Bubble {
-        header: reading.header,
-        body: reading.body,
+        header: reading.header.as_deref().map(formatted),
+        body: formatted(&reading.body),
         footer: reading.footer,
         buttons: reading.buttons.into_iter().map(|button| button.text).collect(),
     })
@@ -215,11 +253,8 @@ fn steps(story: &Story) -> Vec<Step> {
     for hold in &story.holds {
         steps.push(Step {
             look: "warn",
-            with: Some(hold.on.clone()),
-            reason: Some(hold.reason.clone()),
-            detail: hold.detail.clone(),
             by: Some(hold.placed_by.clone()),
-            until: hold.until,
+            hold: Some(hold.clone()),
             ..step(hold.placed_at, "step_held")
         });
     }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{
     Router,
     body::Bytes,
-    extract::{Query, State},
+    extract::State,
     http::StatusCode,
     response::{IntoResponse, Redirect, Response},
     routing::get,
@@ -16,7 +16,11 @@ use minijinja::{context, value::Serde};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Part, search, template, texts, trouble::Trouble, visitor::Visitor, visitor::field};
+use super::{
+    Part, search, template, texts,
+    trouble::{Asks, Trouble},
+    visitor::{Visitor, field},
+};
 use crate::{
     db::{
         audit, contacts,
@@ -28,14 +32,23 @@ use crate::{
         notification::{State as Life, Wait},
         phone::Phone,
         role::Role,
-        search::STATES,
+        search::{RECEIPTS, STATES},
     },
     http::Desk,
 };
 
 pub(super) const PART: Part = Part {
     name: "notifications",
-    templates: &[template!("notifications.html"), template!("notification.html"), template!("states.html")],
+    templates: &[
+        template!("notifications.html"),
+        template!("notification.html"),
+        template!("notification_standing.html"),
+        template!("notification_next.html"),
+        template!("notification_acts.html"),
+        template!("notification_story.html"),
+        template!("notification_costs.html"),
+        template!("states.html"),
+    ],
     texts: texts!("notifications"),
 };
 
@@ -60,6 +73,7 @@ pub(super) struct Asked {
     state: String,
     reason: String,
     waiting_on: String,
+    receipt: String,
     template: String,
     sender: String,
     since: String,
@@ -69,13 +83,14 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    fn fields(&self) -> [(&'static str, &str); 9] {
+    fn fields(&self) -> [(&'static str, &str); 10] {
         [
             ("order", &self.order),
             ("phone", &self.phone),
             ("state", &self.state),
             ("reason", &self.reason),
             ("waiting_on", &self.waiting_on),
+            ("receipt", &self.receipt),
             ("template", &self.template),
             ("sender", &self.sender),
             ("since", &self.since),
@@ -92,6 +107,7 @@ impl Asked {
             state: text("state"),
             reason: text("reason"),
             waiting_on: text("waiting_on"),
+            receipt: text("receipt"),
             template: text("template"),
             sender: text("sender"),
             since: text("since"),
@@ -102,10 +118,16 @@ impl Asked {
 
     /// The same as an address' question, without what is empty and without a number.
     fn query(&self) -> String {
+        self.query_but("")
+    }
+
+    /// Without this field, too: a link says it anew.
+    fn query_but(&self, but: &str) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         for (name, value) in [("contact", self.contact.as_str())].into_iter().chain(self.fields()) {
             let value = value.trim();
-            if !value.is_empty() && name != "phone" && !(name == "order" && Phone::parse(value).is_ok()) {
+            if name != but && !value.is_empty() && name != "phone" && !(name == "order" && Phone::parse(value).is_ok())
+            {
                 query.append_pair(name, value);
             }
         }
@@ -241,7 +263,7 @@ async fn seek(State(desk): State<Arc<Desk>>, visitor: Visitor, body: Bytes) -> R
 async fn show(
     State(desk): State<Arc<Desk>>,
     visitor: Visitor,
-    Query(mut asked): Query<Asked>,
+    Asks(mut asked): Asks<Asked>,
 ) -> Result<Response, Trouble> {
     let filter = asked.filter(&desk.console.rules.zone);
     if filter.as_ref().is_ok_and(|filter| filter.phone.is_some()) || filter.as_ref().is_err_and(|key| *key == "phone") {
@@ -307,8 +329,7 @@ async fn list(
         None => (Vec::new(), None, None),
     };
     let names = senders::all(pool).await?.into_iter().map(|(_, name)| name).collect::<Vec<_>>();
-    let ends = matches!(asked.state.as_str(), "failed" | "suppressed") && asked.order.is_empty();
-    let reasons = if ends { reasons(desk, visitor, &filter).await? } else { Vec::new() };
+    let reasons = if counted(&filter) { reasons(desk, visitor, &filter).await? } else { Vec::new() };
     let query = asked.query();
     let more = next.map(|next| {
         let mark = if query.is_empty() { "" } else { "&" };
@@ -325,9 +346,16 @@ async fn list(
         first => asked.cursor.is_empty(),
         looked_back_to => looked_back_to.map(|at| at.to_string()),
         states => STATES,
+        receipts => RECEIPTS,
         waits => Wait::ALL.map(Wait::as_str),
         senders => names,
         reasons => Serde(&reasons),
+        reasons_title => match (filter.since, filter.until) {
+            (Some(_), _) => "reasons",
+            (None, Some(_)) => "reasons_day_before",
+            (None, None) => "reasons_last_day",
+        },
+        any_reason => asked.query_but("reason"),
         events => Serde(elsewhere.events.into_iter().map(Event::of).collect::<Vec<_>>()),
         rejected => Serde(&elsewhere.rejected),
     };
@@ -342,6 +370,7 @@ fn wish(filter: &Filter, asked: &Asked) -> BTreeMap<&'static str, String> {
         ("state", filter.state.map(str::to_owned)),
         ("reason", filter.reason.clone()),
         ("waiting_on", filter.waiting_on.map(|wait| wait.as_str().to_owned())),
+        ("receipt", filter.receipt.map(str::to_owned)),
         ("template", filter.template.clone()),
         ("sender", filter.sender.clone()),
         ("since", filter.since.map(|at| at.to_string())),
@@ -377,10 +406,31 @@ impl Event {
     }
 }
 
-/// Why things ended so in the time that is asked for; in the last day, if none is.
+/// Whether the reasons of what is looked for are counted: by state, sender and time, and by nothing else.
+fn counted(filter: &Filter) -> bool {
+    let Filter {
+        state,
+        reason: _,
+        waiting_on,
+        receipt,
+        order,
+        phone,
+        template,
+        sender: _,
+        since: _,
+        until: _,
+        before: _,
+    } = filter;
+    let others = waiting_on.is_some() || receipt.is_some() || order.is_some() || phone.is_some() || template.is_some();
+    matches!(state, Some("failed" | "suppressed")) && !others
+}
+
+/// Why things ended so in the time that is asked for; in a day, if it has no beginning.
 async fn reasons(desk: &Desk, visitor: &Visitor, filter: &Filter) -> Result<Vec<OfReason>, Trouble> {
-    let day = visitor.now.saturating_sub(jiff::SignedDuration::from_hours(24)).unwrap_or(visitor.now);
-    let of = tallies::by_reason(&desk.doors.pools.ops, filter.since.unwrap_or(day), filter.until).await?;
+    let until = filter.until.unwrap_or(visitor.now);
+    let day = until.saturating_sub(jiff::SignedDuration::from_hours(24)).unwrap_or(until);
+    let since = filter.since.unwrap_or(day);
+    let of = tallies::by_reason(&desk.doors.pools.ops, since, filter.until, filter.sender.as_deref()).await?;
     Ok(of.into_iter().filter(|of| Some(of.state.as_str()) == filter.state).collect())
 }
 

@@ -5,7 +5,7 @@ use std::{convert::Infallible, fmt::Write, sync::Arc, time::Duration};
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{Query, State},
+    extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
@@ -20,7 +20,7 @@ use super::{
     chart::{Chart, Series},
     live::{DAY_BIN, Picture, day_begins, minutes_ago},
     template, texts,
-    trouble::Trouble,
+    trouble::{Asks, Trouble},
     visitor::Visitor,
 };
 use crate::{db::tallies::Bin, http::Desk};
@@ -261,11 +261,7 @@ struct Row {
 }
 
 /// A chart's numbers, for who does not see it or wants them exactly.
-async fn table(
-    State(desk): State<Arc<Desk>>,
-    visitor: Visitor,
-    Query(asked): Query<Span>,
-) -> Result<Response, Trouble> {
+async fn table(State(desk): State<Arc<Desk>>, visitor: Visitor, Asks(asked): Asks<Span>) -> Result<Response, Trouble> {
     let picture = desk.console.live.picture(&desk).await?;
     let zone = &desk.console.rules.zone;
     let (span, bins, times) = if asked.span == "day" {

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{
     Router,
     body::Bytes,
-    extract::{Path, Query, RawQuery, State},
+    extract::{Path, RawQuery, State},
     http::{HeaderValue, StatusCode},
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
@@ -15,7 +15,14 @@ use jiff::tz::TimeZone;
 use minijinja::{context, value::Serde};
 use serde::Deserialize;
 
-use super::{Part, search::plain, template, texts, trouble::Trouble, visitor::Visitor, visitor::field};
+use super::{
+    Part,
+    search::plain,
+    template, texts,
+    trouble::{Asks, Numbered, Trouble},
+    visitor::Visitor,
+    visitor::field,
+};
 use crate::{
     db::{
         contacts,
@@ -27,7 +34,7 @@ use crate::{
         notification::Wait,
         phone::Phone,
         role::Role,
-        search::{self, STATES},
+        search::{self, RECEIPTS, STATES},
     },
     http::{Desk, plans as api, plans::Shown},
 };
@@ -64,11 +71,7 @@ struct Asked {
     before: Option<i64>,
 }
 
-async fn list(
-    State(desk): State<Arc<Desk>>,
-    visitor: Visitor,
-    Query(asked): Query<Asked>,
-) -> Result<Response, Trouble> {
+async fn list(State(desk): State<Arc<Desk>>, visitor: Visitor, Asks(asked): Asks<Asked>) -> Result<Response, Trouble> {
     let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
     let mut found = plans::page(&desk.doors.pools.ops, asked.before, limit).await?;
     let more = found.len() > PAGE;
@@ -162,6 +165,7 @@ async fn asking(
         of => Serde(&form.values),
         chosen,
         states => STATES,
+        receipts => RECEIPTS,
         waits => Wait::ALL.map(Wait::as_str),
         senders => names,
     };
@@ -252,7 +256,7 @@ fn anew(plan: &Plan) -> String {
 async fn run(
     State(desk): State<Arc<Desk>>,
     visitor: Visitor,
-    Path(id): Path<i64>,
+    Numbered(id): Numbered,
     body: Bytes,
 ) -> Result<Response, Trouble> {
     visitor.needs(Role::Operator)?;
@@ -278,7 +282,7 @@ async fn run(
     }
 }
 
-async fn stop(State(desk): State<Arc<Desk>>, visitor: Visitor, Path(id): Path<i64>) -> Result<Response, Trouble> {
+async fn stop(State(desk): State<Arc<Desk>>, visitor: Visitor, Numbered(id): Numbered) -> Result<Response, Trouble> {
     visitor.needs(Role::Operator)?;
     match plans::stop(&desk.doors.pools.ops, id, &visitor.caller.name).await? {
         Ordered::Done => {
@@ -312,9 +316,11 @@ mod tests {
         let wrong = search::KEYS.into_iter().chain(search::TARGET_KEYS).chain(["search", "many", "contact"]);
         let wrong = wrong.map(|key| format!("wrong_{key}"));
         let waits = Wait::ALL.map(|wait| format!("wait_{}", wait.as_str()));
+        let receipts = RECEIPTS.map(|receipt| format!("receipt_{receipt}"));
         let states = STATES.map(|state| format!("state_{state}"));
         let courses = ["planned", "running", "done", "stopped", "failed"].map(|name| format!("course_{name}"));
-        let all = actions.chain(skips).chain(keys).chain(wrong).chain(waits).chain(states).chain(courses);
+        let all =
+            actions.chain(skips).chain(keys).chain(wrong).chain(waits).chain(states).chain(receipts).chain(courses);
         for key in all {
             assert!(texts["en"].contains_key(&key), "{key}");
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Bytes,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
@@ -14,7 +14,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Part, template, texts, trouble::Trouble, visitor::Visitor, visitor::field};
+use super::{
+    Part, template, texts,
+    trouble::{Asks, Trouble},
+    visitor::Visitor,
+    visitor::field,
+};
 use crate::{
     db::{
         audit::{Act, note},
@@ -54,11 +59,7 @@ struct Reason {
     n: i64,
 }
 
-async fn list(
-    State(desk): State<Arc<Desk>>,
-    visitor: Visitor,
-    Query(asked): Query<Asked>,
-) -> Result<Response, Trouble> {
+async fn list(State(desk): State<Arc<Desk>>, visitor: Visitor, Asks(asked): Asks<Asked>) -> Result<Response, Trouble> {
     let pool = &desk.doors.pools.ops;
     let filter = Filter {
         reason: Some(asked.reason.clone()).filter(|reason| !reason.is_empty()),

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use axum::{
     Router,
     body::Bytes,
-    extract::{Path, State},
+    extract::State,
     http::StatusCode,
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
@@ -13,7 +13,12 @@ use axum::{
 use minijinja::{context, value::Serde};
 use serde::Serialize;
 
-use super::{Part, template, texts, trouble::Trouble, visitor::Visitor, visitor::field};
+use super::{
+    Part, template, texts,
+    trouble::{Numbered, Trouble},
+    visitor::Visitor,
+    visitor::field,
+};
 use crate::{
     db::{
         health,
@@ -97,7 +102,7 @@ fn read(body: &Bytes, sender: Option<i16>, by: &str) -> Result<Hold, &'static st
     })
 }
 
-async fn release(State(desk): State<Arc<Desk>>, Path(id): Path<i64>, visitor: Visitor) -> Result<Redirect, Trouble> {
+async fn release(State(desk): State<Arc<Desk>>, Numbered(id): Numbered, visitor: Visitor) -> Result<Redirect, Trouble> {
     visitor.needs(Role::Operator)?;
     if !holds::release_one(&desk.doors.pools.ops, id, &visitor.caller.name).await? {
         return Err(Trouble::Unknown);

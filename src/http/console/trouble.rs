@@ -1,9 +1,11 @@
 //! Why a page is not the one that was asked for. [`super::visitor::admit`] makes a page of it.
 
 use axum::{
-    http::StatusCode,
+    extract::{FromRequestParts, Path, Query},
+    http::{StatusCode, request::Parts},
     response::{IntoResponse, Response},
 };
+use serde::de::DeserializeOwned;
 
 use crate::{db, domain::role::Role};
 
@@ -59,5 +61,29 @@ impl IntoResponse for Trouble {
         let mut response = self.says().0.into_response();
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+/// What an address asks for after its question mark; [`Trouble::Unreadable`] if that makes no sense.
+pub(super) struct Asks<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asks<T> {
+    type Rejection = Trouble;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Asks<T>, Trouble> {
+        let read = Query::from_request_parts(parts, state).await;
+        read.map(|Query(asked)| Asks(asked)).map_err(|_| Trouble::Unreadable)
+    }
+}
+
+/// The number that an address names something by; there is no such thing if it is none.
+pub(super) struct Numbered(pub i64);
+
+impl<S: Send + Sync> FromRequestParts<S> for Numbered {
+    type Rejection = Trouble;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Numbered, Trouble> {
+        let read = Path::from_request_parts(parts, state).await;
+        read.map(|Path(id)| Numbered(id)).map_err(|_| Trouble::Unknown)
     }
 }

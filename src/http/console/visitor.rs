@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// What asks by itself for what is new, by the ids of the pages' parts.
-const POLLS: [&str; 2] = ["progress", "plans"];
+const POLLS: [&str; 3] = ["progress", "plans", "story"];
 /// The largest form, as `routes` has it.
 const FORM_MAX: usize = 64 * 1024;
 

@@ -11,7 +11,7 @@ use super::{browser::enters, visit::PASSWORD};
 use crate::{
     doors::hall::Hall,
     harness::{Fleet, order},
-    optin::driver::{Browser, ENTER},
+    optin::driver::{Browser, ENTER, TAB},
     plans::failed,
 };
 
@@ -30,6 +30,19 @@ async fn an_operator_plans_and_runs_a_retry_of_five_hundred_that_stand_on_many_p
     assert!(browser.has("#run").await, "without a reason nothing begins");
     browser.write("#reason", "the provider is back").await;
     browser.click("#run").await;
+    browser.shows("#progress", "0 of 500 done").await;
+    browser.go(&at("/console/plans")).await;
+    let focus = async || browser.run("return document.activeElement.id").await;
+    let mut tabs = 0;
+    while focus().await != "plan-1" {
+        assert!(tabs < 30, "the plan is not reached by Tab, but {}", focus().await);
+        browser.press(TAB).await;
+        tabs += 1;
+    }
+    browser.run("document.querySelector('#plans').dataset.seen = 'yes'").await;
+    browser.shows("#plans:not([data-seen])", "0 of 500").await;
+    assert_eq!(focus().await, "plan-1", "the list is renewed, and the focus is kept");
+    browser.press(ENTER).await;
     browser.shows("#progress", "0 of 500 done").await;
     let id: i64 = hall.ask("select id::text from plans").await.unwrap().parse().unwrap();
     let piece = plans::act(&hall.pools.ops, id).await.unwrap();

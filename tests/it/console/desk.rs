@@ -79,6 +79,25 @@ async fn the_pages_for_templates_people_and_rights_are_accessible_on_a_phone_and
         found.extend(browser.look("console", &format!("templates-{name}")).await);
     }
 
+    for language in ["es", "pt-BR"] {
+        browser.speaks(language).await;
+        for path in ["templates/order_confirmed", "senders", "users", "account"] {
+            browser.go(&at(&format!("/console/{path}"))).await;
+            found.extend(browser.fits(&format!("{path} in {language}"), &[360, 1024, 1280]).await);
+        }
+        if language == "es" {
+            browser.go(&at("/console/templates/order_confirmed")).await;
+            browser.shows("main", "La gente la bloquea o la denuncia.").await;
+            browser.go(&at("/console/consents")).await;
+            browser.write("#who", "+34600111222").await;
+            browser.click(".filters .primary").await;
+            browser.shows("#entry-1", "desde › navegador").await;
+            browser.go(&at("/console/account")).await;
+        }
+        browser.shows("body", if language == "es" { "Tu cuenta" } else { "Sua conta" }).await;
+    }
+    browser.speaks("en").await;
+
     browser.go(&at("/console/consents")).await;
     browser.write("#who", "+34 600 111 222").await;
     browser.click(".filters .primary").await;

@@ -1,6 +1,7 @@
 //! The pages that operators look at all day: what they show, to whom, and what can be done there.
 
-use recado::db::keys::Role;
+use jiff::SignedDuration;
+use recado::{clock::Clock, db::keys::Role};
 use reqwest::StatusCode;
 
 use super::{
@@ -35,7 +36,7 @@ async fn an_order_is_found_by_its_name_and_leads_to_its_whole_story() {
         "The provider refused it",
         "131026",
         "is unknown",
-        "Hola Ana, tu pedido A-1042",
+        "Hola Ana, tu pedido <b>A-1042</b>",
     ] {
         assert!(story.text.contains(word), "{word} is missing in {}", story.text);
     }
@@ -164,12 +165,86 @@ async fn a_search_that_finds_no_message_shows_the_event_and_what_was_rejected() 
     assert_eq!(by_number.status, StatusCode::FORBIDDEN);
 }
 
+#[tokio::test]
+async fn a_reason_leads_to_what_ended_so_and_from_there_to_another() {
+    let hall = Hall::open().await;
+    fill(&hall.pools.ops, FEW).await;
+    let mut viewer = Visit::of(&hall, "vera", Role::Viewer).await;
+    let mut page = viewer.get("/console/notifications?state=failed&sender=main&reason=undeliverable").await.text;
+    for _ in 0..2 {
+        assert!(page.contains("Why, in the last 24 hours"), "{page}");
+        let (_, reasons) = page.split_once("<ul class=\"reasons\">").unwrap();
+        let (_, link) = reasons.rsplit_once("</ul>").unwrap().0.rsplit_once("href=\"").unwrap();
+        let link = link.split_once('"').unwrap().0.replace("&amp;", "&");
+        assert_eq!(link.matches("reason=").count(), 1, "{link}");
+        let led = viewer.get(&link).await;
+        assert_eq!(led.status, StatusCode::OK, "{link}: {}", led.text);
+        assert!(led.text.contains("aria-current=\"true\""), "{}", led.text);
+        page = led.text;
+    }
+    // What is not counted so says nothing.
+    for more in ["template=delivered", "order=order:7"] {
+        let page = viewer.get(&format!("/console/notifications?state=failed&{more}")).await.text;
+        assert!(!page.contains("class=\"reasons\""), "{more}: {page}");
+    }
+    let bounded = |bounds: &str| format!("/console/notifications?state=failed&{bounds}");
+    assert!(viewer.get(&bounded("since=2020-01-01T00:00")).await.text.contains("Why, in this time"));
+    let hour = (Clock::system().now() - SignedDuration::from_hours(1)).to_string();
+    assert!(viewer.get(&bounded(&format!("until={hour}"))).await.text.contains("Why, in the 24 hours before"));
+}
+
+#[tokio::test]
+async fn an_address_that_makes_no_sense_is_answered_by_a_page_of_ours() {
+    let hall = Hall::open().await;
+    let mut ana = Visit::of(&hall, "ana", Role::Admin).await;
+    for path in [
+        "/console/plans?before=abc",
+        "/console/notifications?state=failed&state=pending",
+        "/console/rejected?reason=a&reason=b",
+        "/console/audit?by=a&by=b",
+        "/console/now/table?span=a&span=b",
+    ] {
+        let answer = ana.get(path).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
+        assert!(answer.text.contains("<h1>That could not be read</h1>"), "{path}: {}", answer.text);
+    }
+    let csrf = ana.get("/console/account").await.csrf();
+    for path in ["/console/plans/abc/run", "/console/plans/abc/stop", "/console/holds/abc/release"] {
+        let answer = ana.post(path, &[("csrf", &csrf), ("reason", "x")]).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+        assert!(answer.text.contains("<h1>There is nothing here</h1>"), "{path}: {}", answer.text);
+    }
+    let login = Visit::new(&hall).get("/console/login?next=a&next=b").await;
+    assert_eq!(login.status, StatusCode::OK, "{}", login.text);
+}
+
+#[tokio::test]
+async fn what_a_hold_keeps_is_counted_where_one_looks_for_what_is_due() {
+    let hall = Hall::open().await;
+    hall.notification("evt-1", ANA).await;
+    hall.notification("evt-2", ANA).await;
+    let id = hall.notification("evt-3", ANA).await;
+    hall.sql("insert into holds (scope, sender, reason, placed_by) select 'sender', id, 'operator', 'user olga' from senders where name = 'main'").await;
+    let mut viewer = Visit::of(&hall, "vera", Role::Viewer).await;
+    let now = viewer.get("/console/now").await.text;
+    assert!(now.contains("<span class=\"number\">3</span> held: they go when the hold is released"), "{now}");
+    assert!(now.contains("<a id=\"to-due\" href=\"#senders\">") && now.contains("<h2 id=\"senders\""), "{now}");
+
+    hall.sql("update users set language = 'es'; update holds set detail = 'un precio equivocado'").await;
+    let story = viewer.get(&format!("/console/notifications/{id}")).await.text;
+    assert!(story.contains("Retenida</span> <span class=\"soft\">main</span>"), "{story}");
+    assert!(story.contains("un precio equivocado"), "{story}");
+    for page in [story, viewer.get("/console/now").await.text] {
+        assert!(!page.contains("The sender") && !page.contains(">operator<"), "{page}");
+    }
+}
+
 /// Has this notification made from a version of its template, with values.
 fn said(id: &str) -> String {
     format!(
         r#"with version as (
           insert into template_versions (template, language, number, hash, definition) values ('order_confirmed', 'es', 1, '\\x01',
-            '{{"header": {{"text": "Pedido {{{{1}}}}"}}, "body": "Hola {{{{1}}}}, tu pedido {{{{2}}}} está confirmado. Te avisamos cuando salga.",
+            '{{"header": {{"text": "Pedido {{{{1}}}}"}}, "body": "Hola {{{{1}}}}, tu pedido *{{{{2}}}}* está confirmado. Te avisamos cuando salga.",
               "footer": "Gracias por tu compra", "buttons": [{{"kind": "url", "text": "Ver el pedido", "target": "https://shop.example/{{{{1}}}}"}}]}}')
           returning id
         )
@@ -332,6 +407,13 @@ async fn a_doubt_says_what_it_waits_for_and_can_be_decided() {
     let list = operator.get("/console/doubt").await;
     assert!(list.text.contains("silence proves nothing"), "{}", list.text);
     assert!(list.text.contains("It ends as failed; it may have been received."));
+    assert!(list.text.contains(r#"href="/console/notifications?state=in_doubt""#));
+    let on_all = [("state", "in_doubt"), ("action", "give_up")];
+    for (name, value) in on_all {
+        assert!(list.text.contains(&format!("value=\"{value}\"")), "{name}: {}", list.text);
+    }
+    let plan = operator.fill("/console/doubt", "/console/plans", &on_all).await;
+    assert!(operator.get(plan.leads()).await.text.contains("Run it: 1"));
     let resend = format!("/console/notifications/{id}/resend");
     let done = operator.fill("/console/doubt", &resend, &[("reason", "asked for"), ("from", "doubt")]).await;
     assert_eq!(done.leads(), "/console/doubt?said=done");
@@ -413,5 +495,43 @@ async fn the_pages_of_the_day_are_accessible_and_change_by_themselves() {
         browser.go(&at(&path)).await;
         found.extend(browser.look("console", name).await);
     }
+    // Longer words have to fit as well.
+    for language in ["es", "pt-BR"] {
+        browser.speaks(language).await;
+        let story = format!("/console/notifications/{one}");
+        for path in ["/console/now", "/console/notifications?state=failed", &story, "/console/doubt", "/console/plans"]
+        {
+            browser.go(&at(path)).await;
+            found.extend(browser.fits(&format!("{path} in {language}"), &[360, 1024, 1280]).await);
+            assert_eq!(browser.run("return document.documentElement.lang").await, language);
+        }
+    }
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[tokio::test]
+async fn who_watches_a_message_sees_what_becomes_of_it_and_loses_no_word_meanwhile() {
+    let (hall, browser) = (Hall::open().await, Browser::open().await);
+    let id = hall.notification("evt-1", ANA).await;
+    enters(&browser, &hall, "olga", Role::Operator).await;
+    browser.go(&format!("http://{}/console/notifications/{id}", hall.address())).await;
+    browser.write("#reason", "the customer").await;
+    hall.sql(&format!(
+        "insert into timeline (notification_id, at, what, detail) values ('{id}', now(), 'waits', 'lane')"
+    ))
+    .await;
+    browser.shows("#story", "wait for its turn").await;
+    browser.press(" called").await;
+    let typed = "return document.querySelector('#reason').value";
+    assert_eq!(browser.run(typed).await, "the customer called", "it is neither emptied nor left");
+
+    hall.attempt(id, "accepted", None).await;
+    browser.shows("#story", "The provider took it").await;
+    browser.shows("#standing", "accepted, unconfirmed").await;
+    browser.shows("#next", "has reported nothing yet").await;
+    assert!(!browser.has("#reason").await, "nothing can be done any more");
+    hall.sql("update notifications set receipt = 'read'").await;
+    browser.shows("#standing .badge", "read").await;
+    assert!(!browser.has("#story[hx-get]").await, "nothing more is asked about what has arrived");
+    assert!(browser.complaints().await.is_empty());
 }

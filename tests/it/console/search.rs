@@ -60,6 +60,18 @@ async fn every_combination_finds_what_there_is() {
         (Filter { reason: text("expired"), state: Some("pending"), ..none() }, "false"),
         (Filter { waiting_on: Some(Wait::Consent), ..none() }, "waiting_on = 'consent'"),
         (Filter { waiting_on: Some(Wait::Consent), state: Some("failed"), ..none() }, "false"),
+        (Filter { receipt: Some("none"), ..none() }, "state = 'accepted' and receipt is null"),
+        (Filter { receipt: Some("read"), state: Some("accepted"), ..none() }, "receipt = 'read'"),
+        (
+            Filter { receipt: Some("sent"), sender: text("second"), template: text("delivered"), ..none() },
+            "receipt = 'sent' and name = 'second' and template = 'delivered'",
+        ),
+        (Filter { receipt: Some("none"), state: Some("pending"), ..none() }, "false"),
+        (Filter { receipt: Some("none"), reason: text("expired"), ..none() }, "false"),
+        (
+            Filter { receipt: Some("delivered"), phone: Phone::parse("+34600000051").ok(), ..none() },
+            "contact_id = 51 and receipt = 'delivered'",
+        ),
         (Filter { sender: text("second"), ..none() }, "name = 'second'"),
         (Filter { sender: text("nobody"), ..none() }, "false"),
         (
@@ -100,7 +112,7 @@ async fn reasons_are_counted_within_a_time() {
     fill(&hall.pools.ops, FEW).await;
     let ago = |hours: i64| Clock::system().now() - SignedDuration::from_hours(hours);
     let counted = async |since, until| {
-        let mut of = tallies::by_reason(&hall.pools.ops, since, until).await.unwrap();
+        let mut of = tallies::by_reason(&hall.pools.ops, since, until, None).await.unwrap();
         of.sort_by(|a, b| (&a.state, &a.reason).cmp(&(&b.state, &b.reason)));
         of.into_iter().map(|of| (of.state, of.reason, of.n)).collect::<Vec<_>>()
     };
@@ -116,6 +128,9 @@ async fn reasons_are_counted_within_a_time() {
     let all = counted(ago(24 * 40), None).await;
     assert!(all.len() > 10, "{all:?}");
     assert_eq!(all, looked("true").await);
+    let second = tallies::by_reason(&hall.pools.ops, ago(24 * 40), None, Some("second")).await.unwrap();
+    let of_second = looked("sender = (select id from senders where name = 'second')").await;
+    assert_eq!(second.iter().map(|of| of.n).sum::<i64>(), of_second.iter().map(|(.., n)| n).sum::<i64>());
     let before = all.iter().map(|(.., n)| n).sum::<i64>();
     assert_eq!(tallies::tidy(&hall.pools.ops, ago(24 * 60)).await.unwrap(), 0, "they are made of hours already");
     // Weeks later all is known by the hour, and nothing is lost.

@@ -71,6 +71,8 @@ async fn asked(hall: &Hall) -> Vec<String> {
         "state=failed".to_owned(),
         "state=suppressed".to_owned(),
         "waiting_on=consent".to_owned(),
+        "receipt=read".to_owned(),
+        "receipt=none&template=refund_issued".to_owned(),
         "reason=undeliverable".to_owned(),
         "reason=text_too_late".to_owned(),
         "reason=no_such_reason".to_owned(),

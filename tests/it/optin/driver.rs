@@ -231,19 +231,41 @@ impl Browser {
         serde_json::from_value(found).expect("lines")
     }
 
+    /// What the browser asks for pages in, from the next one on.
+    pub async fn speaks(&self, language: &str) {
+        self.command("Network.enable", json!({})).await;
+        self.command("Network.setExtraHTTPHeaders", json!({"headers": {"Accept-Language": language}})).await;
+    }
+
+    /// Where a page is wider than a screen of these widths, and what juts out of its section there.
+    pub async fn fits(&self, name: &str, widths: &[u32]) -> Vec<String> {
+        let juts = "return [...document.querySelectorAll('section *')].filter((one) => {
+            const box = one.getBoundingClientRect();
+            return box.width > 0 && one.checkVisibility() && box.right > one.closest('section').getBoundingClientRect().right + 1
+                && !one.closest('.scroll, .hidden, svg, pre, thead') && getComputedStyle(one).position !== 'absolute';
+            }).slice(0, 2).map((one) => one.outerHTML.slice(0, 120))";
+        let mut found = Vec::new();
+        for &width in widths {
+            self.screen(width).await;
+            let wide = self.run("return document.documentElement.scrollWidth").await.as_u64().unwrap();
+            if wide > u64::from(width) {
+                found.push(format!("{name}: {wide} pixels wide on a screen of {width}"));
+            }
+            let out: Vec<String> = serde_json::from_value(self.run(juts).await).expect("elements");
+            found.extend(out.into_iter().map(|one| format!("{name}, {width}: juts out of its section: {one}")));
+        }
+        found
+    }
+
     /// Looks at a page on a phone and at a computer, in light and in dark: pictures under `tests/out/FOLDER`, and what is wrong, with
-    /// what axe-core finds.
+    /// what axe-core finds; and that it fits on what is between them.
     pub async fn look(&self, folder: &str, name: &str) -> Vec<String> {
         let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/out").join(folder);
-        let mut found = Vec::new();
+        let mut found = self.fits(name, &[360, 768, 1024, 1280]).await;
         for width in [360, 1280] {
             self.screen(width).await;
             for scheme in ["light", "dark"] {
                 self.colours(scheme).await;
-                let wide = self.run("return document.documentElement.scrollWidth").await.as_u64().unwrap();
-                if wide > u64::from(width) {
-                    found.push(format!("{name}: {wide} pixels wide on a screen of {width}"));
-                }
                 self.picture(&pictures.join(format!("{name}-{width}-{scheme}.png"))).await;
                 found.extend(self.axe().await.into_iter().map(|breach| format!("{name}, {width}, {scheme}: {breach}")));
             }
