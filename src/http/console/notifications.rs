@@ -58,7 +58,7 @@ const PAGE: i64 = 50;
 const ELSEWHERE: i64 = 20;
 
 pub(super) fn routes() -> Router<Arc<Desk>> {
-    Router::new().route(AT, get(show).post(seek))
+    Router::new().route("/console/notifications", get(show).post(seek))
 }
 
 /// What stands in the form and in the address. Empty is none.
