@@ -8,6 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::{complain, database, hold::somebody, on_one_line, say, settings};
 use crate::{
@@ -98,7 +99,8 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
         [only] => Some(only.id.to_string()),
         _ => None,
     };
-    audit::shown(&pools.ops, &somebody(), on.as_deref(), numbers.len(), "recado why").await?;
+    let of: Vec<Uuid> = stories.iter().map(|story| story.id).collect();
+    audit::shown(&pools.ops, &somebody(), on.as_deref(), (numbers.len(), &of), "recado why").await?;
     let mut out = Vec::new();
     if args.json {
         let Found { mut events, rejected, more, .. } = found;

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sqlx::{PgExecutor, PgPool};
+use uuid::Uuid;
 
 use super::{Error, Time, time};
 
@@ -38,7 +39,7 @@ pub async fn note(executor: impl PgExecutor<'_>, act: &Act<'_>) -> Result<(), Er
     Ok(())
 }
 
-/// Notes that somebody was shown so many full numbers, `through` what; nothing if it was none.
+/// Notes that somebody was shown so many full numbers, those of these notifications' people, `through` what; nothing if it was none.
 ///
 /// # Errors
 /// If the database does not take it: then they must not be shown.
@@ -46,13 +47,13 @@ pub async fn shown(
     executor: impl PgExecutor<'_>,
     by: &str,
     on: Option<&str>,
-    numbers: usize,
+    (numbers, of): (usize, &[Uuid]),
     through: &str,
 ) -> Result<(), Error> {
     if numbers == 0 {
         return Ok(());
     }
-    let detail = json!({"numbers": numbers, "through": through});
+    let detail = json!({"numbers": numbers, "notifications": of, "through": through});
     note(executor, &Act { by, what: "number.shown", on, reason: None, detail }).await
 }
 

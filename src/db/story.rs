@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Error, Time, contacts};
+use super::{Error, Time, contacts, time};
 use crate::domain::{
     money::decimal,
     notification::{AttemptId, Best, State, Wait},
@@ -247,6 +247,9 @@ pub async fn of(pool: &PgPool, id: Uuid) -> Result<Option<Story>, Error> {
         at: row.entry_at.map(Time::to_jiff),
         act: row.entry_act,
     });
+    let to_go_until = row.accepted_at.or(row.ended_at).map(Time::to_jiff);
+    let on = (row.sender, row.template.as_str(), row.language.as_str());
+    let (holds, past_holds) = holds_on(pool, on, row.created_at.to_jiff(), to_go_until).await?;
     Ok(Some(Story {
         id,
         state,
@@ -256,7 +259,8 @@ pub async fn of(pool: &PgPool, id: Uuid) -> Result<Option<Story>, Error> {
         phone: row.phone.as_deref().and_then(|phone| Phone::parse(phone).ok()),
         sender: row.sender_name,
         route: row.route,
-        holds: holds_on(pool, row.sender, &row.template, &row.language).await?,
+        holds,
+        past_holds,
         template: row.template,
         language: row.language,
         version: row.version,
@@ -429,44 +433,56 @@ async fn notes(pool: &PgPool, id: Uuid) -> Result<Vec<Note>, Error> {
     Ok(rows.into_iter().rev().map(|row| note(row.at, row.what, row.detail, row.by)).collect())
 }
 
-async fn holds_on(pool: &PgPool, sender: i16, template: &str, language: &str) -> Result<Vec<Hold>, Error> {
+/// The holds in force that concern it, and those that were while it was to go: from when it was made until the provider had it or it ended.
+async fn holds_on(
+    pool: &PgPool,
+    (sender, template, language): (i16, &str, &str),
+    made_at: Timestamp,
+    until: Option<Timestamp>,
+) -> Result<(Vec<Hold>, Vec<Hold>), Error> {
     let rows = sqlx::query!(
         r#"
         -- story: holds
         select h.id, h.scope::text as "scope!", s.name as "sender?", h.template, h.language, h.reason, h.detail, h.placed_at as "placed_at: Time",
-          h.placed_by, h.until as "until: Time"
+          h.placed_by, h.until as "until: Time", case when e.over then e.at end as "ended_at: Time", h.released_by
         from holds h left join senders s on s.id = h.sender
-        where h.released_at is null and (h.until is null or h.until > recado_now())
-          and (h.scope = 'everything' or h.sender = $1 and (h.scope = 'sender'
+        cross join lateral (
+          select coalesce(h.released_at, h.until) as at, coalesce(h.released_at is not null or h.until <= recado_now(), false) as over
+        ) e
+        where (h.scope = 'everything' or h.sender = $1 and (h.scope = 'sender'
             or h.template = $2 and (h.language is null or h.language = $3)))
+          and (not e.over or e.at > $4 and h.placed_at < coalesce($5, recado_now()))
         order by h.scope, h.id
         "#,
         sender,
         template,
-        language
+        language,
+        time(made_at) as _,
+        until.map(time) as _
     )
     .fetch_all(pool)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Hold {
-            id: row.id,
-            on: match (&row.sender, &row.template) {
-                (Some(sender), Some(template)) => format!("The template {template} of {sender}"),
-                (Some(sender), None) => format!("The sender {sender}"),
-                (None, _) => "Everything".to_owned(),
-            },
-            scope: row.scope,
-            sender: row.sender,
-            template: row.template,
-            language: row.language,
-            reason: row.reason,
-            detail: row.detail,
-            placed_at: row.placed_at.to_jiff(),
-            placed_by: row.placed_by,
-            until: row.until.map(Time::to_jiff),
-        })
-        .collect())
+    let holds = rows.into_iter().map(|row| Hold {
+        id: row.id,
+        on: match (&row.sender, &row.template) {
+            (Some(sender), Some(template)) => format!("The template {template} of {sender}"),
+            (Some(sender), None) => format!("The sender {sender}"),
+            (None, _) => "Everything".to_owned(),
+        },
+        scope: row.scope,
+        sender: row.sender,
+        template: row.template,
+        language: row.language,
+        reason: row.reason,
+        detail: row.detail,
+        placed_at: row.placed_at.to_jiff(),
+        placed_by: row.placed_by,
+        until: row.until.map(Time::to_jiff),
+        ended_at: row.ended_at.map(Time::to_jiff),
+        // What ends by its time, Recado ends.
+        ended_by: row.released_by.filter(|by| by != "recado"),
+    });
+    Ok(holds.partition(|hold| hold.ended_at.is_none()))
 }
 
 #[cfg(test)]

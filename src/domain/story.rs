@@ -2,6 +2,8 @@
 //!
 //! Where the facts come from is `db::story`'s business; how they look on a page or a terminal is the doors'.
 
+mod holds;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
@@ -12,6 +14,8 @@ use super::{
     notification::{Best, State, Wait, numberless},
     phone::Phone,
 };
+
+pub use holds::Hold;
 
 /// Gives the sentence for a reason's name, if it knows it.
 pub type Explain<'a> = &'a dyn Fn(&str) -> Option<&'static str>;
@@ -55,7 +59,10 @@ pub struct Story {
     pub template_status: Option<String>,
     pub attempts: Vec<Attempt>,
     pub notes: Vec<Note>,
+    /// In force.
     pub holds: Vec<Hold>,
+    /// Those that were in force while it was to go, and are no more.
+    pub past_holds: Vec<Hold>,
     /// The earlier message of the same subject that it waits for.
     pub behind: Option<Uuid>,
     /// It may go as a free text.
@@ -177,26 +184,6 @@ pub struct Note {
     pub by: Option<String>,
 }
 
-/// A hold in force that concerns it.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
-#[schema(as = HoldInTheWay)]
-pub struct Hold {
-    pub id: i64,
-    /// What it is on, in words.
-    pub on: String,
-    /// everything, sender or template.
-    pub scope: String,
-    pub sender: Option<String>,
-    pub template: Option<String>,
-    /// None if it is on the template in all languages.
-    pub language: Option<String>,
-    pub reason: String,
-    pub detail: Option<String>,
-    pub placed_at: Timestamp,
-    pub placed_by: String,
-    pub until: Option<Timestamp>,
-}
-
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[schema(as = TimelineLine)]
@@ -280,6 +267,9 @@ impl Story {
         }
         for hold in &self.holds {
             lines.push(line(hold.placed_at, hold.told()));
+        }
+        for hold in &self.past_holds {
+            hold.tell_past(&mut lines);
         }
         for attempt in &self.attempts {
             attempt.tell(explain, &mut lines);
@@ -507,15 +497,6 @@ impl Receipt {
     /// Where it stands among those of one second.
     fn place(&self) -> usize {
         ["sent", "failed", "delivered", "read"].iter().position(|kind| *kind == self.kind).unwrap_or(0)
-    }
-}
-
-impl Hold {
-    fn told(&self) -> String {
-        let until = self.until.map_or("until released".to_owned(), |until| format!("until {}", when(until)));
-        let detail = self.detail.as_deref().map(|detail| format!(" ({detail})")).unwrap_or_default();
-        let Hold { id, on, placed_by, reason, .. } = self;
-        format!("Hold {id} in force, {until}: {on} is held by {placed_by}: {reason}{detail}.")
     }
 }
 

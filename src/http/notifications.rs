@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{Desk, Problem, auth::Caller, openapi::NotFound, paging::Paging};
 use crate::{
     db::{
-        audit,
+        audit, contacts,
         listing::{self, Filter, Item},
         story,
     },
@@ -148,12 +148,19 @@ pub(super) async fn list(
             "Looking for a phone number needs a key whose role is operator or more.",
         ));
     }
-    let found = listing::page(&desk.doors.pools.ops, &filter(&asked)?, paging.limit).await?;
+    let filter = filter(&asked)?;
+    let found = listing::page(&desk.doors.pools.ops, &filter, paging.limit).await?;
     let next = found.next.map(|last| last.simple().to_string());
     let persons = caller.sees_persons();
     if persons {
-        let numbers = found.items.iter().filter(|item| item.phone.is_some()).count();
-        audit::shown(&desk.doors.pools.ops, &caller.name, None, numbers, "GET /v1/notifications").await?;
+        let pool = &desk.doors.pools.ops;
+        let of: Vec<Uuid> = found.items.iter().filter(|item| item.phone.is_some()).map(|item| item.id).collect();
+        let contact = match &filter.phone {
+            Some(phone) => contacts::with(pool, phone).await?.map(|contact| format!("contact {contact}")),
+            None => None,
+        };
+        let through = "GET /v1/notifications";
+        audit::shown(pool, &caller.name, contact.as_deref(), (of.len(), &of), through).await?;
     }
     let listed = |item: Item| {
         let phone = item.phone.as_ref().map(|phone| show(phone, persons));
@@ -204,7 +211,7 @@ pub(super) async fn one(
     if caller.sees_persons() {
         let (on, numbers) = (id.to_string(), usize::from(story.phone.is_some()));
         let through = "GET /v1/notifications/{id}";
-        audit::shown(&desk.doors.pools.ops, &caller.name, Some(&on), numbers, through).await?;
+        audit::shown(&desk.doors.pools.ops, &caller.name, Some(&on), (numbers, &[id]), through).await?;
     }
     Ok(Json(Shown::of(story, caller.sees_persons(), desk.doors.clock.now())))
 }

@@ -143,6 +143,11 @@ async fn killed(hint: &str, servers: &'static [Server], and_the_service: bool, r
     let Some((own, plan)) = Own::start(servers).await else { return };
     Fleet::run(hint, plan, async |fleet| {
         let queue = statuses(fleet).await;
+        if servers.contains(&RabbitMq) {
+            // RabbitMQ writes down which quorum queues it has some time after it declared one; killed before, it never finds it again.
+            own.rabbitmqctl(&["stop_app"]).await;
+            own.rabbitmqctl(&["start_app"]).await;
+        }
         let mut no = fleet.start().await;
         for round in 0..rounds {
             let orders: Vec<Value> = (0..40).map(|n| order(&format!("r{round}-{n}"), n)).collect();
@@ -186,6 +191,7 @@ async fn killed(hint: &str, servers: &'static [Server], and_the_service: bool, r
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "RabbitMQ takes its time to start; `make soak`"]
 async fn a_broker_that_is_killed_keeps_what_it_took_and_is_told_everything_in_order() {
     killed("broker", &[RabbitMq], false, 2).await;
 }
@@ -196,6 +202,7 @@ async fn a_database_that_is_killed_has_what_it_committed_and_nothing_is_sent_twi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "RabbitMQ takes its time to start; `make soak`"]
 async fn everything_killed_at_once_goes_on_where_it_was() {
     killed("everything", &[Postgres, RabbitMq], true, 1).await;
 }
@@ -237,6 +244,7 @@ async fn a_login_that_the_broker_no_longer_takes_is_named_and_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "RabbitMQ takes its time to start; `make soak`"]
 async fn a_broker_that_waits_for_no_acknowledgement_closes_nothing_while_the_database_is_gone() {
     let Some((own, plan)) = Own::start(&[RabbitMq]).await else { return };
     let impatient =

@@ -132,6 +132,8 @@ async fn one_trace_leads_from_the_producer_through_two_processes_to_the_receipt(
         plan.set("traces.endpoint", &collector.address);
         plan.set("traces.share", "0");
         plan.set("traces.authorization", "Basic dHJhY2Vz");
+        // On a machine that stands still for a second an attempt would come too late, and there would be two.
+        plan.set("dispatch.lease", "20s");
     };
     Fleet::run("traces", plan, async |fleet| {
         let intake = fleet.spawn_as(&["--roles", "intake,http,receipts,outbox,upkeep,replies"], &[]);

@@ -35,6 +35,7 @@ fn story(state: State) -> Story {
         attempts: Vec::new(),
         notes: Vec::new(),
         holds: Vec::new(),
+        past_holds: Vec::new(),
         behind: None,
         has_text: false,
         kept: true,
@@ -142,6 +143,8 @@ fn a_hold_comes_before_every_other_reason_to_wait() {
         placed_at: at(0),
         placed_by: "recado".to_owned(),
         until: None,
+        ended_at: None,
+        ended_by: None,
     });
     let next = held.next(at(30));
     assert!(next.contains("The sender main is held, until somebody releases it: token_invalid"), "{next}");
@@ -247,10 +250,19 @@ fn a_hold_stands_at_its_time() {
         placed_at: at(5),
         placed_by: "ana".to_owned(),
         until: None,
+        ended_at: None,
+        ended_by: None,
     });
     let lines: Vec<String> = held.tell(&no_words).into_iter().map(|line| line.what).collect();
     assert_eq!(lines[1], "Hold 12 in force, until released: The sender main is held by ana: operator (moving).");
     assert_eq!(lines[2], "Put to wait for its template.");
+
+    let hold = held.holds.remove(0);
+    held.past_holds.push(Hold { ended_at: Some(at(20)), ended_by: Some("user ana".to_owned()), ..hold });
+    let lines: Vec<String> = held.tell(&no_words).into_iter().map(|line| line.what).collect();
+    assert_eq!(lines[1], "Hold 12: The sender main was held by ana: operator (moving).");
+    assert_eq!(lines[3], "Hold 12: released by user ana.");
+    assert!(!held.next(at(30)).contains("held"));
 }
 
 #[test]

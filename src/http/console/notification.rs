@@ -258,6 +258,15 @@ fn steps(story: &Story) -> Vec<Step> {
             ..step(hold.placed_at, "step_held")
         });
     }
+    for hold in &story.past_holds {
+        let held = Step {
+            by: Some(hold.placed_by.clone()),
+            hold: Some(hold.clone()),
+            ..step(hold.placed_at, "step_was_held")
+        };
+        let released = hold.ended_at.map(|at| Step { by: hold.ended_by.clone(), ..step(at, "step_hold_ended") });
+        steps.extend([Some(held), released].into_iter().flatten());
+    }
     for attempt in &story.attempts {
         tried(attempt, &mut steps);
     }

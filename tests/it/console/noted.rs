@@ -144,6 +144,7 @@ async fn every_act_through_the_api_leaves_one_note() {
     let id = hall.notification("order-1", ANA).await;
     let (operator, viewer) = (hall.key(Role::Operator).await, hall.key(Role::Viewer).await);
     let bea = bea(&hall).await;
+    let ana = hall.ask("select 'contact ' || id from contacts where phone = '+34600111222'").await.unwrap();
     let mut trail = Trail::of(&hall).await;
     let hold = json!({"scope": "everything", "reason": "wrong prices"});
     assert_eq!(hall.post("/v1/holds", &operator, &hold).await.status, StatusCode::CREATED);
@@ -156,7 +157,7 @@ async fn every_act_through_the_api_leaves_one_note() {
     let story = format!("/v1/notifications/{id}");
     for (path, note) in [
         (story.as_str(), format!("number.shown {id} | key operator")),
-        ("/v1/notifications?phone=%2B34600111222", "number.shown | key operator".to_owned()),
+        ("/v1/notifications?phone=%2B34600111222", format!("number.shown {ana} | key operator")),
         ("/v1/notifications", "number.shown | key operator".to_owned()),
     ] {
         assert!(hall.read(path, &operator).await.text().contains(ANA), "{path}");
@@ -166,6 +167,8 @@ async fn every_act_through_the_api_leaves_one_note() {
         }
         assert!(trail.more().await.is_empty(), "a viewer was shown nothing");
     }
+    let whose = "select count(*)::text from audit where what = 'number.shown' and detail -> 'notifications' ? (select id::text from notifications)";
+    assert_eq!(hall.ask(whose).await.as_deref(), Some("3"), "each look says at whose number");
     assert_eq!(hall.read("/v1/notifications?phone=%2B34600999888", &operator).await.status, StatusCode::OK);
     assert!(trail.more().await.is_empty(), "nobody was shown");
 
