@@ -1,7 +1,7 @@
 //! `recado plans`: what is to be done to everything that a search finds, worked out first and run in the background.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     io::{BufRead, IsTerminal},
     process::ExitCode,
     sync::Arc,
@@ -21,16 +21,18 @@ use crate::{
     config::{Needs, Place, Settings},
     db::{
         Pools,
-        plans::{self, Made, Ordered, Plan, Wanted, Wish},
+        plans::{self, Made, Means, Ordered, Plan, Wish},
         senders,
     },
     domain::{
-        action::{Action, Course, Estimate, FOUND_MAX, Kind, REASON_MAX, Skip},
-        cost::Prices,
+        action::{Action, Course, Kind, REASON_MAX, Skip},
+        estimate::Estimate,
         money::decimal,
         search::{self, On, Target, Wrong},
     },
     http::plans::{NO_ORDER, Shown, reason, refusal, wish},
+    inbox::reading::Reader,
+    telemetry::traces::Tracer,
 };
 
 const EXAMPLE: &str = "Examples:
@@ -232,21 +234,20 @@ async fn make(settings: &Settings, pools: &Pools, new: &New) -> anyhow::Result<E
     {
         hold::written(settings, pools, sender, template, language.as_deref()).await?;
     }
-    let prices = Arc::new(prices(settings, pools).await?);
-    let wanted = Wanted { wish, by: hold::somebody(), prices, now: Clock::system().now() };
-    let plan = match plans::make(&pools.ops, wanted).await? {
-        Made::Plan(plan) => *plan,
+    let means = means(settings, pools, new.action).await?;
+    let id = match plans::make(&pools.ops, wish, &hold::somebody()).await? {
+        Made::Plan(id) => id,
         Made::NoSuchSender => {
             let all = senders::all(&pools.ops).await?;
             let names: Vec<&str> = all.iter().map(|(_, name)| name.as_str()).collect();
             bail!(Misunderstood(format!("--sender is none of those in this database: {}", names.join(", "))))
         }
         Made::IsAPhone => bail!("{}", NO_ORDER.trim_end_matches('.')),
-        Made::TooMany => {
-            bail!("more than {FOUND_MAX} are found: narrow the search, for example with --since and --until")
-        }
     };
-    let id = plan.id;
+    let plan = reckoned(pools, id, &means).await?;
+    if let Course::Failed { why } = &plan.course {
+        bail!("{why}");
+    }
     if new.json && !new.run {
         say(&serde_json::to_string_pretty(&Shown::of(plan))?);
         return Ok(ExitCode::SUCCESS);
@@ -294,11 +295,39 @@ fn confirmed() -> bool {
     std::io::stdin().lock().read_line(&mut line).is_ok() && line.trim().eq_ignore_ascii_case("yes")
 }
 
-/// What messages cost, by sender, as far as the settings here say.
-async fn prices(settings: &Settings, pools: &Pools) -> anyhow::Result<HashMap<i16, Prices>> {
-    let prices = super::rates::prices(settings, super::rates::load(settings)?);
+/// What plans are reckoned by, as far as the settings here say. Only rejected events are read by the templates.
+async fn means(settings: &Settings, pools: &Pools, action: Action) -> anyhow::Result<Means> {
     let known = senders::all(&pools.ops).await?;
-    Ok(known.into_iter().filter_map(|(id, name)| Some((id, prices.get(&name)?.clone()))).collect())
+    let reader = if action == Action::Replay {
+        let ids = known.iter().map(|(id, name)| (name.clone(), *id)).collect();
+        super::reader(settings, ids)?
+    } else {
+        Reader::default()
+    };
+    let prices = super::rates::prices(settings, super::rates::load(settings)?);
+    let prices = known.into_iter().filter_map(|(id, name)| Some((id, prices.get(&name)?.clone()))).collect();
+    let inbox = super::run::inbox(settings, pools, &Clock::system(), &Arc::new(reader), &Tracer::default());
+    Ok(inbox.means(Arc::new(prices)))
+}
+
+/// The plan with its numbers, whoever works them out.
+async fn reckoned(pools: &Pools, id: i64, means: &Means) -> anyhow::Result<Plan> {
+    const LONG: Duration = Duration::from_secs(1);
+    const LOOK: Duration = Duration::from_millis(250);
+    let work = plans::reckon(&pools.ops, id, means);
+    tokio::pin!(work);
+    if tokio::time::timeout(LONG, &mut work).await.map_or(Ok(None), |done| done.map(Some))?.is_none() {
+        complain("Working it out: that much takes a while.");
+        work.await?;
+    }
+    loop {
+        let Some(plan) = plans::one(&pools.ops, id).await? else { bail!("the plan was removed meanwhile") };
+        if plan.course != Course::Reckoning {
+            return Ok(plan);
+        }
+        // The service is at it.
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 async fn list(pools: &Pools, limit: i64, json: bool) -> anyhow::Result<ExitCode> {
@@ -403,6 +432,7 @@ fn standing(plan: &Plan) -> String {
     let progress =
         format!("{} of {} done, {skipped} left as they were, {} to come", plan.done, plan.found, plan.left());
     match &plan.course {
+        Course::Reckoning => "being worked out".to_owned(),
         Course::Planned { out_of_date: false } => {
             format!("planned, {} of {} would be done", plan.estimate.acts, plan.found)
         }
@@ -443,16 +473,24 @@ fn found(plan: &Plan, mut rows: Vec<Row>) -> Vec<Row> {
     let of = &plan.estimate;
     let row = |depth, name: &str, number: u64| (depth, name.to_owned(), number.to_string(), String::new());
     rows.push(row(0, "of these it is done to", of.acts));
+    let replays = plan.action == Action::Replay;
+    if replays {
+        rows.push(row(1, "taken in meanwhile: nothing follows", of.known));
+        rows.push(row(1, "ask for no message", of.ignored));
+        rows.push(row(1, "messages whose time is over", of.expired));
+    }
     if plan.action.sends() {
-        rows.push(row(1, "a later stage is true already: they end again", of.stale));
-        rows.push(row(1, "no consent now: they end again", of.no_consent));
+        rows.push(row(1, "a later stage is true already: they end at once", of.stale));
+        rows.push(row(1, "no consent now: they end at once", of.no_consent));
         let mut costs: Vec<String> =
             of.cost.iter().map(|(currency, micros)| format!("{} {currency}", decimal(*micros))).collect();
         if of.unpriced > 0 {
             costs.push(format!("{} without a price", of.unpriced));
         }
         rows.push((1, "may go".to_owned(), of.goes.to_string(), costs.join(", ")));
-        rows.push(row(2, "could be duplicates, marked as resends", of.duplicates));
+        if !replays {
+            rows.push(row(2, "could be duplicates, marked as resends", of.duplicates));
+        }
         rows.push(row(2, "wait until the person confirms", of.not_confirmed));
     }
     rows.push(row(0, "left as they are", of.skipped.values().sum()));

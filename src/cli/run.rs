@@ -147,6 +147,7 @@ pub async fn start(
             worker,
             pool: pools.ops.clone(),
             inbox: inbox.clone(),
+            means: inbox.means(Arc::new(by_sender(&ids, &prices))),
             clock: clock.clone(),
             dispatch: nudge.clone(),
             keep: settings.upkeep.keep_audit,

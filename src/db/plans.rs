@@ -4,6 +4,7 @@
 mod acting;
 mod making;
 mod reading;
+mod reckoning;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,11 +13,15 @@ use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 
 use super::{Error, alone, audit, dispatch::millis};
-use crate::domain::action::{self, Action, Course, Estimate, Kind, Skip};
+use crate::domain::{
+    action::{self, Action, Course, DUPLICATES_OF_AN_OPERATOR, Kind, Skip},
+    estimate::Estimate,
+};
 
 pub use acting::{Acted, Awaiting, act, awaiting, fail, next, replayed, switch};
-pub use making::{Made, Wanted, Wish, make};
+pub use making::{Made, Wish, make};
 pub use reading::{one, page};
+pub use reckoning::{Means, reckon, unreckoned};
 
 /// So many are acted on at once.
 pub const PIECE: i64 = 200;
@@ -41,6 +46,10 @@ pub struct Plan {
     pub found: u64,
     pub done: u64,
     pub skipped: BTreeMap<Skip, u64>,
+    /// Of those it was done to: people who may get something twice.
+    pub repeats: u64,
+    /// The most of them that whoever runs it decides; any if none.
+    pub repeats_max: Option<u64>,
 }
 
 impl Plan {
@@ -77,34 +86,32 @@ pub async fn run(pool: &PgPool, id: i64, by: &str, reason: &str, admin: bool) ->
                 Course::Planned { out_of_date } => !out_of_date,
                 // Its numbers are as old as it is.
                 Course::Stopped => reading::is_fresh(tx, id).await?,
-                Course::Running | Course::Done | Course::Failed { .. } => false,
+                Course::Reckoning | Course::Running | Course::Done | Course::Failed { .. } => false,
             };
             if !begins {
                 return Ok(Ordered::NotNow(plan.course));
             }
-            // The world may have moved on since it was planned. What was done already counts on.
-            let mut duplicates = making::duplicates(tx, id, plan.action).await?;
-            if plan.course == Course::Stopped {
-                duplicates = duplicates.max(plan.estimate.duplicates);
-            }
-            if action::needs_admin(duplicates) && !admin {
-                return Ok(Ordered::NeedsAdmin { duplicates });
+            if plan.estimate.needs_admin() && !admin {
+                return Ok(Ordered::NeedsAdmin { duplicates: plan.estimate.duplicates });
             }
             sqlx::query!(
                 r#"
                 -- plans: run
                 update plans set state = 'running', reason = $2, begun_by = $3, begun_at = coalesce(begun_at, recado_now()),
-                  ended_at = null, ended_by = null, estimate = estimate || jsonb_build_object('duplicates', $4::int8)
+                  ended_at = null, ended_by = null, repeats_max = $4
                 where id = $1
                 "#,
                 id,
                 reason,
                 by,
-                signed(duplicates)
+                // The world may move on until it comes to somebody.
+                (!admin).then(|| signed(DUPLICATES_OF_AN_OPERATOR))
             )
             .execute(&mut *tx)
             .await?;
-            let detail = json!({"action": plan.action, "found": plan.found, "left": plan.left(), "duplicates": duplicates});
+            let detail = json!({
+                "action": plan.action, "found": plan.found, "left": plan.left(), "duplicates": plan.estimate.duplicates
+            });
             note(tx, id, &by, "plan.begun", Some(&reason), detail).await?;
             Ok(Ordered::Done)
         })
@@ -148,7 +155,7 @@ pub async fn forget(pool: &PgPool, keep: Duration, batch: i64) -> Result<u64, Er
         -- plans: forget pieces
         delete from plan_chunks where (plan, number) in (
           select c.plan, c.number from plans p join plan_chunks c on c.plan = p.id
-          where p.state in ('planned', 'stopped', 'failed') and p.made_at < recado_now() - $1 * interval '1 ms' limit $2
+          where p.state in ('reckoning', 'planned', 'stopped', 'failed') and p.made_at < recado_now() - $1 * interval '1 ms' limit $2
         )
         "#,
         millis(action::FRESH * 2) as _,

@@ -275,7 +275,7 @@ pub async fn open(
 ///
 /// # Errors
 /// If the database cannot be asked.
-pub async fn kept(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<(Kept, bool)>, Error> {
+pub async fn kept(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<Vec<(Kept, bool)>, Error> {
     let rows = sqlx::query!(
         r#"
         -- rejected: kept
@@ -284,7 +284,7 @@ pub async fn kept(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<(Kept, bool)>, Erro
         "#,
         ids
     )
-    .fetch_all(pool)
+    .fetch_all(executor)
     .await?;
     let kept = rows.into_iter().map(|row| {
         let kept = Kept {

@@ -1,11 +1,11 @@
 //! What operators may have done to what a search finds: which actions there are, what each does to whom, and what that comes to.
 //! Pure. (What becomes of an event is `plan`'s; a plan here is an operator's.)
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{money::Money, notification::State};
+use super::notification::State;
 
 /// A plan whose numbers are older than this is made anew.
 pub const FRESH: Duration = Duration::from_secs(3_600);
@@ -78,7 +78,7 @@ impl Action {
     /// Whether messages go because of it.
     #[must_use]
     pub const fn sends(self) -> bool {
-        matches!(self, Action::Retry | Action::Resend)
+        matches!(self, Action::Retry | Action::Resend | Action::Replay)
     }
 }
 
@@ -86,6 +86,8 @@ impl Action {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Course {
+    /// What it would come to is not known yet.
+    Reckoning,
     /// Nothing was done yet. Its numbers may be too old for it to be run.
     Planned {
         out_of_date: bool,
@@ -96,7 +98,8 @@ pub enum Course {
     /// By somebody; what was done until then is done.
     Stopped,
     Failed {
-        why: String,
+        #[schema(value_type = String)]
+        why: Failure,
     },
 }
 
@@ -105,12 +108,71 @@ impl Course {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
+            Course::Reckoning => "reckoning",
             Course::Planned { .. } => "planned",
             Course::Running => "running",
             Course::Done => "done",
             Course::Stopped => "stopped",
             Course::Failed { .. } => "failed",
         }
+    }
+}
+
+/// Why a plan cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// It finds more than [`FOUND_MAX`].
+    TooMany,
+    /// To find and count it all takes too long.
+    TooSlow,
+    /// By now more people than [`DUPLICATES_OF_AN_OPERATOR`] may get something twice, and no administrator runs it.
+    TooManyTwice,
+    /// What the database said.
+    Other(String),
+}
+
+impl Failure {
+    const NAMED: [Failure; 3] = [Failure::TooMany, Failure::TooSlow, Failure::TooManyTwice];
+
+    /// What the database keeps, and [`Failure::kept`] reads.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Failure::TooMany => "too_many",
+            Failure::TooSlow => "too_slow",
+            Failure::TooManyTwice => "too_many_twice",
+            Failure::Other(why) => why,
+        }
+    }
+
+    #[must_use]
+    pub fn kept(text: &str) -> Failure {
+        let known = Failure::NAMED.into_iter().find(|known| known.as_str() == text);
+        known.unwrap_or_else(|| Failure::Other(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::TooMany => {
+                write!(f, "its search finds more than {FOUND_MAX}: narrow it, for example with since and until")
+            }
+            Failure::TooSlow => {
+                f.write_str("to work it out takes too long: narrow its search, for example with since and until")
+            }
+            Failure::TooManyTwice => write!(
+                f,
+                "by now more than {DUPLICATES_OF_AN_OPERATOR} people may get a message twice, which the role admin decides"
+            ),
+            Failure::Other(why) => f.write_str(why),
+        }
+    }
+}
+
+impl Serialize for Failure {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -311,109 +373,6 @@ pub fn offered(of: &Standing) -> Vec<Action> {
     Action::ALL.into_iter().filter(|action| may(*action) && fits(*action)).collect()
 }
 
-/// How a person's consent to a message stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Agreed {
-    Yes,
-    /// They were asked, or may yet be.
-    NotYet,
-    No,
-}
-
-/// Notifications that stand alike.
-#[derive(Debug, Clone)]
-pub struct Group {
-    pub standing: Standing,
-    /// A later stage of its journey is true already.
-    pub stale: bool,
-    pub agreed: Agreed,
-    /// What one of them is expected to cost.
-    pub price: Option<Money>,
-    pub count: u64,
-}
-
-/// What a plan would come to if it were run now.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Estimate {
-    pub found: u64,
-    /// How many it would be done to.
-    pub acts: u64,
-    /// Why it would not be done to the others.
-    pub skipped: BTreeMap<Skip, u64>,
-    /// Of those that may go: people who may get it twice.
-    pub duplicates: u64,
-    /// A later stage is true already: they end again, as superseded.
-    pub stale: u64,
-    /// Nobody agreed to them now: they end again.
-    pub no_consent: u64,
-    /// The person has not answered yet: they wait.
-    pub not_confirmed: u64,
-    /// How many messages may go.
-    pub goes: u64,
-    /// What those are expected to cost, in millionths, by currency.
-    pub cost: BTreeMap<String, i64>,
-    /// Of those, the ones that no price list knows.
-    pub unpriced: u64,
-    /// Of a hold or a release: the holds there are, and how many wait or would.
-    pub holds: u64,
-    pub waiting: u64,
-}
-
-impl Estimate {
-    /// Counts groups together.
-    #[must_use]
-    pub fn of(action: Action, groups: &[Group]) -> Estimate {
-        let mut estimate = Estimate::default();
-        for group in groups {
-            estimate.add(action, group);
-        }
-        estimate
-    }
-
-    fn add(&mut self, action: Action, group: &Group) {
-        let n = group.count;
-        self.found += n;
-        if let Err(skip) = judge(action, &group.standing) {
-            *self.skipped.entry(skip).or_default() += n;
-            return;
-        }
-        self.acts += n;
-        if !action.sends() {
-            return;
-        }
-        if group.stale {
-            self.stale += n;
-            return;
-        }
-        match group.agreed {
-            Agreed::No => {
-                self.no_consent += n;
-                return;
-            }
-            Agreed::NotYet => self.not_confirmed += n,
-            Agreed::Yes => {}
-        }
-        self.goes += n;
-        if group.standing.may_have_arrived() {
-            self.duplicates += n;
-        }
-        match group.price {
-            Some(price) => {
-                let sum = self.cost.entry(price.currency.to_string()).or_default();
-                *sum = sum.saturating_add(price.micros.saturating_mul(i64::try_from(n).unwrap_or(i64::MAX)));
-            }
-            None => self.unpriced += n,
-        }
-    }
-
-    /// Whether an operator may not run it, since so many people may get something twice.
-    #[must_use]
-    pub fn needs_admin(&self) -> bool {
-        needs_admin(self.duplicates)
-    }
-}
-
 /// Whether so many possible duplicates are more than an operator decides.
 #[must_use]
 pub const fn needs_admin(duplicates: u64) -> bool {
@@ -421,12 +380,12 @@ pub const fn needs_admin(duplicates: u64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn standing() -> impl Strategy<Value = Standing> {
+    pub(in crate::domain) fn standing() -> impl Strategy<Value = Standing> {
         let reasons = ["undeliverable", "unknown", "delivered_elsewhere", "expired"];
         (
             proptest::sample::select(StateName::ALL.to_vec()),
@@ -440,17 +399,6 @@ mod tests {
                 kept,
                 followed,
             })
-    }
-
-    fn group() -> impl Strategy<Value = Group> {
-        let agreed = proptest::sample::select(vec![Agreed::Yes, Agreed::NotYet, Agreed::No]);
-        (standing(), any::<bool>(), agreed, proptest::option::of(0i64..1_000_000), 0u64..100_000).prop_map(
-            |(standing, stale, agreed, price, count)| {
-                let price =
-                    price.map(|micros| format!("{} USD", crate::domain::money::decimal(micros)).parse().unwrap());
-                Group { standing, stale, agreed, price, count }
-            },
-        )
     }
 
     proptest! {
@@ -488,24 +436,6 @@ mod tests {
                 prop_assert_eq!(ways, usize::from(may));
             }
         }
-
-        #[test]
-        fn an_estimate_adds_up(groups in proptest::collection::vec(group(), 0..12)) {
-            for action in Action::ALL {
-                let all = Estimate::of(action, &groups);
-                prop_assert_eq!(all.found, groups.iter().map(|group| group.count).sum::<u64>());
-                prop_assert_eq!(all.found, all.acts + all.skipped.values().sum::<u64>());
-                if action.sends() {
-                    prop_assert_eq!(all.acts, all.goes + all.stale + all.no_consent);
-                }
-                prop_assert!(all.duplicates <= all.goes && all.not_confirmed <= all.goes && all.unpriced <= all.goes);
-                if action == Action::Retry {
-                    prop_assert_eq!(all.duplicates, 0);
-                }
-                let kept: Estimate = serde_json::from_value(serde_json::to_value(&all).unwrap()).unwrap();
-                prop_assert_eq!(kept, all);
-            }
-        }
     }
 
     #[test]
@@ -521,11 +451,8 @@ mod tests {
             assert_eq!(StateName::named(state.as_str()), Some(state));
         }
         assert_eq!(StateName::ALL.map(StateName::as_str), crate::domain::search::STATES);
-    }
-
-    #[test]
-    fn a_hundred_duplicates_are_an_operators_and_more_an_administrators() {
-        let estimate = |duplicates| Estimate { duplicates, ..Estimate::default() };
-        assert!(!estimate(100).needs_admin() && estimate(101).needs_admin());
+        for failure in Failure::NAMED.into_iter().chain([Failure::Other("the disk is full".to_owned())]) {
+            assert_eq!(Failure::kept(failure.as_str()), failure);
+        }
     }
 }

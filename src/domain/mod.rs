@@ -8,6 +8,7 @@ pub mod callback;
 pub mod consent;
 pub mod cost;
 pub mod doubt;
+pub mod estimate;
 pub mod event;
 pub mod expression;
 pub mod fact;

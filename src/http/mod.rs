@@ -137,6 +137,8 @@ struct Desk {
     /// The same for what shop systems sign.
     large_events: webhooks::Large,
     questions: Semaphore,
+    /// One plan is reckoned at a time.
+    reckoning: Semaphore,
     reception: optin::Reception,
     console: console::Console,
     places: events::Places,
@@ -153,7 +155,8 @@ impl Desk {
         let reception = optin::Reception::new(doors.public.clone());
         let console = console::Console::new(&doors.console, &doors.public.base_url, &doors.public.trusted_proxies);
         let places = events::Places::default();
-        Arc::new(Desk { doors, health, large, large_events, questions, reception, console, places })
+        let reckoning = Semaphore::new(1);
+        Arc::new(Desk { doors, health, large, large_events, questions, reckoning, reception, console, places })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Plans of operators, as the API makes, shows, runs and stops them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -23,11 +23,13 @@ use super::{
 };
 use crate::{
     db::{
+        self,
         keys::Role,
-        plans::{self, Made, Ordered, Plan, Wanted, Wish},
+        plans::{self, Made, Ordered, Plan, Wish},
     },
     domain::{
-        action::{Action, Course, DUPLICATES_OF_AN_OPERATOR, Estimate, FOUND_MAX, Kind, REASON_MAX, Skip},
+        action::{Action, Course, DUPLICATES_OF_AN_OPERATOR, Kind, REASON_MAX, Skip},
+        estimate::Estimate,
         money::decimal,
         search::{Search, Target, Wrong},
     },
@@ -73,11 +75,16 @@ struct Reckoned {
     /// Why it would not be done to the others.
     #[schema(value_type = BTreeMap<String, u64>)]
     skipped: BTreeMap<Skip, u64>,
+    /// Of rejected events that it would be done to: taken in meanwhile, and asking for nothing. Nothing follows.
+    known: u64,
+    ignored: u64,
     /// Of those that may go: people who may get it twice.
     duplicates: u64,
-    /// A later stage is true already: they end again, as superseded.
+    /// The time of the message that would follow is over: it ends at once.
+    expired: u64,
+    /// A later stage is true already: they end at once, as superseded.
     stale: u64,
-    /// Nobody agreed to them now: they end again.
+    /// Nobody agreed to them now: they end at once.
     no_consent: u64,
     /// The person has not answered yet: they wait.
     not_confirmed: u64,
@@ -100,6 +107,8 @@ struct Progress {
     done: u64,
     #[schema(value_type = BTreeMap<String, u64>)]
     skipped: BTreeMap<Skip, u64>,
+    /// Of what was done: people who may get something twice.
+    duplicates: u64,
     left: u64,
 }
 
@@ -123,7 +132,7 @@ impl Shown {
             begun_by: plan.begun_by,
             ended_at: plan.ended_at,
             ended_by: plan.ended_by,
-            progress: Progress { done: plan.done, skipped: plan.skipped, left },
+            progress: Progress { done: plan.done, skipped: plan.skipped, duplicates: plan.repeats, left },
         }
     }
 }
@@ -135,7 +144,10 @@ impl Reckoned {
             found: estimate.found,
             acts: estimate.acts,
             skipped: estimate.skipped,
+            known: estimate.known,
+            ignored: estimate.ignored,
             duplicates: estimate.duplicates,
+            expired: estimate.expired,
             stale: estimate.stale,
             no_consent: estimate.no_consent,
             not_confirmed: estimate.not_confirmed,
@@ -191,6 +203,7 @@ pub fn refusal(ordered: &Ordered) -> Option<String> {
         Ordered::Done => return None,
         Ordered::Unknown => "There is no plan of this number.".to_owned(),
         Ordered::NotNow(course) => match course {
+            Course::Reckoning => "It is being worked out still: look at its numbers first.".to_owned(),
             Course::Planned { out_of_date: false } => "It has not been begun.".to_owned(),
             Course::Planned { out_of_date: true } => {
                 "Its numbers are more than an hour old: make it anew, and look at them again.".to_owned()
@@ -275,10 +288,11 @@ struct TargetDescribed {
     r#for: Option<String>,
 }
 
-/// The numbers of what it would come to. Nothing is done yet.
+/// The numbers of what it would come to. Nothing is done yet. Where much is found its `state` is `reckoning` at first: its address tells the
+/// numbers when it is `planned`.
 #[utoipa::path(post, path = "/v1/plans", tag = "Plans", operation_id = "makePlan", summary = "Plans to act on all that a search finds",
     request_body(content = Wished, example = json!({"action": "retry", "search": {"state": "failed", "reason": "undeliverable"}})),
-    responses((status = 201, description = "What it would come to; nothing is done yet.", body = Shown,
+    responses((status = 201, description = "What it would come to, or that this is being worked out; nothing is done yet.", body = Shown,
         headers(("Location" = String, description = "The plan's address."))), (status = 404, response = NotFound)))]
 pub(super) async fn make(
     State(desk): State<Arc<Desk>>,
@@ -297,24 +311,36 @@ pub(super) async fn make(
     }
     let pairs = pairs.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_deref()?)));
     let wish = wish(wished.action, pairs)?;
-    let plan = plan(&desk, wish, caller.name.clone()).await?;
-    tracing::info!(by = caller.name, plan = plan.id, action = plan.action.as_str(), found = plan.found, "plan.made");
+    let plan = match plans::make(&desk.doors.pools.ops, wish, &caller.name).await? {
+        Made::Plan(id) => reckoned(&desk, id, &caller.name).await?.ok_or_else(unknown)?,
+        Made::NoSuchSender => return Err(Problem::new(StatusCode::NOT_FOUND, "There is no sender of this name here.")),
+        Made::IsAPhone => return Err(Problem::unfit(NO_ORDER)),
+    };
     let location = HeaderValue::try_from(format!("/v1/plans/{}", plan.id))
         .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "This plan has no address."))?;
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(Shown::of(plan))).into_response())
 }
 
-/// Makes a plan, whoever wants it.
-pub(super) async fn plan(desk: &Desk, wish: Wish, by: String) -> Result<Plan, Problem> {
-    let wanted = Wanted { wish, by, prices: Arc::clone(&desk.doors.prices), now: desk.doors.clock.now() };
-    match plans::make(&desk.doors.pools.ops, wanted).await? {
-        Made::Plan(plan) => Ok(*plan),
-        Made::NoSuchSender => Err(Problem::new(StatusCode::NOT_FOUND, "There is no sender of this name here.")),
-        Made::IsAPhone => Err(Problem::unfit(NO_ORDER)),
-        Made::TooMany => Err(Problem::unfit(format!(
-            "search finds more than {FOUND_MAX}: narrow it, for example with since and until."
-        ))),
+/// Whoever made a plan is answered after this long at the latest, whether it is reckoned or not.
+const PROMPTLY: Duration = Duration::from_millis(75);
+
+/// Has a plan that was made here reckoned, one after another, and says how it stands.
+pub(super) async fn reckoned(desk: &Arc<Desk>, id: i64, by: &str) -> Result<Option<Plan>, db::Error> {
+    let (of, pool) = (Arc::clone(desk), &desk.doors.pools.ops);
+    let reckoning = tokio::spawn(async move {
+        let means = of.doors.events.inbox.means(Arc::clone(&of.doors.prices));
+        let _one_at_a_time = of.reckoning.acquire().await;
+        if let Err(error) = plans::reckon(&of.doors.pools.ops, id, &means).await {
+            tracing::warn!(plan = id, %error, "plan.unreckoned: upkeep does it");
+        }
+    });
+    // Beyond that it goes on by itself.
+    let _ = tokio::time::timeout(PROMPTLY, reckoning).await;
+    let plan = plans::one(pool, id).await?;
+    if let Some(plan) = &plan {
+        tracing::info!(by, plan = id, action = plan.action.as_str(), state = plan.course.name(), "plan.made");
     }
+    Ok(plan)
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]

@@ -4,7 +4,10 @@
 pub mod reading;
 mod traces;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
@@ -15,8 +18,10 @@ use crate::{
     db::{
         self,
         inbox::{Arrival, Verdict, record},
+        plans::Means,
         rejected::{Kept, Rejected, reject},
     },
+    domain::{action::Skip, cost::Prices},
     telemetry::{
         self,
         traces::{Followed, Tracer},
@@ -159,6 +164,20 @@ impl Inbox {
             return Err(("dead_lettered", death.clone()));
         }
         self.reader.read(&one.as_bytes(), self.clock.now())
+    }
+
+    /// How plans are reckoned here: rejected events would be read as they are when they come.
+    #[must_use]
+    pub fn means(&self, prices: Arc<HashMap<i16, Prices>>) -> Means {
+        let inbox = self.clone();
+        let read = move |kept: Kept| {
+            if kept.whole {
+                inbox.read(&kept.into()).map_err(|_| Skip::RejectedAgain)
+            } else {
+                Err(Skip::BeginningOnly)
+            }
+        };
+        Means { prices, read: Arc::new(read), clock: self.clock.clone() }
     }
 
     fn follow(&self, traceparent: Option<&str>) -> Option<Followed> {

@@ -1,4 +1,4 @@
-//! Runs what operators planned, one plan after another, a piece at a time. What is to be tried again only becomes due: it passes the usual
+//! Runs what operators planned, one plan after another, a piece at a time; and reckons what was left unreckoned. What is to be tried again only becomes due: it passes the usual
 //! pace. Every process with upkeep may do it; whoever has a plan's row in hand is passed over, and a lease keeps rejected events from
 //! being run by two.
 
@@ -15,7 +15,7 @@ use crate::{
         outbox::hold_lease,
         plans::{self, Acted},
     },
-    domain::action::{Kind, Skip},
+    domain::action::{Failure, Kind, Skip},
     inbox::Inbox,
     lifecycle::Lifecycle,
 };
@@ -37,6 +37,8 @@ pub struct Runner {
     pub pool: PgPool,
     /// Through which rejected events are run again.
     pub inbox: Inbox,
+    /// By which plans are reckoned whose maker did not.
+    pub means: plans::Means,
     pub clock: Clock,
     /// Wakes who sends.
     pub dispatch: Nudge,
@@ -75,11 +77,16 @@ impl Runner {
         Ok(())
     }
 
-    /// One piece of the plan that is first.
+    /// Reckons a plan that was left, or does one piece of the one that is first.
     ///
     /// # Errors
     /// If the database cannot be asked; the piece is as it was then.
     pub async fn step(&self) -> Result<Progress, db::Error> {
+        if let Some(id) = plans::unreckoned(&self.pool).await?
+            && plans::reckon(&self.pool, id, &self.means).await?
+        {
+            return Ok(Progress::Made);
+        }
         let Some((id, action)) = plans::next(&self.pool).await? else { return Ok(Progress::Idle) };
         let acted = match action.kind() {
             Kind::Notifications => plans::act(&self.pool, id).await,
@@ -89,7 +96,7 @@ impl Runner {
         let acted = match acted {
             Err(error @ (db::Error::Data { .. } | db::Error::Inconsistent { .. })) => {
                 tracing::error!(plan = id, action = action.as_str(), %error, "plan.failed");
-                plans::fail(&self.pool, id, &error.to_string()).await?;
+                plans::fail(&self.pool, id, Failure::Other(error.to_string())).await?;
                 return Ok(Progress::Made);
             }
             other => other?,

@@ -9,7 +9,7 @@ use recado::{
         lanes,
         listing::{self, Filter},
         merge, person,
-        plans::{self, Made, Wanted, Wish},
+        plans::{self, Made, Wish},
         story, upkeep,
     },
     domain::{action::Action, ledger::Act, notification, phone::Phone, search::Search},
@@ -18,7 +18,10 @@ use recado::{
 use sqlx::Executor;
 use uuid::Uuid;
 
-use crate::house::{ANA, House, PACE, at_every_provider};
+use crate::{
+    house::{ANA, House, PACE, at_every_provider},
+    plans::means,
+};
 
 const BEA: &str = "+34600111333";
 const CARO: &str = "+34600111444";
@@ -108,14 +111,10 @@ async fn either_number_finds_all_that_concerns_the_person(house: House) {
         let acts: Vec<&str> = person.consents.iter().map(|entry| entry.act.as_str()).collect();
         assert_eq!((acts, person.messages.len()), (vec!["imported"], 2), "of the person, {number}");
         let search = Search::read([("phone", number)]).unwrap();
-        let wanted = Wanted {
-            wish: Wish::Found(Action::Cancel, search),
-            by: "ana".to_owned(),
-            prices: Default::default(),
-            now: house.clock.now(),
-        };
-        let Made::Plan(plan) = plans::make(pool, wanted).await.unwrap() else { panic!("a plan") };
-        assert_eq!(plan.found, 4, "to be cancelled, {number}");
+        let made = plans::make(pool, Wish::Found(Action::Cancel, search), "ana").await.unwrap();
+        let Made::Plan(plan) = made else { panic!("a plan") };
+        assert!(plans::reckon(pool, plan, &means(&house.clock)).await.unwrap());
+        assert_eq!(plans::one(pool, plan).await.unwrap().unwrap().found, 4, "to be cancelled, {number}");
     }
 }
 

@@ -1,13 +1,14 @@
 //! Acting on everything that a search finds: planned first, then done piece by piece, to each once.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
+use recado::clock::Clock;
 use recado::db::{
     keys::Role,
-    plans::{self, Acted, Made, PIECE, Wanted, Wish},
+    plans::{self, Acted, Made, Means, PIECE, Wish},
 };
 use recado::domain::{
-    action::{Action, Course},
+    action::{Action, Course, Failure, Skip},
     search::Search,
 };
 use reqwest::{Method, StatusCode};
@@ -17,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     doors::hall::Hall,
-    harness::{Fleet, PATIENCE, order, until},
+    harness::{Fleet, PATIENCE, event, order, until},
     why::recado,
 };
 
@@ -41,6 +42,18 @@ pub async fn failed(pool: &PgPool, people: i32) -> Vec<Uuid> {
     .unwrap()
 }
 
+/// To reckon by: nothing has a price, and rejected events are rejected for ever.
+pub fn means(clock: &Clock) -> Means {
+    Means { prices: Arc::default(), read: Arc::new(|_| Err(Skip::RejectedAgain)), clock: clock.clone() }
+}
+
+/// An order as the templates that are shipped want it.
+pub fn paid_order(id: &str, who: usize) -> Value {
+    let customer = json!({"phone": format!("+3460000000{who}"), "name": "Ana"});
+    let order = json!({"number": id, "total": {"amount": "12.00", "currency": "EUR"}});
+    event("order.confirmed", id, json!({"customer": customer, "order": order}))
+}
+
 /// Steps through a plan that runs, as the service does.
 pub async fn finish(pool: &PgPool, id: i64) {
     while !matches!(plans::act(pool, id).await.unwrap(), Acted::Over { .. } | Acted::NotRunning) {}
@@ -62,8 +75,10 @@ async fn made(hall: &Hall, key: &str, wish: Value) -> Value {
     let answer = hall.post("/v1/plans", key, &wish).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
     let plan = answer.json();
-    assert_eq!(answer.header("location").unwrap(), format!("/v1/plans/{}", plan["id"]));
-    plan
+    let address = format!("/v1/plans/{}", plan["id"]);
+    assert_eq!(answer.header("location").unwrap(), address);
+    hall.reckoned().await;
+    hall.read(&address, key).await.json()
 }
 
 async fn run(hall: &Hall, key: &str, plan: &Value) -> StatusCode {
@@ -104,7 +119,7 @@ async fn all_that_a_search_finds_is_tried_again_once_and_nothing_else() {
     let done = hall.read(&format!("/v1/plans/{id}"), &key).await.json();
     assert_eq!(
         (&done["state"], &done["progress"]),
-        (&json!("done"), &json!({"done": 500, "skipped": {"may_have_arrived": 20}, "left": 0}))
+        (&json!("done"), &json!({"done": 500, "skipped": {"may_have_arrived": 20}, "duplicates": 0, "left": 0}))
     );
     assert_eq!((&done["reason"], &done["begun_by"]), (&json!("the outage is over"), &json!("key operator")));
     assert_eq!(orders(&hall.pools.ops).await, BTreeMap::from([(1, 500)]));
@@ -180,7 +195,7 @@ async fn a_plan_is_stopped_between_two_pieces_and_gone_on_with() {
     let stopped = stop().await.json();
     assert_eq!(
         (&stopped["state"], &stopped["progress"]),
-        (&json!("stopped"), &json!({"done": 200, "skipped": {}, "left": 300}))
+        (&json!("stopped"), &json!({"done": 200, "skipped": {}, "duplicates": 0, "left": 300}))
     );
     assert_eq!(plans::act(&hall.pools.ops, id).await.unwrap(), Acted::NotRunning);
     assert_eq!(orders(&hall.pools.ops).await, BTreeMap::from([(1, 200)]));
@@ -212,7 +227,7 @@ async fn what_somebody_has_in_hand_is_come_back_to() {
     hall.sql(&format!("delete from notifications where id = '{}'", ids[1])).await;
     finish(&hall.pools.ops, id).await;
     let done = hall.read(&format!("/v1/plans/{id}"), &key).await.json();
-    assert_eq!(done["progress"], json!({"done": 2, "skipped": {"gone": 1}, "left": 0}));
+    assert_eq!(done["progress"], json!({"done": 2, "skipped": {"gone": 1}, "duplicates": 0, "left": 0}));
 }
 
 #[tokio::test]
@@ -384,6 +399,19 @@ async fn a_plan_goes_on_where_a_killed_process_left_it() {
             assert_eq!(serde_json::to_value(plan.skipped).unwrap(), json!({"rejected_again": 1}));
             assert_eq!(fleet.count("select count(*) from inbox where id like 'again-%'").await, 3);
             assert_eq!(fleet.count("select count(*) from notifications where event_id like 'again-%'").await, 3);
+            // Whoever made this one died before it was reckoned.
+            let wish = Wish::Found(Action::Cancel, Search::read([("state", "pending")]).unwrap());
+            let Made::Plan(left) = plans::make(&fleet.pool, wish, "test").await.unwrap() else { panic!("no plan") };
+            sqlx::query("update plans set made_at = made_at - interval '5 s' where id = $1")
+                .bind(left)
+                .execute(&fleet.pool)
+                .await
+                .unwrap();
+            until("it is reckoned", PATIENCE, async || {
+                plans::one(&pool, left).await.unwrap().unwrap().course == Course::Planned { out_of_date: false }
+            })
+            .await;
+            assert_eq!(plans::one(&pool, left).await.unwrap().unwrap().estimate.acts, 503);
             fleet.stop(no).await;
         },
     )
@@ -393,10 +421,10 @@ async fn a_plan_goes_on_where_a_killed_process_left_it() {
 /// A plan that runs.
 async fn begin(pool: &PgPool, action: Action, search: &[(&str, &str)]) -> i64 {
     let wish = Wish::Found(action, Search::read(search.iter().copied()).unwrap());
-    let wanted = Wanted { wish, by: "test".to_owned(), prices: std::sync::Arc::default(), now: crate::harness::now() };
-    let Made::Plan(plan) = plans::make(pool, wanted).await.unwrap() else { panic!("no plan") };
-    plans::run(pool, plan.id, "test", "so that it is seen", false).await.unwrap();
-    plan.id
+    let Made::Plan(id) = plans::make(pool, wish, "test").await.unwrap() else { panic!("no plan") };
+    assert!(plans::reckon(pool, id, &means(&Clock::system())).await.unwrap());
+    plans::run(pool, id, "test", "so that it is seen", false).await.unwrap();
+    id
 }
 
 #[tokio::test]
@@ -407,16 +435,105 @@ async fn what_became_doubtful_since_it_was_planned_counts_when_it_is_run() {
     let plan = made(&hall, &operator, json!({"action": "resend", "search": {"state": "failed"}})).await;
     assert_eq!((&plan["estimate"]["duplicates"], &plan["estimate"]["needs_admin"]), (&json!(0), &json!(false)));
     hall.sql("update notifications set reason = 'unknown'").await;
-    let address = format!("/v1/plans/{}/run", plan["id"]);
-    let refused = hall.post(&address, &operator, &json!({"reason": "the outage is over"})).await;
-    assert_eq!(refused.status, StatusCode::FORBIDDEN);
-    assert!(refused.text().contains("120 people may get a message twice"), "{}", refused.text());
+    assert_eq!(run(&hall, &operator, &plan).await, StatusCode::ACCEPTED);
+    finish(&hall.pools.ops, plan["id"].as_i64().unwrap()).await;
+    let failed = hall.read(&format!("/v1/plans/{}", plan["id"]), &operator).await.json();
+    assert_eq!((&failed["state"], &failed["progress"]["done"]), (&json!("failed"), &json!(0)));
+    assert!(failed["why"].as_str().unwrap().contains("more than 100 people may get a message twice"), "{failed}");
+    assert_eq!(orders(&hall.pools.ops).await, BTreeMap::new(), "nothing was done");
+
+    let plan = made(&hall, &admin, json!({"action": "resend", "search": {"state": "failed"}})).await;
+    assert_eq!(run(&hall, &operator, &plan).await, StatusCode::FORBIDDEN);
     assert_eq!(run(&hall, &admin, &plan).await, StatusCode::ACCEPTED);
-    let counted = hall.read(&format!("/v1/plans/{}", plan["id"]), &operator).await.json();
-    assert_eq!(counted["estimate"]["duplicates"], 120, "what was decided on is what is shown");
-    let noted = hall
-        .ask("select by || ': ' || reason || ' ' || (detail ->> 'duplicates') from audit where what = 'plan.begun'");
-    assert_eq!(noted.await.unwrap(), "key admin: the outage is over 120");
+    finish(&hall.pools.ops, plan["id"].as_i64().unwrap()).await;
+    let done = hall.read(&format!("/v1/plans/{}", plan["id"]), &operator).await.json();
+    assert_eq!((&done["progress"]["done"], &done["progress"]["duplicates"]), (&json!(120), &json!(120)));
+    let noted = hall.ask("select string_agg(by || ': ' || reason || ' ' || (detail ->> 'duplicates'), ', ' order by id) from audit where what = 'plan.begun'");
+    assert_eq!(noted.await.unwrap(), "key operator: the outage is over 0, key admin: the outage is over 120");
+}
+
+#[tokio::test]
+async fn until_its_numbers_are_known_a_plan_is_looked_at_and_not_run() {
+    let hall = Hall::open().await;
+    let key = hall.key(Role::Operator).await;
+    failed(&hall.pools.ops, 3).await;
+    let wish = Wish::Found(Action::Retry, Search::read([("state", "failed")]).unwrap());
+    let Made::Plan(id) = plans::make(&hall.pools.ops, wish, "test").await.unwrap() else { panic!("no plan") };
+    let plan = hall.read(&format!("/v1/plans/{id}"), &key).await.json();
+    assert_eq!((&plan["state"], &plan["estimate"]["found"]), (&json!("reckoning"), &json!(0)));
+    let refused = hall.post(&format!("/v1/plans/{id}/run"), &key, &json!({"reason": "now"})).await;
+    assert_eq!(refused.status, StatusCode::CONFLICT);
+    assert!(refused.text().contains("being worked out"), "{}", refused.text());
+    assert_eq!(plans::unreckoned(&hall.pools.ops).await.unwrap(), None, "whoever made it is at it");
+    hall.sql("update plans set made_at = made_at - interval '5 s'").await;
+    assert_eq!(plans::unreckoned(&hall.pools.ops).await.unwrap(), Some(id));
+    let by = means(&Clock::system());
+    let (one, other) =
+        tokio::join!(plans::reckon(&hall.pools.ops, id, &by), plans::reckon(&hall.pools.intake, id, &by));
+    assert!(one.unwrap() != other.unwrap(), "one of two does it");
+    assert_eq!(plans::unreckoned(&hall.pools.ops).await.unwrap(), None);
+    assert_eq!(hall.read(&format!("/v1/plans/{id}"), &key).await.json()["estimate"]["acts"], 3);
+
+    // What cannot be worked out says so.
+    let wish = Wish::Found(Action::Retry, Search::read([("state", "failed")]).unwrap());
+    let Made::Plan(id) = plans::make(&hall.pools.ops, wish, "test").await.unwrap() else { panic!("no plan") };
+    hall.sql(&format!("update plans set search = '{{\"sender\": \"gone\"}}' where id = {id}")).await;
+    assert!(plans::reckon(&hall.pools.ops, id, &by).await.unwrap());
+    let plan = plans::one(&hall.pools.ops, id).await.unwrap().unwrap();
+    assert!(matches!(&plan.course, Course::Failed { why: Failure::Other(_) }), "{:?}", plan.course);
+    assert_eq!(run(&hall, &key, &json!({"id": id})).await, StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn rejected_events_are_reckoned_as_they_would_be_read_now() {
+    let hall = Hall::open().await;
+    let key = hall.key(Role::Operator).await;
+    hall.sql(
+        "insert into contacts (phone, consents, entries) values ('+34600000001', '{\"orders\": {\"state\": \"granted\", \"entry\": 1}}', 1),
+           ('+34600000002', '{\"orders\": {\"state\": \"revoked\", \"entry\": 1}}', 1)",
+    )
+    .await;
+    let mut late = paid_order("late", 1);
+    late["time"] = json!("2020-01-01T00:00:00Z");
+    let mut nobody = paid_order("nobody", 1);
+    nobody["data"]["customer"]["phone"] = json!("12");
+    let mut unknown = paid_order("unknown", 1);
+    unknown["type"] = json!("order.admired");
+    // Its order was delivered meanwhile.
+    let stale = paid_order("stale", 4);
+    hall.sql(&format!(
+        "insert into inbox (source, id, body_hash, type, time, journey, journey_key, stage, ignored)
+         values ('shop', 'later', '', 'shipment.delivered', now() + interval '1 s', 'order', '{}', 90, 'no_template'),
+                ('{}', 'known', '', 'order.confirmed', now(), null, null, null, 'no_template')",
+        stale["data"]["order"]["number"].as_str().unwrap(),
+        stale["source"].as_str().unwrap(),
+    ))
+    .await;
+    let events = [
+        paid_order("agreed", 1),
+        paid_order("agreed", 1),
+        paid_order("refused", 2),
+        paid_order("asked", 3),
+        late,
+        nobody,
+        unknown,
+        stale,
+        paid_order("known", 1),
+    ];
+    for (n, event) in (1..).zip(&events) {
+        hall.rejected(n, "unfillable_template", &event.to_string()).await;
+    }
+    hall.rejected(20, "unfillable_template", "{\"only\": \"the beg").await;
+    hall.sql("update rejected_events set whole = false where id = '00000000-0000-0000-0000-000000000014'").await;
+    let plan = made(&hall, &key, json!({"action": "replay", "search": {"reason": "unfillable_template"}})).await;
+    let of = &plan["estimate"];
+    let number = |name: &str| (name.to_owned(), of[name].as_u64().unwrap());
+    let names =
+        ["found", "acts", "known", "ignored", "expired", "stale", "no_consent", "not_confirmed", "goes", "unpriced"];
+    let expected = [10, 8, 2, 1, 1, 1, 1, 1, 2, 2];
+    assert_eq!(names.map(number).to_vec(), names.map(str::to_owned).into_iter().zip(expected).collect::<Vec<_>>());
+    assert_eq!(of["skipped"], json!({"beginning_only": 1, "rejected_again": 1}));
+    assert_eq!(hall.ask("select count(*)::text from notifications").await.unwrap(), "0", "nothing is done yet");
 }
 
 #[tokio::test]
@@ -437,7 +554,7 @@ async fn what_changed_since_it_was_planned_is_left_as_it_is() {
     finish(&hall.pools.ops, id).await;
     let done = hall.read(&format!("/v1/plans/{id}"), &key).await.json();
     let skipped = json!({"accepted": 1, "expired": 1, "may_have_arrived": 1});
-    assert_eq!(done["progress"], json!({"done": 1, "skipped": skipped, "left": 0}));
+    assert_eq!(done["progress"], json!({"done": 1, "skipped": skipped, "duplicates": 0, "left": 0}));
     assert_eq!(orders(&hall.pools.ops).await, BTreeMap::from([(1, 1)]));
     let states = "select string_agg(state || coalesce(' ' || reason, ''), ', ' order by id) from notifications";
     let ids_in_order = "accepted, failed undeliverable, failed unknown, pending";

@@ -15,7 +15,7 @@ use crate::{
         senders,
     },
     domain::{
-        action::{Action, Course, Skip, judge},
+        action::{Action, Course, Failure, Skip, judge},
         search::{On, Target},
     },
     lifecycle::crash,
@@ -71,6 +71,12 @@ async fn piece(tx: &mut PgConnection, id: i64) -> Result<Acted, Error> {
             Err(skip) => *skipped.entry(skip).or_default() += 1,
         }
     }
+    let twice = fit.iter().filter(|one| one.standing.may_have_arrived()).count() as u64;
+    let repeats = plan.repeats + if plan.action.sends() { twice } else { 0 };
+    if plan.repeats_max.is_some_and(|most| repeats > most) {
+        break_off(tx, id, Course::Running, &Failure::TooManyTwice).await?;
+        return Ok(Acted::NotRunning);
+    }
     let unseen: Vec<Uuid> = ids.iter().copied().filter(|id| !seen.contains(id)).collect();
     let busy = existing(tx, &unseen).await?;
     let gone = unseen.len() - busy.len();
@@ -81,6 +87,7 @@ async fn piece(tx: &mut PgConnection, id: i64) -> Result<Acted, Error> {
     decisions::act(tx, plan.action, &fit, Order { by: &by, detail: Some(&detail) }).await?;
     keep(tx, id, number, &busy).await?;
     count(tx, &plan, fit.len() as u64, skipped).await?;
+    sqlx::query!("update plans set repeats = $2 where id = $1", id, signed(repeats)).execute(&mut *tx).await?;
     crash::point("acted");
     Ok(if busy.len() == ids.len() { Acted::Busy } else { Acted::Piece { done: fit.len() as u64 } })
 }
@@ -150,24 +157,36 @@ async fn end(tx: &mut PgConnection, plan: &Plan) -> Result<(), Error> {
 ///
 /// # Errors
 /// If the database does not take it.
-pub async fn fail(pool: &PgPool, id: i64, why: &str) -> Result<(), Error> {
-    let why = why.to_owned();
+pub async fn fail(pool: &PgPool, id: i64, why: Failure) -> Result<(), Error> {
     alone(pool, move |tx| {
         Box::pin(async move {
-            if take(tx, id).await?.is_none() {
-                return Ok(());
+            if take(tx, id).await?.is_some() {
+                break_off(tx, id, Course::Running, &why).await?;
             }
-            sqlx::query!(
-                "update plans set state = 'failed', why = $2, ended_at = recado_now(), ended_by = 'recado' where id = $1",
-                id,
-                why
-            )
-            .execute(&mut *tx)
-            .await?;
-            note(tx, id, "recado", "plan.failed", None, json!({"why": why})).await
+            Ok(())
         })
     })
     .await
+}
+
+/// Ends a plan that is there, and says why. False if it was not.
+pub(super) async fn break_off(tx: &mut PgConnection, id: i64, there: Course, why: &Failure) -> Result<bool, Error> {
+    let ended = sqlx::query!(
+        r#"
+        -- plans: break off
+        update plans set state = 'failed', why = $3, ended_at = recado_now(), ended_by = 'recado' where id = $1 and state = $2
+        "#,
+        id,
+        there.name(),
+        why.as_str()
+    )
+    .execute(&mut *tx)
+    .await?;
+    if ended.rows_affected() == 0 {
+        return Ok(false);
+    }
+    note(tx, id, "recado", "plan.failed", None, json!({"why": why})).await?;
+    Ok(true)
 }
 
 /// Holds or releases, which is the whole of such a plan.

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use super::{Error, Plan, inconsistent};
 use crate::{
     db::{Time, dispatch::millis},
-    domain::action::{self, Action, Course},
+    domain::action::{self, Action, Course, Failure},
 };
 
 struct Row {
@@ -29,16 +29,19 @@ struct Row {
     why: Option<String>,
     done: i64,
     skipped: Value,
+    repeats: i64,
+    repeats_max: Option<i64>,
 }
 
 fn plan(row: Row) -> Result<Plan, Error> {
     let id = row.id;
     let course = match (row.state.as_str(), row.why) {
+        ("reckoning", _) => Course::Reckoning,
         ("planned", _) => Course::Planned { out_of_date: !row.fresh },
         ("running", _) => Course::Running,
         ("done", _) => Course::Done,
         ("stopped", _) => Course::Stopped,
-        ("failed", Some(why)) => Course::Failed { why },
+        ("failed", Some(why)) => Course::Failed { why: Failure::kept(&why) },
         _ => return Err(inconsistent("state", id)),
     };
     let search: BTreeMap<String, String> =
@@ -59,6 +62,8 @@ fn plan(row: Row) -> Result<Plan, Error> {
         found: row.found.unsigned_abs(),
         done: row.done.unsigned_abs(),
         skipped: serde_json::from_value(row.skipped).map_err(|_| inconsistent("skipped", id))?,
+        repeats: row.repeats.unsigned_abs(),
+        repeats_max: row.repeats_max.map(i64::unsigned_abs),
     })
 }
 
@@ -66,20 +71,20 @@ fn plan(row: Row) -> Result<Plan, Error> {
 ///
 /// # Errors
 /// If the database cannot be asked, or the row makes no sense.
-pub async fn one(pool: &PgPool, id: i64) -> Result<Option<Plan>, Error> {
+pub async fn one(executor: impl PgExecutor<'_>, id: i64) -> Result<Option<Plan>, Error> {
     let row = sqlx::query_as!(
         Row,
         r#"
         -- plans: one
         select id, action, search, made_at as "made_at: Time", made_by, found, estimate, state,
           made_at > recado_now() - $2::int8 * interval '1 ms' as "fresh!", reason, begun_at as "begun_at: Time", begun_by,
-          ended_at as "ended_at: Time", ended_by, why, done, skipped
+          ended_at as "ended_at: Time", ended_by, why, done, skipped, repeats, repeats_max
         from plans where id = $1
         "#,
         id,
         millis(action::FRESH)
     )
-    .fetch_optional(pool)
+    .fetch_optional(executor)
     .await?;
     row.map(plan).transpose()
 }
@@ -95,7 +100,7 @@ pub async fn page(pool: &PgPool, before: Option<i64>, limit: i64) -> Result<Vec<
         -- plans: page
         select id, action, search, made_at as "made_at: Time", made_by, found, estimate, state,
           made_at > recado_now() - $3::int8 * interval '1 ms' as "fresh!", reason, begun_at as "begun_at: Time", begun_by,
-          ended_at as "ended_at: Time", ended_by, why, done, skipped
+          ended_at as "ended_at: Time", ended_by, why, done, skipped, repeats, repeats_max
         from plans where $1::int8 is null or id < $1 order by id desc limit $2
         "#,
         before,
@@ -107,6 +112,13 @@ pub async fn page(pool: &PgPool, before: Option<i64>, limit: i64) -> Result<Vec<
     rows.into_iter().map(plan).collect()
 }
 
+/// One plan, and whether all that it can mean stood in its pieces from the beginning.
+pub(super) async fn look(tx: &mut PgConnection, id: i64) -> Result<Option<(Plan, bool)>, Error> {
+    let narrowed = sqlx::query_scalar!("select narrowed from plans where id = $1", id).fetch_optional(&mut *tx).await?;
+    let Some(narrowed) = narrowed else { return Ok(None) };
+    Ok(one(&mut *tx, id).await?.map(|plan| (plan, narrowed)))
+}
+
 /// One plan, and nobody else's until the transaction is over.
 pub(super) async fn lock(tx: &mut PgConnection, id: i64) -> Result<Option<Plan>, Error> {
     let row = sqlx::query_as!(
@@ -115,7 +127,7 @@ pub(super) async fn lock(tx: &mut PgConnection, id: i64) -> Result<Option<Plan>,
         -- plans: lock
         select id, action, search, made_at as "made_at: Time", made_by, found, estimate, state,
           made_at > recado_now() - $2::int8 * interval '1 ms' as "fresh!", reason, begun_at as "begun_at: Time", begun_by,
-          ended_at as "ended_at: Time", ended_by, why, done, skipped
+          ended_at as "ended_at: Time", ended_by, why, done, skipped, repeats, repeats_max
         from plans where id = $1 for no key update
         "#,
         id,

@@ -26,11 +26,11 @@ use super::{
 use crate::{
     db::{
         contacts,
-        plans::{self, Made, Ordered, Plan, Wanted},
+        plans::{self, Made, Ordered, Plan},
         senders,
     },
     domain::{
-        action::{Action, Course, Kind, REASON_MAX},
+        action::{Action, Course, Failure, Kind, REASON_MAX},
         notification::Wait,
         phone::Phone,
         role::Role,
@@ -76,12 +76,17 @@ async fn list(State(desk): State<Arc<Desk>>, visitor: Visitor, Asks(asked): Asks
     let mut found = plans::page(&desk.doors.pools.ops, asked.before, limit).await?;
     let more = found.len() > PAGE;
     found.truncate(PAGE);
-    let moving = found.iter().any(|plan| plan.course == Course::Running);
+    let moving = found.iter().any(moves);
     let next = found.last().filter(|_| more).map(|plan| plan.id);
     let rows: Vec<Shown> = found.into_iter().map(Shown::of).collect();
     let template = if visitor.partly { "plans_rows.html" } else { "plans.html" };
     let values = context! { rows => Serde(&rows), moving, next, before => asked.before };
     Ok(visitor.page(&desk, "plans", template, values))
+}
+
+/// Whether it changes by itself.
+fn moves(plan: &Plan) -> bool {
+    matches!(plan.course, Course::Reckoning | Course::Running)
 }
 
 /// A wish as a form or an address has it: what it does not understand is left out.
@@ -190,16 +195,13 @@ async fn make(State(desk): State<Arc<Desk>>, visitor: Visitor, body: Bytes) -> R
         Ok(wish) => wish,
         Err(wrong) => return mend(wrong).await,
     };
-    let by = visitor.caller.name.clone();
-    let wanted = Wanted { wish, by, prices: Arc::clone(&desk.doors.prices), now: visitor.now };
-    match plans::make(&desk.doors.pools.ops, wanted).await? {
-        Made::Plan(plan) => {
-            tracing::info!(by = visitor.caller.name, plan = plan.id, action = plan.action.as_str(), "plan.made");
-            Ok(Redirect::to(&format!("/console/plans/{}", plan.id)).into_response())
+    match plans::make(&desk.doors.pools.ops, wish, &visitor.caller.name).await? {
+        Made::Plan(id) => {
+            api::reckoned(&desk, id, &visitor.caller.name).await?;
+            Ok(Redirect::to(&format!("/console/plans/{id}")).into_response())
         }
         Made::NoSuchSender => mend("sender").await,
         Made::IsAPhone => mend("order").await,
-        Made::TooMany => mend("many").await,
     }
 }
 
@@ -207,38 +209,32 @@ async fn one(State(desk): State<Arc<Desk>>, visitor: Visitor, Path(id): Path<Str
     let id = id.parse().map_err(|_| Trouble::Unknown)?;
     let plan = plans::one(&desk.doors.pools.ops, id).await?.ok_or(Trouble::Unknown)?;
     if !visitor.partly {
-        return Ok(page(&desk, &visitor, StatusCode::OK, plan, &Refused::default()));
+        return Ok(page(&desk, &visitor, StatusCode::OK, plan, ""));
     }
-    let runs = plan.course == Course::Running;
+    let moves = moves(&plan);
     let mut response = visitor.page(&desk, "plans", "plan_progress.html", context! { plan => Serde(Shown::of(plan)) });
-    if !runs {
+    if !moves {
         // What can be done to it has changed: the whole page again.
         response.headers_mut().insert("hx-refresh", HeaderValue::from_static("true"));
     }
     Ok(response)
 }
 
-/// Why a plan was not begun.
-#[derive(Debug, Default)]
-struct Refused {
-    /// The key of its text.
-    wrong: &'static str,
-    /// What was given as its reason.
-    given: String,
-    /// So many people may get something twice.
-    duplicates: u64,
-}
-
-fn page(desk: &Desk, visitor: &Visitor, status: StatusCode, plan: Plan, refused: &Refused) -> Response {
+fn page(desk: &Desk, visitor: &Visitor, status: StatusCode, plan: Plan, wrong: &str) -> Response {
     let (admin, anew) = (visitor.caller.role >= Role::Admin, anew(&plan));
+    // Which text says it; none if only the database's own words do.
+    let failure = match &plan.course {
+        Course::Failed { why: Failure::Other(_) } => None,
+        Course::Failed { why } => Some(why.as_str().to_owned()),
+        Course::Reckoning | Course::Planned { .. } | Course::Running | Course::Done | Course::Stopped => None,
+    };
     let values = context! {
         anew,
+        failure => failure.as_deref(),
         too_many => plan.estimate.needs_admin() && !admin,
         reason_max => REASON_MAX,
         plan => Serde(Shown::of(plan)),
-        wrong => refused.wrong,
-        given => refused.given.as_str(),
-        duplicates => refused.duplicates,
+        wrong,
     };
     visitor.page_with(status, desk, "plans", "plan.html", values)
 }
@@ -261,13 +257,13 @@ async fn run(
 ) -> Result<Response, Trouble> {
     visitor.needs(Role::Operator)?;
     let pool = &desk.doors.pools.ops;
-    let mend = async |refused: Refused| {
+    let mend = async |wrong: &str| {
         let plan = plans::one(pool, id).await?.ok_or(Trouble::Unknown)?;
-        Ok(page(&desk, &visitor, StatusCode::UNPROCESSABLE_ENTITY, plan, &refused))
+        Ok(page(&desk, &visitor, StatusCode::UNPROCESSABLE_ENTITY, plan, wrong))
     };
     let given = field(&body, "reason").unwrap_or_default();
     let Some(reason) = api::reason(&given) else {
-        return mend(Refused { wrong: "no_reason", ..Refused::default() }).await;
+        return mend("no_reason").await;
     };
     let admin = visitor.caller.role >= Role::Admin;
     match plans::run(pool, id, &visitor.caller.name, reason, admin).await? {
@@ -278,7 +274,8 @@ async fn run(
         }
         Ordered::Unknown => Err(Trouble::Unknown),
         Ordered::NotNow(_) => Ok(to(id, "not_now")),
-        Ordered::NeedsAdmin { duplicates } => mend(Refused { wrong: "too_many", duplicates, given }).await,
+        // Its page says so instead of asking for a reason.
+        Ordered::NeedsAdmin { .. } => Ok(to(id, "not_now")),
     }
 }
 
@@ -313,14 +310,23 @@ mod tests {
         let actions = Action::ALL.map(|action| format!("act_{}", action.as_str())).into_iter();
         let skips = Skip::ALL.map(|skip| format!("skip_{}", skip.as_str()));
         let keys = search::KEYS.into_iter().chain(search::TARGET_KEYS).map(|key| format!("key_{key}"));
-        let wrong = search::KEYS.into_iter().chain(search::TARGET_KEYS).chain(["search", "many", "contact"]);
+        let wrong = search::KEYS.into_iter().chain(search::TARGET_KEYS).chain(["search", "contact"]);
         let wrong = wrong.map(|key| format!("wrong_{key}"));
         let waits = Wait::ALL.map(|wait| format!("wait_{}", wait.as_str()));
         let receipts = RECEIPTS.map(|receipt| format!("receipt_{receipt}"));
         let states = STATES.map(|state| format!("state_{state}"));
-        let courses = ["planned", "running", "done", "stopped", "failed"].map(|name| format!("course_{name}"));
-        let all =
-            actions.chain(skips).chain(keys).chain(wrong).chain(waits).chain(states).chain(receipts).chain(courses);
+        let courses =
+            ["reckoning", "planned", "running", "done", "stopped", "failed"].map(|name| format!("course_{name}"));
+        let failures = ["too_many", "too_slow", "too_many_twice"].map(|name| format!("failed_{name}"));
+        let all = actions
+            .chain(skips)
+            .chain(keys)
+            .chain(wrong)
+            .chain(waits)
+            .chain(states)
+            .chain(receipts)
+            .chain(courses)
+            .chain(failures);
         for key in all {
             assert!(texts["en"].contains_key(&key), "{key}");
         }

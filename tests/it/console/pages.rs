@@ -115,6 +115,7 @@ async fn a_person_is_looked_for_by_a_number_that_is_in_no_address_and_that_is_no
     assert!(first.contains(&format!("name=\"contact\" value=\"{contact}\"")), "{first}");
     let wish = [("action", "cancel"), ("contact", contact.as_str()), ("state", "pending")];
     let made = operator.fill("/console/plans/new", "/console/plans", &wish).await;
+    hall.reckoned().await;
     let plan = operator.get(made.leads()).await.text;
     assert!(plan.contains(">52<") && plan.contains("+34…22"), "{plan}");
     let wrong = [&wish[..], &[("since", "yesterday")]].concat();
@@ -413,6 +414,7 @@ async fn a_doubt_says_what_it_waits_for_and_can_be_decided() {
         assert!(list.text.contains(&format!("value=\"{value}\"")), "{name}: {}", list.text);
     }
     let plan = operator.fill("/console/doubt", "/console/plans", &on_all).await;
+    hall.reckoned().await;
     assert!(operator.get(plan.leads()).await.text.contains("Run it: 1"));
     let resend = format!("/console/notifications/{id}/resend");
     let done = operator.fill("/console/doubt", &resend, &[("reason", "asked for"), ("from", "doubt")]).await;

@@ -1,11 +1,14 @@
 //! Plans as operators make, run and stop them in the console; and in a real browser, from a search to its end.
 
+use std::sync::Arc;
+
 use recado::{
+    clock::Clock,
     db::{
         keys::Role,
-        plans::{self, Acted, PIECE},
+        plans::{self, Acted, Made, PIECE, Wish},
     },
-    domain::action::Action,
+    domain::{action::Action, search::Search},
 };
 use reqwest::StatusCode;
 
@@ -14,10 +17,10 @@ use super::{
     visit::{PASSWORD, Visit},
 };
 use crate::{
-    doors::hall::Hall,
+    doors::hall::{Hall, events},
     harness::{Fleet, order},
     optin::driver::{Browser, ENTER},
-    plans::{failed, finish},
+    plans::{failed, finish, paid_order},
 };
 
 /// The plan that a page is about.
@@ -36,6 +39,7 @@ async fn a_viewer_sees_plans_and_an_operator_makes_runs_and_stops_them() {
     let form = ana.get(wish).await;
     assert!(form.text.contains(r#"<option value="failed" selected>"#), "{}", form.text);
     let made = ana.fill(wish, "/console/plans", &[("action", "retry"), ("state", "failed"), ("template", "")]).await;
+    hall.reckoned().await;
     let address = made.leads().to_owned();
     let plan = ana.get(&address).await.text;
     for part in [">500<", "Run it: 500", "Could be duplicates", "Without a price"] {
@@ -103,6 +107,7 @@ async fn a_form_that_makes_no_sense_says_so_in_the_field_and_keeps_the_rest() {
     // A number is looked for as one wherever it is written, and kept nowhere.
     let made =
         ana.fill("/console/plans/new", "/console/plans", &[("action", "cancel"), ("order", "+34 600 111 222")]).await;
+    hall.reckoned().await;
     let page = ana.get(made.leads()).await.text;
     assert!(page.contains("+34…22") && !page.contains("600 111 222"), "{page}");
     assert!(!ana.get("/console/plans/new?action=cancel&phone=%2B34600111222").await.text.contains("notice bad"));
@@ -118,6 +123,7 @@ async fn one_message_is_acted_on_by_its_id_and_every_kind_of_plan_has_its_page()
     let (one, two) = (ids[0].to_string(), ids[2].to_string());
     let fields = [("action", "retry"), ("ids", one.as_str()), ("ids", two.as_str())];
     let made = ana.fill("/console/plans/new", "/console/plans", &fields).await;
+    hall.reckoned().await;
     let page = ana.get(made.leads()).await.text;
     assert!(page.contains("2 chosen ones") && page.contains("Run it: 2"), "{page}");
     let chosen = ana.get(&format!("/console/plans/new?action=retry&ids={one}&ids={two}")).await.text;
@@ -131,6 +137,7 @@ async fn one_message_is_acted_on_by_its_id_and_every_kind_of_plan_has_its_page()
             _ => &[("state", "failed")],
         };
         let made = ana.fill("/console/plans/new", "/console/plans", &[&[("action", action)], fields].concat()).await;
+        hall.reckoned().await;
         let address = made.leads().to_owned();
         for language in ["en", "es", "pt_BR"] {
             ana.fill("/console/account", "/console/account/language", &[("language", language)]).await;
@@ -186,6 +193,32 @@ async fn five_hundred_are_tried_again_in_a_browser() {
     found.extend(browser.look("console", "plan-done").await);
     let states = "select string_agg(s, ', ' order by s) from (select state || ' ' || count(*) as s from notifications group by state) x";
     assert_eq!(hall.ask(states).await.unwrap(), "failed 20, pending 500");
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_that_is_being_worked_out_tells_its_numbers_by_itself_in_a_browser() {
+    let (hall, browser) = (Hall::open().await, Browser::open().await);
+    let at = |path: &str| format!("http://{}{path}", hall.address());
+    for n in 1..=3 {
+        hall.rejected(n, "no_phone", &paid_order(&format!("again-{n}"), 1).to_string()).await;
+    }
+    hall.rejected(4, "no_phone", "{}").await;
+    enters(&browser, &hall, "ana", Role::Operator).await;
+    let wish = Wish::Found(Action::Replay, Search::read([("reason", "no_phone")]).unwrap());
+    let Made::Plan(id) = plans::make(&hall.pools.ops, wish, "user ana").await.unwrap() else { panic!("no plan") };
+    browser.go(&at("/console/plans")).await;
+    browser.shows("#plans", "being worked out").await;
+    let mut found = browser.look("console", "plans-reckoning").await;
+    browser.click(&format!("#plans a[href='/console/plans/{id}']")).await;
+    browser.shows("#progress", "being worked out").await;
+    assert!(!browser.has("#numbers").await && !browser.has("#run").await, "there is nothing to decide on");
+    found.extend(browser.look("console", "plan-reckoning").await);
+    let means = events(&hall.pools, &Clock::system()).inbox.means(Arc::default());
+    plans::reckon(&hall.pools.ops, id, &means).await.unwrap();
+    browser.shows("#numbers", "rejected again").await;
+    browser.shows("#numbers", "Without a price").await;
+    found.extend(browser.look("console", "plan-replay").await);
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 

@@ -15,6 +15,8 @@ use crate::{claim::claims_of_50, doors::hall::Hall};
 const OPEN: Amounts = Amounts { notifications: 40_000, ..MANY };
 
 const CALLS: usize = 50;
+/// Each is reckoned to its end.
+const PLANS: usize = 20;
 const LONGEST: Duration = Duration::from_millis(150);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,10 +50,48 @@ async fn everything_answers_at_once_among_five_million_notifications() {
             slow.push((path, p95));
         }
     }
+    for (action, of) in planned() {
+        let wish = serde_json::json!({"action": action, (if of.get("scope").is_some() { "on" } else { "search" }): of});
+        let mut took = Vec::with_capacity(PLANS);
+        for _ in 0..PLANS {
+            let began = Instant::now();
+            let made = hall.post("/v1/plans", &key, &wish).await;
+            took.push(began.elapsed());
+            assert_eq!(made.status, 201, "{wish}");
+            hall.reckoned().await;
+        }
+        let made =
+            hall.ask("select concat_ws(' ', state, found, why) from plans order by id desc limit 1").await.unwrap();
+        took.sort();
+        let (middle, p95) = (took[PLANS / 2], took[PLANS * 95 / 100]);
+        println!("{middle:>10.1?} {p95:>10.1?}  POST /v1/plans {wish}: {made}");
+        if p95 > LONGEST {
+            slow.push((format!("POST /v1/plans {wish}"), p95));
+        }
+        // More than a million are accepted.
+        assert_eq!(made.ends_with("too_many"), wish["search"]["state"] == "accepted", "{wish}: {made}");
+    }
     let (alone, among_many) = claims_in_turn(&few, &hall).await;
     println!("a claim of 50 takes {alone:?} of 40,000 notifications, {among_many:?} of 5,000,000");
     assert!(slow.is_empty(), "slower than {LONGEST:?}: {slow:?}");
     assert!(among_many <= alone.mul_f64(1.3), "a claim takes {alone:?} of few, {among_many:?} of many");
+}
+
+/// Plans that find little, much, and too much.
+fn planned() -> Vec<(&'static str, serde_json::Value)> {
+    use serde_json::json;
+    vec![
+        ("retry", json!({"state": "failed", "reason": "undeliverable"})),
+        ("resend", json!({"state": "failed"})),
+        ("cancel", json!({"state": "pending"})),
+        ("give_up", json!({"state": "in_doubt"})),
+        ("cancel", json!({"phone": "+34600200001"})),
+        ("cancel", json!({"order": "order:777777"})),
+        ("cancel", json!({"state": "accepted"})),
+        ("replay", json!({})),
+        ("hold", json!({"scope": "everything"})),
+        ("release", json!({"scope": "sender", "sender": "main"})),
+    ]
 }
 
 /// Every list of the API, by everything that can be asked for.

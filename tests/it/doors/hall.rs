@@ -33,7 +33,10 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::database;
+use crate::{
+    database,
+    harness::{PATIENCE, until},
+};
 
 pub struct Hall {
     pub pools: Pools,
@@ -315,6 +318,12 @@ impl Hall {
         .await
         .unwrap();
         id
+    }
+
+    /// Waits until every plan's numbers are known.
+    pub async fn reckoned(&self) {
+        let open = "select count(*)::text from plans where state = 'reckoning'";
+        until("plans are reckoned", PATIENCE, async || self.ask(open).await.as_deref() == Some("0")).await;
     }
 
     /// Its first attempt, which ended so and left the notification in the state that follows.
