@@ -1,7 +1,7 @@
 //! What is known of a notification, gathered from every table that knows something, and which notifications a word means.
 
 use jiff::Timestamp;
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::{Error, Time, contacts, time};
@@ -78,21 +78,17 @@ async fn origins(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
     Ok(ids.iter().map(origin).collect())
 }
 
-/// The notifications of an order (an event's id or subject, or the key of its journey), of a person, or of both at once; of at
+/// The notifications of an order (an event's id or subject, or the key of its journey), of a person (all contacts), or of both at once; of at
 /// most `limit` events, the latest.
 ///
 /// # Errors
 /// If the database cannot be asked.
 pub(super) async fn notifications_of(
-    pool: &PgPool,
+    executor: impl PgExecutor<'_>,
     order: Option<&str>,
-    phone: Option<&Phone>,
+    person: Option<&[i64]>,
     limit: i64,
 ) -> Result<Vec<Uuid>, Error> {
-    let person = match phone {
-        Some(phone) => Some(contacts::of_person(pool, phone).await?),
-        None => None,
-    };
     Ok(sqlx::query_scalar!(
         r#"
         -- story: notifications of
@@ -112,10 +108,10 @@ pub(super) async fn notifications_of(
         select unnest(e.notifications) as "id!" from (select notifications from event order by received_at desc limit $3) e
         "#,
         order,
-        person.as_deref() as _,
+        person as _,
         limit
     )
-    .fetch_all(pool)
+    .fetch_all(executor)
     .await?)
 }
 
