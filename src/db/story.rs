@@ -419,14 +419,20 @@ async fn notes(pool: &PgPool, id: Uuid) -> Result<Vec<Note>, Error> {
     let rows = sqlx::query!(
         r#"
         -- story: timeline
-        select at as "at: Time", what, detail, by from timeline where notification_id = $1 order by id desc limit 200
+        select at as "at: Time", what, detail, by, reason from timeline where notification_id = $1 order by id desc limit 200
         "#,
         id
     )
     .fetch_all(pool)
     .await?;
-    let note = |at: Time, what, detail, by| Note { at: at.to_jiff(), what, detail, by };
-    Ok(rows.into_iter().rev().map(|row| note(row.at, row.what, row.detail, row.by)).collect())
+    let told = rows.into_iter().rev().map(|row| Note {
+        at: row.at.to_jiff(),
+        what: row.what,
+        detail: row.detail,
+        by: row.by,
+        reason: row.reason,
+    });
+    Ok(told.collect())
 }
 
 /// The holds in force that concern it, and those that were while it was to go: from when it was made until the provider had it or it ended.
@@ -440,7 +446,7 @@ async fn holds_on(
         r#"
         -- story: holds
         select h.id, h.scope::text as "scope!", s.name as "sender?", h.template, h.language, h.reason, h.detail, h.placed_at as "placed_at: Time",
-          h.placed_by, h.until as "until: Time", case when e.over then e.at end as "ended_at: Time", h.released_by
+          h.placed_by, h.until as "until: Time", case when e.over then e.at end as "ended_at: Time", h.released_by, h.released_because
         from holds h left join senders s on s.id = h.sender
         cross join lateral (
           select coalesce(h.released_at, h.until) as at, coalesce(h.released_at is not null or h.until <= recado_now(), false) as over
@@ -477,6 +483,7 @@ async fn holds_on(
         ended_at: row.ended_at.map(Time::to_jiff),
         // What ends by its time, Recado ends.
         ended_by: row.released_by.filter(|by| by != "recado"),
+        ended_because: row.released_because,
     });
     Ok(holds.partition(|hold| hold.ended_at.is_none()))
 }
