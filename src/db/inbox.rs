@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Error, Time, time};
+use super::{Error, Time, pools, time};
 
 /// An event as the inbox keeps it.
 #[derive(Debug, Clone)]
@@ -253,10 +253,6 @@ async fn mark_conflicts(pool: &PgPool, arrivals: &[Arrival], verdicts: &mut [Ver
 /// # Errors
 /// If not.
 pub async fn probe(pool: &PgPool) -> Result<(), Error> {
-    let read_only = sqlx::query_scalar!(
-        r#"select pg_is_in_recovery() or current_setting('transaction_read_only')::bool as "read_only!""#
-    )
-    .fetch_one(pool)
-    .await?;
-    if read_only { Err(Error::Outage(sqlx::Error::Protocol("the database is read-only".into()))) } else { Ok(()) }
+    let read_only = || Error::Outage(sqlx::Error::Protocol("the database is read-only".into()));
+    if pools::takes_writes(pool).await? { Ok(()) } else { Err(read_only()) }
 }

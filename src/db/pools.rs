@@ -132,6 +132,18 @@ pub enum Schema {
     Altered(i64),
 }
 
+/// Whether rows can be written there now: not on a replica, nor after somebody made it read-only.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn takes_writes(pool: &PgPool) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar!(
+        r#"select not (pg_is_in_recovery() or current_setting('transaction_read_only')::bool) as "takes!""#
+    )
+    .fetch_one(pool)
+    .await?)
+}
+
 /// Compares the schema with the program.
 ///
 /// # Errors

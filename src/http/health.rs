@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use super::{Desk, openapi::Described};
 use crate::db::{
     holds::{self, InForce},
-    pools::{Schema, schema},
+    pools::{Schema, schema, takes_writes},
 };
 
 /// How this process stands, as its loops know.
@@ -116,15 +116,18 @@ impl Desk {
         }
         let nothing = |trouble| Database { trouble: Some(trouble), holds: Vec::new() };
         let pool = &self.doors.pools.ops;
-        let asked = async { Ok::<_, crate::db::Error>((schema(pool).await?, holds::in_force(pool).await)) };
+        let asked = async {
+            Ok::<_, crate::db::Error>((schema(pool).await?, takes_writes(pool).await?, holds::in_force(pool).await))
+        };
         let found = match tokio::time::timeout(PATIENCE, asked).await {
-            Ok(Ok((Schema::Fits, Ok(holds)))) => {
+            Ok(Ok((_, false, _))) => nothing("read-only: it is a replica, or somebody made it so"),
+            Ok(Ok((Schema::Fits, true, Ok(holds)))) => {
                 Database { trouble: None, holds: holds.into_iter().map(Held::from).collect() }
             }
-            Ok(Ok((Schema::Empty | Schema::Older(_), _))) => nothing("older than this program: run recado migrate"),
-            Ok(Ok((Schema::Newer, _))) => nothing("newer than this program: install the newer program"),
-            Ok(Ok((Schema::Altered(_), _))) => nothing("altered by another build of this program: install that one"),
-            Ok(Ok((Schema::Fits, Err(_))) | Err(_)) | Err(_) => nothing("not reachable"),
+            Ok(Ok((Schema::Empty | Schema::Older(_), ..))) => nothing("older than this program: run recado migrate"),
+            Ok(Ok((Schema::Newer, ..))) => nothing("newer than this program: install the newer program"),
+            Ok(Ok((Schema::Altered(_), ..))) => nothing("altered by another build of this program: install that one"),
+            Ok(Ok((Schema::Fits, true, Err(_))) | Err(_)) | Err(_) => nothing("not reachable"),
         };
         *memory = Some((self.doors.clock.instant(), found.clone()));
         found

@@ -57,7 +57,10 @@ async fn a_database_that_takes_no_writes_stops_everything_and_loses_nothing() {
         let sent = fleet.sim.world().counters().accepted;
         fleet.publish(&orders("meanwhile", 40)).await;
         until("it says that it cannot", PATIENCE, async || {
-            fleet.log(no).contains("read-only") && readiness(fleet).await.0 == StatusCode::SERVICE_UNAVAILABLE
+            let (status, said) = readiness(fleet).await;
+            fleet.log(no).contains("read-only")
+                && status == StatusCode::SERVICE_UNAVAILABLE
+                && said.contains("read-only")
         })
         .await;
         assert!(fleet.services_run(), "{}", fleet.log(no));

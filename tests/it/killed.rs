@@ -75,9 +75,10 @@ impl Own {
         assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
     }
 
-    async fn rabbitmqctl(&self, arguments: &[&str]) {
+    async fn rabbitmqctl(&self, arguments: &[&str]) -> String {
         let done = self.command().arg("rabbitmqctl").args(arguments).output().await.expect("it runs");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
     async fn ask(&self, what: &str, server: Server) -> Output {
@@ -214,6 +215,11 @@ async fn a_broker_short_of_memory_is_consumed_and_hears_what_became_of_it_later(
         let queue = statuses(fleet).await;
         fleet.publish(&(0..30).map(|n| order(&format!("o{n}"), n)).collect::<Vec<_>>()).await;
         own.rabbitmqctl(&["set_vm_memory_high_watermark", "0.00001"]).await;
+        // It looks only now and then how much it uses.
+        until("the alarm is on", PATIENCE, async || {
+            own.rabbitmqctl(&["eval", "rabbit_alarm:get_alarms()."]).await.contains("memory")
+        })
+        .await;
         let no = fleet.start().await;
         until("all are sent", PATIENCE, async || fleet.sim.world().counters().accepted == 30).await;
         assert!(fleet.count("select count(*) from outbox").await > 0, "nobody may publish");

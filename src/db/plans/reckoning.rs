@@ -74,7 +74,7 @@ pub async fn unreckoned(pool: &PgPool) -> Result<Option<i64>, Error> {
 /// If the database is out of reach; it is reckoned later then.
 pub async fn reckon(pool: &PgPool, id: i64, means: &Means) -> Result<bool, Error> {
     let own = means.clone();
-    let reckoned = alone(pool, move |tx| Box::pin(async move { alone_at(tx, id, &own).await })).await;
+    let reckoned = alone(pool, move |tx| Box::pin(async move { work_out(tx, id, &own).await })).await;
     let failure = match reckoned {
         Err(error) if error.code().as_deref() == Some(CANCELLED) => Failure::TooSlow,
         Err(error @ (Error::Data { .. } | Error::Inconsistent { .. })) => Failure::Other(error.to_string()),
@@ -87,7 +87,7 @@ pub async fn reckon(pool: &PgPool, id: i64, means: &Means) -> Result<bool, Error
 /// Postgres's code of a statement that took too long.
 const CANCELLED: &str = "57014";
 
-async fn alone_at(tx: &mut PgConnection, id: i64, means: &Means) -> Result<bool, Error> {
+async fn work_out(tx: &mut PgConnection, id: i64, means: &Means) -> Result<bool, Error> {
     // Not its row: who only looks whether it can be run does not wait.
     let mine = sqlx::query_scalar!(
         r#"select pg_try_advisory_xact_lock(hashtextextended('recado plan ' || $1::int8, 0)) as "mine!""#,
