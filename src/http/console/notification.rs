@@ -1,6 +1,6 @@
 //! One notification: all that happened to it, what its person reads, what happens next; and what operators may do about it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -11,13 +11,14 @@ use axum::{
 };
 use jiff::{SignedDuration, Timestamp};
 use minijinja::{context, value::Serde};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{
     notifications::Chip,
-    trouble::{Asks, Trouble},
+    stream::{self, Listener, Seen},
+    trouble::Trouble,
     visitor::Visitor,
     visitor::field,
 };
@@ -42,6 +43,7 @@ use crate::{
 pub(super) fn routes() -> Router<Arc<Desk>> {
     Router::new()
         .route("/console/notifications/{id}", get(show))
+        .route("/console/notifications/{id}/live", get(listen))
         .route("/console/notifications/{id}/number", post(show_number))
         .route("/console/notifications/{id}/{act}", post(act))
 }
@@ -88,22 +90,52 @@ struct Bubble {
     buttons: Vec<String>,
 }
 
-/// What a page that renews itself has already.
-#[derive(Deserialize)]
-struct Renewed {
-    /// What it offers to do.
-    #[serde(default)]
-    offers: String,
+/// The parts that are told anew, and their templates.
+const LIVE: [(&str, &str); 5] = [
+    ("standing", "notification_standing.html"),
+    ("next", "notification_next.html"),
+    ("acts", "notification_acts.html"),
+    ("story", "notification_story.html"),
+    ("costs", "notification_costs.html"),
+];
+/// How often it is looked at: a story is several questions to the database.
+const EVERY: Duration = Duration::from_secs(2);
+
+async fn show(State(desk): State<Arc<Desk>>, visitor: Visitor, Path(id): Path<String>) -> Result<Response, Trouble> {
+    let id = Uuid::try_parse(&id).map_err(|_| Trouble::Unknown)?;
+    page(&desk, &visitor, id, false).await
 }
 
-async fn show(
+/// Tells what becomes of it. What may be done is told only if that is something else than the page offers, since a reason may be half
+/// written there.
+async fn listen(
     State(desk): State<Arc<Desk>>,
-    visitor: Visitor,
+    listener: Listener,
     Path(id): Path<String>,
-    Asks(renewed): Asks<Renewed>,
 ) -> Result<Response, Trouble> {
     let id = Uuid::try_parse(&id).map_err(|_| Trouble::Unknown)?;
-    page(&desk, &visitor, id, false, &renewed.offers).await
+    Ok(listener.tell(desk, EVERY, move |desk, visitor| async move {
+        let Some(story) = story::of(&desk.doors.pools.ops, id).await? else {
+            return Ok(Seen { parts: Vec::new(), over: true });
+        };
+        let story =
+            if visitor.caller.role >= Role::Operator { story.without_number() } else { story.without_persons() };
+        Ok(Seen { parts: parts(&desk, &visitor, &story), over: !moves(&story, visitor.now) })
+    }))
+}
+
+/// What of the page moves, as it is now.
+fn parts(desk: &Desk, visitor: &Visitor, story: &Story) -> stream::Parts {
+    let values = context! {
+        id => story.id.to_string(),
+        chip_row => Serde(Chip::of(&story.state)),
+        next => next(story, visitor.now),
+        steps => Serde(&told(story)),
+        costs => Serde(&costs(story)),
+        acts => offered(&story.standing(visitor.now)).into_iter().map(Action::as_str).collect::<Vec<_>>(),
+        story => Serde(story),
+    };
+    LIVE.map(|(name, template)| (name, visitor.part(desk, template, values.clone()))).into()
 }
 
 /// The same with the whole number. Who looked is noted before it is shown; a browser that loads the page anew has it masked again.
@@ -114,11 +146,11 @@ async fn show_number(
 ) -> Result<Response, Trouble> {
     visitor.needs(Role::Operator)?;
     let id = Uuid::try_parse(&id).map_err(|_| Trouble::Unknown)?;
-    page(&desk, &visitor, id, true, "").await
+    page(&desk, &visitor, id, true).await
 }
 
-/// The page, or what of it moves; `whole` has the number shown, which is noted.
-async fn page(desk: &Desk, visitor: &Visitor, id: Uuid, whole: bool, offers: &str) -> Result<Response, Trouble> {
+/// The page; `whole` has the number shown, which is noted.
+async fn page(desk: &Desk, visitor: &Visitor, id: Uuid, whole: bool) -> Result<Response, Trouble> {
     let pool = &desk.doors.pools.ops;
     let story = story::of(pool, id).await?.ok_or(Trouble::Unknown)?;
     if whole {
@@ -143,23 +175,16 @@ async fn page(desk: &Desk, visitor: &Visitor, id: Uuid, whole: bool, offers: &st
     };
     let values = context! {
         id => id.to_string(),
-        chip_row => Serde(Chip::of(&story.state)),
-        next => next(&story, visitor.now),
+        live => stream::first(&parts(desk, visitor, &story)),
         phone,
         whole,
         persons,
         bubble => bubble.map(Serde),
         sms => sms.map(Serde),
-        steps => Serde(&told(&story)),
-        costs => Serde(&costs(&story)),
-        acts => offered(&story.standing(visitor.now)).into_iter().map(Action::as_str).collect::<Vec<_>>(),
         moves => moves(&story, visitor.now),
-        partly => visitor.partly,
-        offers,
         story => Serde(&story),
     };
-    let template = if visitor.partly { "notification_story.html" } else { "notification.html" };
-    Ok(visitor.page(desk, "notifications", template, values))
+    Ok(visitor.page(desk, "notifications", "notification.html", values))
 }
 
 /// Whether more may happen to it while somebody looks. Receipts that are to come mostly come soon, and a page may stay open for days.
