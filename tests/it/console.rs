@@ -11,6 +11,7 @@ mod search;
 mod speed;
 mod stream;
 pub mod visit;
+mod words;
 
 use recado::{db::keys::Role, http::auth};
 use reqwest::StatusCode;

@@ -37,6 +37,7 @@ pub mod passwords;
 mod plans;
 mod reasons;
 mod rejected;
+mod remarks;
 mod search;
 mod senders;
 mod shell;

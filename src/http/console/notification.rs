@@ -309,7 +309,7 @@ fn steps(story: &Story) -> Vec<Step> {
 }
 
 fn noted(note: &Note) -> Step {
-    const KNOWN: [&str; 11] = [
+    const KNOWN: [&str; 12] = [
         "settled_by_evidence",
         "duplicate_confirmed",
         "sms_follows",
@@ -321,10 +321,14 @@ fn noted(note: &Note) -> Step {
         "gave_up",
         "cancelled",
         "undelivered",
+        "merged",
     ];
+    let of = note.detail.as_deref().and_then(|detail| Tried::read(&note.what, detail)).unwrap_or_default();
     let (key, with) = match (note.what.as_str(), &note.detail) {
         ("waits", Some(on)) if Wait::named(on).is_some() => (format!("step_waits_{on}"), None),
-        (what, detail) if KNOWN.contains(&what) => (format!("step_{what}"), detail.clone()),
+        (what, detail) if KNOWN.contains(&what) => {
+            (format!("step_{what}"), detail.clone().filter(|_| of.number.is_none()))
+        }
         (what, detail) => ("step_other".to_owned(), Some(format!("{what} {}", detail.as_deref().unwrap_or_default()))),
     };
     let look = match note.what.as_str() {
@@ -332,7 +336,38 @@ fn noted(note: &Note) -> Step {
         "settled_by_evidence" => "ok",
         _ => "",
     };
-    Step { at: note.at, look, key, with, by: note.by.clone(), ..Step::default() }
+    let Tried { number, reason, code } = of;
+    Step { at: note.at, look, key, with, number, reason, code, by: note.by.clone(), ..Step::default() }
+}
+
+/// What a note says of an attempt.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Tried {
+    number: Option<i16>,
+    reason: Option<String>,
+    code: Option<i32>,
+}
+
+impl Tried {
+    /// As the database's functions write it: `attempt 2`, `attempt 2 was never heard of`, `attempt 2: undeliverable (131026)`. None if it is
+    /// written in another way.
+    fn read(what: &str, detail: &str) -> Option<Tried> {
+        let rest = detail.strip_prefix("attempt ")?;
+        let number = |text: &str| text.parse().ok().map(Some);
+        Some(match what {
+            "settled_by_evidence" | "duplicate_confirmed" => Tried { number: number(rest)?, ..Tried::default() },
+            "resend" => Tried { number: number(rest.strip_suffix(" was never heard of")?)?, ..Tried::default() },
+            "undelivered" => {
+                let (tried, why) = rest.split_once(": ")?;
+                let (reason, code) = match why.strip_suffix(')').and_then(|why| why.split_once(" (")) {
+                    Some((reason, code)) => (reason, Some(code.parse().ok()?)),
+                    None => (why, None),
+                };
+                Tried { number: number(tried)?, reason: Some(reason.to_owned()), code }
+            }
+            _ => return None,
+        })
+    }
 }
 
 fn tried(attempt: &Attempt, steps: &mut Vec<Step>) {
@@ -462,6 +497,28 @@ fn from(body: &Bytes, id: Uuid) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_note_says_of_an_attempt_is_read_as_it_is_written() {
+        let of = |number, reason: Option<&str>, code| {
+            Some(Tried { number: Some(number), reason: reason.map(str::to_owned), code })
+        };
+        assert_eq!(Tried::read("settled_by_evidence", "attempt 2"), of(2, None, None));
+        assert_eq!(Tried::read("resend", "attempt 1 was never heard of"), of(1, None, None));
+        assert_eq!(
+            Tried::read("undelivered", "attempt 3: undeliverable (131026)"),
+            of(3, Some("undeliverable"), Some(131_026))
+        );
+        assert_eq!(
+            Tried::read("undelivered", "attempt 3: failed_without_reason"),
+            of(3, Some("failed_without_reason"), None)
+        );
+        for (what, detail) in
+            [("resend", "attempt 1"), ("settled_by_evidence", "the second"), ("cancelled", "attempt 1")]
+        {
+            assert_eq!(Tried::read(what, detail), None, "{what} {detail}");
+        }
+    }
 
     #[test]
     fn what_follows_an_event_says_how_long_after_it() {

@@ -9,7 +9,7 @@ use axum::{
 use jiff::{Timestamp, tz::TimeZone};
 use minijinja::{Environment, State, UndefinedBehavior, Value, context, value::Serde};
 
-use super::{PARTS, Part, assets::Assets, reasons, template, texts, visitor::Visitor};
+use super::{PARTS, Part, assets::Assets, reasons, remarks, template, texts, visitor::Visitor};
 use crate::{domain::role::Role, http::optin::wishes};
 
 pub(super) const PART: Part = Part {
@@ -63,6 +63,8 @@ impl Shell {
             }
         }
         templates.add_function("asset", move |name: String| assets.address(&name));
+        let of_remarks = zone.clone();
+        templates.add_filter("remark", move |text: String, t: Value| remarks::said(&text, &t, &of_remarks));
         templates.add_filter("moment", move |at: Value| moment(&at, &zone));
         templates.add_filter("ago", ago);
         templates.add_filter("thousands", thousands);
