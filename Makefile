@@ -40,7 +40,7 @@ demo: tools
 
 test: tools browser promtool
 	cargo fmt --check
-	@scripts/services up
+	@scripts/services up test
 	scripts/services run test scripts/queries compare
 	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --locked --no-deps --document-private-items
 	scripts/services run test cargo test --locked -- --test-threads=$(threads)

@@ -2,8 +2,8 @@
 
 alter table plans
   alter column state set default 'reckoning',
-  -- All that it can mean is in plan_chunks from the beginning: what is named one by one, or an order's or a person's.
-  add narrowed boolean not null default false,
+  -- The contacts of the person whose number was looked for; `search` has it masked.
+  add people bigint[],
   -- Of what it was done to: people who may get it twice, and the most of them that whoever runs it may decide; null is any.
   add repeats bigint not null default 0,
   add repeats_max bigint,

@@ -2,14 +2,14 @@
 
 use std::{collections::HashMap, io::Read, path::PathBuf, process::ExitCode, sync::Arc};
 
-use clap::builder::PossibleValuesParser;
+use clap::{ArgGroup, builder::PossibleValuesParser};
 use lapin::{
     BasicProperties, Confirmation,
     options::{BasicPublishOptions, ConfirmSelectOptions, QueuePurgeOptions},
 };
 use uuid::Uuid;
 
-use super::{complain, database, hold::somebody, moment::rejected_event, reader, run, say, settings};
+use super::{because, complain, database, hold::somebody, moment::rejected_event, reader, run, say, settings};
 use crate::{
     clock::Clock,
     config::{Needs, Place},
@@ -107,12 +107,17 @@ fn event_type(body: &[u8]) -> Option<String> {
     event.get("type")?.as_str().map(str::to_owned)
 }
 
+const REPLAY_EXAMPLE: &str = "Examples:
+  recado replay-rejected --all --dry-run
+  recado replay-rejected --reason unfillable_template --because \"the template is mended\"
+  recado replay-rejected 01a2056c-da85-7012-850d-3d88ae9c4023 --because \"the shop mended its events\"";
+
 /// Runs rejected events through the intake again. What is rejected once more stays.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  recado replay-rejected --all --dry-run\n  recado replay-rejected --reason unfillable_template\n  recado replay-rejected 01a2056c-da85-7012-850d-3d88ae9c4023"
+    after_help = REPLAY_EXAMPLE,
+    group = ArgGroup::new("which").args(["id", "reason", "all", "dry_run"]).required(true).multiple(true)
 )]
-#[group(required = true, multiple = true)]
 pub struct ReplayArgs {
     /// Only this one, by its id; recado rejected lists them.
     #[arg(value_parser = rejected_event)]
@@ -126,10 +131,14 @@ pub struct ReplayArgs {
     /// Only say how many.
     #[arg(long)]
     dry_run: bool,
+    /// Why, for the audit trail; up to 300 characters.
+    #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
+    because: Option<String>,
 }
 
 pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode> {
     const BATCH: i64 = 100;
+    let why = args.because.as_deref().map(because).transpose()?;
     let settings = settings(place, Needs { broker: false, ..Needs::ALL })?;
     let pools = database(&settings).await?;
     let ids = run::sender_ids(&settings, &pools).await?;
@@ -154,7 +163,7 @@ pub async fn replay(place: &Place, args: ReplayArgs) -> anyhow::Result<ExitCode>
                 let came_to = taken.first().and_then(|one| one.became.came_to());
                 if let Some(came_to) = came_to {
                     recorded += 1;
-                    replayed_by(&pools.ops, id, came_to, &by).await?;
+                    replayed_by(&pools.ops, id, came_to, &by, why).await?;
                 } else {
                     again += 1;
                 }

@@ -374,7 +374,7 @@ async fn check_house(found: &mut Findings, settings: &Settings, pools: &Pools, t
         [] => found.ok("holds", "nothing is held"),
         held => {
             for one in held {
-                let cure = format!("recado release {}, when its cause is gone", one.id);
+                let cure = format!("recado release {} --because TEXT, when its cause is gone", one.id);
                 found.warn("hold", hold::describe(one), cure);
             }
         }
@@ -505,7 +505,7 @@ fn check_backlog(found: &mut Findings, checked: &Checkup) {
         found.warn(
             "rejected events",
             format!("{} could not be used", checked.rejected),
-            "recado rejected shows them; when the cause is gone: recado replay-rejected --all",
+            "recado rejected shows them; when the cause is gone: recado replay-rejected --all --because TEXT",
         );
     }
 }

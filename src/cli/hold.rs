@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 
-use super::{Misunderstood, complain, database, say, settings, templates_alone};
+use super::{Misunderstood, because, complain, database, say, settings, templates_alone};
 use crate::{
     config::{Needs, Place, Settings},
     db::{
@@ -34,7 +34,7 @@ pub struct HoldArgs {
     #[command(flatten)]
     which: Which,
     /// Why, for whoever finds it; up to 300 characters.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, visible_alias = "because", value_name = "TEXT")]
     reason: String,
     /// How long, like 30m or 2h; until it is released if not given.
     #[arg(long = "for", value_name = "TIME", value_parser = parse_period)]
@@ -42,10 +42,10 @@ pub struct HoldArgs {
 }
 
 const RELEASE_EXAMPLE: &str = "Examples:
-  recado release 12                        # the hold of this number (recado holds)
-  recado release everything
-  recado release sender main
-  recado release template order_confirmed";
+  recado release 12 --because \"the prices are right\"   # the hold of this number (recado holds)
+  recado release everything --because \"the prices are right\"
+  recado release sender main --because \"it has a new token\"
+  recado release template order_confirmed --because \"the typo is gone\"";
 
 /// Ends holds: one by its number, or all of a scope, also those that Recado placed itself.
 #[derive(Debug, clap::Args)]
@@ -55,6 +55,9 @@ pub struct ReleaseArgs {
     what: String,
     #[command(flatten)]
     which: Which,
+    /// Why, for the stories of what was held and the audit trail; up to 300 characters.
+    #[arg(long, visible_alias = "reason", value_name = "TEXT")]
+    because: String,
 }
 
 /// What narrows a scope.
@@ -155,12 +158,13 @@ pub async fn release(place: &Place, args: ReleaseArgs) -> anyhow::Result<ExitCod
         complain(misfit);
         return Ok(ExitCode::from(2));
     }
+    let why = because(&args.because)?;
     let pools = database(&settings(place, Needs::DATABASE)?).await?;
     let released = match released {
-        Released::One(id) => u64::from(holds::release_one(&pools.ops, id, &somebody()).await?),
+        Released::One(id) => u64::from(holds::release_one(&pools.ops, id, &somebody(), why).await?),
         Released::All(what) => {
             let scope = scope(&pools, what, args.which).await?;
-            holds::release(&pools.ops, &scope, None, &somebody()).await?
+            holds::release_by_hand(&pools.ops, &scope, &somebody(), why).await?
         }
     };
     if released == 0 {

@@ -46,7 +46,8 @@ use crate::{
     clock::Clock,
     config::{Needs, Place, Settings},
     db::{self, Pools, pools},
-    domain::template,
+    domain::{action::REASON_MAX, template},
+    http::plans::reason,
     inbox::reading::Reader,
     telemetry,
     worker::versions::Versions,
@@ -398,6 +399,11 @@ fn printable(text: &str) -> String {
         if c.is_control() && !matches!(c, '\n' | '\t') { c.escape_default().to_string() } else { c.to_string() }
     };
     text.chars().map(shown).collect()
+}
+
+/// Why an operator does something, from `--because`.
+fn because(text: &str) -> anyhow::Result<&str> {
+    reason(text).ok_or_else(|| Misunderstood(format!("--because is a text of 1 to {REASON_MAX} characters")).into())
 }
 
 /// The same where one line is meant.

@@ -134,7 +134,7 @@ fn as_text(found: &Whole) -> String {
     }
     text += &match of.replayed_at {
         Some(at) => format!("  run again at {}: {}\n", clock(at), came_to(of)),
-        None if of.whole => format!("  when its cause is gone: recado replay-rejected {}\n", of.id),
+        None if of.whole => format!("  when its cause is gone: recado replay-rejected {} --because TEXT\n", of.id),
         None => "  it cannot be run again: only its beginning was kept\n".to_owned(),
     };
     let kept = found.body.len();

@@ -195,7 +195,7 @@ fn print_rejected(out: &mut impl Write, event: &Rejected) -> io::Result<()> {
         (Some(at), None) => writeln!(out, "  {}  Run again.", clock(at))?,
         (None, _) => writeln!(
             out,
-            "\n  Next: nothing, by itself. recado rejected show {0} shows its bytes; when the cause is gone: recado replay-rejected {0}.",
+            "\n  Next: nothing, by itself. recado rejected show {0} shows its bytes; when the cause is gone: recado replay-rejected {0} --because TEXT.",
             event.id
         )?,
     }

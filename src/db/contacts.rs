@@ -83,12 +83,7 @@ pub async fn locale(pool: &PgPool, contacts: &[i64]) -> Result<Option<String>, E
 /// # Errors
 /// If the database cannot be asked.
 pub async fn with(pool: &PgPool, phone: &Phone) -> Result<Option<i64>, Error> {
-    Ok(sqlx::query_scalar!(
-        r#"select coalesce(merged_into, id) as "id!" from contacts where phone = $1"#,
-        phone.reveal()
-    )
-    .fetch_optional(pool)
-    .await?)
+    Ok(of_person(pool, phone).await?.first().copied())
 }
 
 /// The number of that contact; none if there is none, or if it was erased.

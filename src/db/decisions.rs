@@ -37,15 +37,16 @@ pub(super) struct Locked {
     pub standing: Standing,
 }
 
-/// By whom, and because of what.
+/// By whom, in which plan, and why.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Order<'a> {
     pub by: &'a str,
-    /// For the timeline: the plan, if it is one's.
-    pub detail: Option<&'a str>,
+    /// The plan, if it is one's.
+    pub plan: Option<&'a str>,
+    pub reason: Option<&'a str>,
 }
 
-/// Does one thing to one notification, and notes it in the audit trail with `why`:
+/// Does one thing to one notification, and notes in its story and in the audit trail `why`:
 ///
 /// - cancel ends what is pending (as suppressed) or in doubt (as failed: it may have been received); give up only the latter;
 /// - retry makes one pending again whose every attempt is proven undelivered: it failed for a known reason, or it was suppressed. It goes
@@ -54,9 +55,8 @@ pub(super) struct Order<'a> {
 ///
 /// # Errors
 /// If the database does not take it.
-pub async fn decide(pool: &PgPool, action: Action, id: Uuid, by: &str, why: Option<&str>) -> Result<Decided, Error> {
-    let why = why.map(str::to_owned);
-    let by = by.to_owned();
+pub async fn decide(pool: &PgPool, action: Action, id: Uuid, by: &str, why: &str) -> Result<Decided, Error> {
+    let (by, why) = (by.to_owned(), why.to_owned());
     alone(pool, move |tx| {
         Box::pin(async move {
             let Some(locked) = lock_one(tx, id).await? else { return Ok(Decided::Unknown) };
@@ -70,7 +70,7 @@ pub async fn decide(pool: &PgPool, action: Action, id: Uuid, by: &str, why: Opti
                     followed: standing.followed,
                 }));
             }
-            act(tx, action, &[locked], Order { by: &by, detail: None }).await?;
+            act(tx, action, &[locked], Order { by: &by, plan: None, reason: Some(&why) }).await?;
             let what = match action {
                 Action::Cancel => "notification.cancelled",
                 Action::Resend => "notification.resent",
@@ -78,7 +78,7 @@ pub async fn decide(pool: &PgPool, action: Action, id: Uuid, by: &str, why: Opti
                 Action::Retry | Action::Replay | Action::Hold | Action::Release => "notification.retried",
             };
             let on = id.to_string();
-            let note = audit::Act { by: &by, what, on: Some(&on), reason: why.as_deref(), detail: json!({}) };
+            let note = audit::Act { by: &by, what, on: Some(&on), reason: Some(&why), detail: json!({}) };
             audit::note(&mut *tx, &note).await?;
             Ok(Decided::Done)
         })
@@ -168,15 +168,17 @@ async fn end(tx: &mut PgConnection, ids: &[Uuid], noted: &str, order: Order<'_>)
           where n.id = any ($1) and n.state in ('pending', 'in_doubt')
           returning n.id, n.statuses, n.state, n.reason, n.sender
         ), noted as (
-          insert into timeline (notification_id, at, what, detail, by) select id, recado_now(), $2, $3, $4 from moved order by id
+          insert into timeline (notification_id, at, what, detail, by, reason)
+          select id, recado_now(), $2, $3, $4, $5 from moved order by id
         )
         insert into outbox (notification_id, sequence, kind, reason, sender)
         select id, statuses, state::text, reason, sender from moved order by id
         "#,
         ids,
         noted,
-        order.detail,
-        order.by
+        order.plan,
+        order.by,
+        order.reason
     )
     .execute(tx)
     .await?;
@@ -195,13 +197,14 @@ async fn again(tx: &mut PgConnection, ids: &[Uuid], resent: &[bool], order: Orde
           from unnest($1::uuid[], $2::bool[]) as b(id, resent) where n.id = b.id and n.state in ('failed', 'suppressed', 'in_doubt')
           returning n.id, b.resent
         )
-        insert into timeline (notification_id, at, what, detail, by)
-        select id, recado_now(), case when resent then 'resend_ordered' else 'retry_ordered' end, $3, $4 from moved order by id
+        insert into timeline (notification_id, at, what, detail, by, reason)
+        select id, recado_now(), case when resent then 'resend_ordered' else 'retry_ordered' end, $3, $4, $5 from moved order by id
         "#,
         ids,
         resent,
-        order.detail,
-        order.by
+        order.plan,
+        order.by,
+        order.reason
     )
     .execute(tx)
     .await?;

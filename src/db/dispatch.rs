@@ -270,7 +270,7 @@ pub async fn claim(pool: &PgPool, terms: &Terms<'_>) -> Result<Claimed, Error> {
         ), noted as (
           -- While a day's people are used up, everybody who waits is looked at again and again: once is enough to say so.
           insert into timeline (notification_id, at, what, detail)
-          select id, now, 'waits', stop from moved m where fate = 'wait' and not (stop = 'day_limit'
+          select id, now, 'waits', coalesce(stop, 'lane') from moved m where fate in ('queue', 'turn') or fate = 'wait' and not (stop = 'day_limit'
             and exists (select from timeline t where t.notification_id = m.id and t.what = 'waits' and t.detail = stop))
         )
         select m.id as "id!", m.fate as "fate!", m.attempt as "attempt!", m.contact_id as "contact_id!", m.phone as "phone!",

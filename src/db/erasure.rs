@@ -215,7 +215,7 @@ async fn erase_events(tx: &mut PgConnection, ids: &[i64], names: &[String], eras
         ), reported as (
           update receipts r set detail = null from ended e where r.notification_id = e.id
         ), noted as (
-          update timeline t set detail = null from ended e where t.notification_id = e.id
+          update timeline t set detail = null, reason = null from ended e where t.notification_id = e.id
         )
         select count(*) as "n!" from ended
         "#,

@@ -114,14 +114,29 @@ pub async fn place(executor: impl PgExecutor<'_>, hold: &Hold) -> Result<bool, E
 /// # Errors
 /// If the database does not take it; upkeep brings back what was left.
 pub async fn release(pool: &PgPool, scope: &Scope, reason: Option<&str>, by: &str) -> Result<u64, Error> {
-    let released = release_held(pool, scope, reason, by).await?;
-    if let Scope::Template { sender, template, .. } = scope {
-        wake_template(pool, *sender, template).await?;
-    }
+    let released = release_held(pool, scope, reason, by, None).await?;
+    wake(pool, scope).await?;
     Ok(released)
 }
 
-/// As [`release`]; what waited for them is left to be brought back.
+/// Releases all holds of a scope for somebody who says why, as [`release`] does.
+///
+/// # Errors
+/// If the database does not take it; upkeep brings back what was left.
+pub async fn release_by_hand(pool: &PgPool, scope: &Scope, by: &str, because: &str) -> Result<u64, Error> {
+    let released = release_held(pool, scope, None, by, Some(because)).await?;
+    wake(pool, scope).await?;
+    Ok(released)
+}
+
+async fn wake(pool: &PgPool, scope: &Scope) -> Result<(), Error> {
+    if let Scope::Template { sender, template, .. } = scope {
+        wake_template(pool, *sender, template).await?;
+    }
+    Ok(())
+}
+
+/// As [`release`], `because` of what an operator says; what waited for them is left to be brought back.
 ///
 /// # Errors
 /// If the database does not take it.
@@ -130,18 +145,20 @@ pub(super) async fn release_held(
     scope: &Scope,
     reason: Option<&str>,
     by: &str,
+    because: Option<&str>,
 ) -> Result<u64, Error> {
     let (name, sender, template, language) = parts(scope);
     let released = sqlx::query!(
         r#"
         -- holds: release
         with released as (
-          update holds set released_at = recado_now(), released_by = $6
+          update holds set released_at = recado_now(), released_by = $6, released_because = $7
           where released_at is null and scope = $1::text::hold_scope and sender is not distinct from $2 and template is not distinct from $3
             and ($4::text is null or language is not distinct from $4) and ($5::text is null or reason = $5)
           returning id
         ), noted as (
-          insert into audit (by, what, "on") select $6, 'hold.released', 'hold ' || id from released where $6 ~ '^(key|user|cli)( |$)'
+          insert into audit (by, what, "on", reason)
+          select $6, 'hold.released', 'hold ' || id, $7 from released where $6 ~ '^(key|user|cli)( |$)'
         )
         select id as "id!" from released
         "#,
@@ -150,7 +167,8 @@ pub(super) async fn release_held(
         template,
         language,
         reason,
-        by
+        by,
+        because
     )
     .fetch_all(executor)
     .await?
@@ -158,23 +176,26 @@ pub(super) async fn release_held(
     Ok(released)
 }
 
-/// Releases one hold by its number. Says which scope it had, if it was in force.
+/// Releases one hold by its number, for somebody who says why. Says whether it was in force.
 ///
 /// # Errors
 /// If the database does not take it.
-pub async fn release_one(pool: &PgPool, id: i64, by: &str) -> Result<bool, Error> {
+pub async fn release_one(pool: &PgPool, id: i64, by: &str, because: &str) -> Result<bool, Error> {
     let row = sqlx::query!(
         r#"
         -- holds: release one
         with released as (
-          update holds set released_at = recado_now(), released_by = $2 where id = $1 and released_at is null returning id, sender, template
+          update holds set released_at = recado_now(), released_by = $2, released_because = $3
+          where id = $1 and released_at is null returning id, sender, template
         ), noted as (
-          insert into audit (by, what, "on") select $2, 'hold.released', 'hold ' || id from released where $2 ~ '^(key|user|cli)( |$)'
+          insert into audit (by, what, "on", reason)
+          select $2, 'hold.released', 'hold ' || id, $3 from released where $2 ~ '^(key|user|cli)( |$)'
         )
         select sender, template from released
         "#,
         id,
-        by
+        by,
+        because
     )
     .fetch_optional(pool)
     .await?;

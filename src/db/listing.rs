@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{
-    Error, Time, senders, story,
+    Error, Time, contacts, senders, story,
     story::{Row, state},
 };
 use crate::domain::{
@@ -177,7 +177,11 @@ impl<'a> Wanted<'a> {
     async fn find(&self, pool: &PgPool) -> Result<Found, Error> {
         let of = self.filter;
         if of.order.is_some() || of.phone.is_some() {
-            let ids = story::notifications_of(pool, of.order.as_deref(), of.phone.as_ref(), EVENTS_MAX).await?;
+            let person = match &of.phone {
+                Some(phone) => Some(contacts::of_person(pool, phone).await?),
+                None => None,
+            };
+            let ids = story::notifications_of(pool, of.order.as_deref(), person.as_deref(), EVENTS_MAX).await?;
             return Ok(Found { ids: self.among(pool, &ids).await?, cut: None });
         }
         // A receipt says that it was accepted, a reason that it ended, and a wait that it has not.

@@ -14,7 +14,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::{Error, alone, audit, dispatch::millis};
 use crate::domain::{
-    action::{self, Action, Course, DUPLICATES_OF_AN_OPERATOR, Kind, Skip},
+    action::{self, Action, Course, DUPLICATES_OF_AN_OPERATOR, Skip},
     estimate::Estimate,
 };
 
@@ -197,8 +197,4 @@ fn inconsistent(column: &'static str, id: i64) -> Error {
 /// As the database counts.
 fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-fn is_of_notifications(action: Action) -> bool {
-    action.kind() == Kind::Notifications
 }

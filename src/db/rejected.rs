@@ -302,23 +302,24 @@ pub async fn kept(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<Vec<(Ke
     Ok(kept.collect())
 }
 
-/// As [`mark_replayed`], for an event that `by` ran again by hand: the audit trail says so.
+/// As [`mark_replayed`], for an event that `by` ran again by hand: the audit trail says so, and why.
 ///
 /// # Errors
 /// If the database does not take it.
-pub async fn replayed_by(pool: &PgPool, id: Uuid, came_to: &str, by: &str) -> Result<(), Error> {
+pub async fn replayed_by(pool: &PgPool, id: Uuid, came_to: &str, by: &str, because: Option<&str>) -> Result<(), Error> {
     sqlx::query!(
         r#"
         -- rejected: replayed by hand
         with replayed as (
           update rejected_events set replayed_at = recado_now(), replay = $2 where id = $1 returning id, reason
         )
-        insert into audit (by, what, "on", detail)
-        select $3, 'rejected_event.replayed', id::text, jsonb_build_object('rejected_for', reason, 'came_to', $2::text) from replayed
+        insert into audit (by, what, "on", reason, detail)
+        select $3, 'rejected_event.replayed', id::text, $4, jsonb_build_object('rejected_for', reason, 'came_to', $2::text) from replayed
         "#,
         id,
         came_to,
-        by
+        by,
+        because
     )
     .execute(pool)
     .await?;

@@ -1,7 +1,7 @@
 //! What is known of a notification, gathered from every table that knows something, and which notifications a word means.
 
 use jiff::Timestamp;
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::{Error, Time, contacts, time};
@@ -78,21 +78,17 @@ async fn origins(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
     Ok(ids.iter().map(origin).collect())
 }
 
-/// The notifications of an order (an event's id or subject, or the key of its journey), of a person, or of both at once; of at
+/// The notifications of an order (an event's id or subject, or the key of its journey), of a person (all contacts), or of both at once; of at
 /// most `limit` events, the latest.
 ///
 /// # Errors
 /// If the database cannot be asked.
 pub(super) async fn notifications_of(
-    pool: &PgPool,
+    executor: impl PgExecutor<'_>,
     order: Option<&str>,
-    phone: Option<&Phone>,
+    person: Option<&[i64]>,
     limit: i64,
 ) -> Result<Vec<Uuid>, Error> {
-    let person = match phone {
-        Some(phone) => Some(contacts::of_person(pool, phone).await?),
-        None => None,
-    };
     Ok(sqlx::query_scalar!(
         r#"
         -- story: notifications of
@@ -112,10 +108,10 @@ pub(super) async fn notifications_of(
         select unnest(e.notifications) as "id!" from (select notifications from event order by received_at desc limit $3) e
         "#,
         order,
-        person.as_deref() as _,
+        person as _,
         limit
     )
-    .fetch_all(pool)
+    .fetch_all(executor)
     .await?)
 }
 
@@ -423,14 +419,20 @@ async fn notes(pool: &PgPool, id: Uuid) -> Result<Vec<Note>, Error> {
     let rows = sqlx::query!(
         r#"
         -- story: timeline
-        select at as "at: Time", what, detail, by from timeline where notification_id = $1 order by id desc limit 200
+        select at as "at: Time", what, detail, by, reason from timeline where notification_id = $1 order by id desc limit 200
         "#,
         id
     )
     .fetch_all(pool)
     .await?;
-    let note = |at: Time, what, detail, by| Note { at: at.to_jiff(), what, detail, by };
-    Ok(rows.into_iter().rev().map(|row| note(row.at, row.what, row.detail, row.by)).collect())
+    let told = rows.into_iter().rev().map(|row| Note {
+        at: row.at.to_jiff(),
+        what: row.what,
+        detail: row.detail,
+        by: row.by,
+        reason: row.reason,
+    });
+    Ok(told.collect())
 }
 
 /// The holds in force that concern it, and those that were while it was to go: from when it was made until the provider had it or it ended.
@@ -444,7 +446,7 @@ async fn holds_on(
         r#"
         -- story: holds
         select h.id, h.scope::text as "scope!", s.name as "sender?", h.template, h.language, h.reason, h.detail, h.placed_at as "placed_at: Time",
-          h.placed_by, h.until as "until: Time", case when e.over then e.at end as "ended_at: Time", h.released_by
+          h.placed_by, h.until as "until: Time", case when e.over then e.at end as "ended_at: Time", h.released_by, h.released_because
         from holds h left join senders s on s.id = h.sender
         cross join lateral (
           select coalesce(h.released_at, h.until) as at, coalesce(h.released_at is not null or h.until <= recado_now(), false) as over
@@ -481,6 +483,7 @@ async fn holds_on(
         ended_at: row.ended_at.map(Time::to_jiff),
         // What ends by its time, Recado ends.
         ended_by: row.released_by.filter(|by| by != "recado"),
+        ended_because: row.released_because,
     });
     Ok(holds.partition(|hold| hold.ended_at.is_none()))
 }

@@ -182,6 +182,8 @@ pub struct Note {
     pub what: String,
     pub detail: Option<String>,
     pub by: Option<String>,
+    /// Why that operator did so; only for those who may see whom it is about, since it may name them.
+    pub reason: Option<String>,
 }
 
 /// One thing that happened.
@@ -216,7 +218,8 @@ impl Story {
         self
     }
 
-    /// Takes out what only those may see who may see the person: the number, and the provider's words, which sometimes name it.
+    /// Takes out what only those may see who may see the person: the number, and the words of the provider and of operators, which
+    /// sometimes name it.
     #[must_use]
     pub fn without_persons(self) -> Story {
         let mut story = self.without_number();
@@ -230,6 +233,9 @@ impl Story {
             for receipt in &mut attempt.receipts {
                 receipt.detail = None;
             }
+        }
+        for note in &mut self.notes {
+            note.reason = None;
         }
         if let Some(sms) = &mut self.fallback {
             sms.forget_words();
@@ -319,11 +325,11 @@ impl Story {
                     "It is not sent again by itself."
                 };
                 let resend = match judge(Action::Resend, &self.standing(now)) {
-                    Ok(()) => format!("recado retry {} --resend, or ", self.id),
+                    Ok(()) => format!("recado retry {} --resend --because TEXT, or ", self.id),
                     Err(_) => String::new(),
                 };
                 format!(
-                    "It waits for evidence: a receipt that names it. {policy} You can decide earlier: {resend}recado cancel {}.",
+                    "It waits for evidence: a receipt that names it. {policy} You can decide earlier: {resend}recado cancel {} --because TEXT.",
                     self.id
                 )
             }
@@ -337,9 +343,11 @@ impl Story {
                 "It arrived. Nothing is left to do.".to_owned()
             }
             State::Failed { .. } | State::Suppressed { .. } => match judge(Action::Retry, &self.standing(now)) {
-                Ok(()) => format!("Nothing, by itself. When the cause is gone: recado retry {}.", self.id),
+                Ok(()) => {
+                    format!("Nothing, by itself. When the cause is gone: recado retry {} --because TEXT.", self.id)
+                }
                 Err(Skip::MayHaveArrived) => format!(
-                    "Nothing, by itself: it may have been received. To send it all the same: recado retry {} --resend.",
+                    "Nothing, by itself: it may have been received. To send it all the same: recado retry {} --resend --because TEXT.",
                     self.id
                 ),
                 Err(Skip::NotKept) => "Nothing: it ended, and what it said is not kept any more.".to_owned(),
@@ -360,7 +368,7 @@ impl Story {
                 None => "until somebody releases it".to_owned(),
             };
             return format!(
-                "{} is held, {until}: {}. To release it: recado release {}. If it is not sent by {expires}, it expires.",
+                "{} is held, {until}: {}. To release it: recado release {} --because TEXT. If it is not sent by {expires}, it expires.",
                 hold.on, hold.reason, hold.id
             );
         }
@@ -528,6 +536,7 @@ impl Note {
                 format!("To be sent once more by order{}, marked as a resend: the person may get it twice", of_plan(of))
             }
             ("retry_ordered", of) => format!("To be tried again by order{}", of_plan(of)),
+            ("cancelled", Some(plan)) => format!("Cancelled by order of {plan}"),
             ("gave_up", of) => {
                 format!("Given up{}: its outcome could not be learnt, and it is not sent again", of_plan(of))
             }
@@ -536,8 +545,10 @@ impl Note {
                 format!("{}{detail}", sentence(what))
             }
         };
-        let by = self.by.as_deref().map(|by| format!(" (by {by})")).unwrap_or_default();
-        format!("{told}{by}.")
+        let by = self.by.as_deref().map(|by| format!("by {by}"));
+        let why: Vec<&str> = [by.as_deref(), self.reason.as_deref()].into_iter().flatten().collect();
+        let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join(": ")) };
+        format!("{told}{why}.")
     }
 }
 

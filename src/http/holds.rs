@@ -4,13 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
-    extract::{Path, State, rejection::JsonRejection},
+    extract::{
+        Path, Query, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
     http::StatusCode,
 };
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use super::{Desk, Problem, auth::Caller, openapi::NotFound, problem::json_body};
+use super::{Desk, Problem, auth::Caller, openapi::NotFound, plans, problem::json_body};
 use crate::db::{
     holds::{self, BY_HAND, Hold, InForce, Scope},
     keys::Role,
@@ -91,18 +94,36 @@ pub(super) async fn place(
     Ok((status, Json(Holds { holds: holds::in_force(pool).await? })))
 }
 
-#[utoipa::path(delete, path = "/v1/holds/{id}", tag = "Holds", operation_id = "releaseHold", summary = "Ends a hold",
-    params(("id" = i64, Path, description = "The hold's number.", example = 7)),
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Because {
+    /// Why it is released, for the audit trail and the stories of what was held.
+    #[param(min_length = 1, max_length = 300, pattern = "\\S", example = "the prices are right")]
+    reason: String,
+}
+
+#[utoipa::path(delete, path = "/v1/holds/{id}", tag = "Holds", operation_id = "releaseHold", summary = "Ends a hold, with a reason",
+    params(("id" = i64, Path, description = "The hold's number.", example = 7), Because),
     responses((status = 204, description = "It is released."), (status = 404, response = NotFound)))]
 pub(super) async fn release(
     State(desk): State<Arc<Desk>>,
     caller: Caller,
     Path(id): Path<String>,
+    because: Result<Query<Because>, QueryRejection>,
 ) -> Result<StatusCode, Problem> {
     caller.needs(Role::Operator)?;
+    let Ok(Query(Because { reason })) = because else {
+        return Err(Problem::bad("A hold is released with a reason, once in the query, and nothing else."));
+    };
+    if reason.contains('\0') {
+        return Err(Problem::unfit("reason has a character that is not kept (NUL)."));
+    }
+    let reason = plans::reason(&reason)
+        .ok_or_else(|| Problem::bad(format!("reason is a text of 1 to {DETAIL_MAX} characters.")))?;
     let unknown = || Problem::new(StatusCode::NOT_FOUND, "There is no hold of this number in force.");
     let id = id.parse().map_err(|_| unknown())?;
-    if !holds::release_one(&desk.doors.pools.ops, id, &caller.name).await? {
+    if !holds::release_one(&desk.doors.pools.ops, id, &caller.name, reason).await? {
         return Err(unknown());
     }
     tracing::info!(by = caller.name, hold = id, "hold.released");

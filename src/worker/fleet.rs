@@ -150,7 +150,7 @@ impl Fleet {
         }
         if senders::check_timeline(&self.pool).await? {
             tracing::error!(
-                "hold.placed: the database was restored to an earlier point; nothing is sent until `recado release everything`"
+                "hold.placed: the database was restored to an earlier point; nothing is sent until `recado release everything --because TEXT`"
             );
         }
         for portfolio in &self.portfolios {

@@ -277,16 +277,16 @@ async fn what_is_no_event_is_kept_with_its_reason_and_stops_nobody() {
             published.await.expect("a channel").await.expect("it is taken");
             let drained = "select count(*) from rejected_events where reason = 'dead_lettered'";
             until("it is drained", PATIENCE, async || fleet.count(drained).await == 1).await;
-            let replayed = fleet.command(&["replay-rejected", "--reason", "dead_lettered"]).await;
+            let replayed = fleet.command(&["replay-rejected", "--reason", "dead_lettered", "--because", "a test"]).await;
             assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stdout));
             fleet.reaches("dead", "accepted").await;
             assert_eq!(fleet.count("select count(*) from rejected_events where replay = 'accepted'").await, 1);
-            let noted = "select count(*) from audit where what = 'rejected_event.replayed' and by like 'cli%' and detail ->> 'came_to' = 'accepted'";
+            let noted = "select count(*) from audit where what = 'rejected_event.replayed' and by like 'cli%' and detail ->> 'came_to' = 'accepted' and reason = 'a test'";
             assert_eq!(fleet.count(noted).await, 1);
-            let replayed = fleet.command(&["replay-rejected", "--reason", "dead_lettered"]).await;
+            let replayed = fleet.command(&["replay-rejected", "--reason", "dead_lettered", "--because", "a test"]).await;
             let told = String::from_utf8_lossy(&replayed.stdout);
             assert!(replayed.status.success() && told.starts_with("Nothing to do"), "{told}");
-            let unknown = fleet.command(&["replay-rejected", "0193f2c4-8d1e-7a30-9b1d-2f0c5a1e7b44"]).await;
+            let unknown = fleet.command(&["replay-rejected", "0193f2c4-8d1e-7a30-9b1d-2f0c5a1e7b44", "--because", "a test"]).await;
             assert_eq!(unknown.status.code(), Some(1));
             assert!(String::from_utf8_lossy(&unknown.stderr).contains("No rejected event of this id"));
 

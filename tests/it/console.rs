@@ -209,9 +209,21 @@ async fn an_operator_holds_a_sender_and_releases_it_and_a_viewer_is_refused() {
     let (_, rest) = page.split_once("/console/holds/").unwrap();
     let release = format!("/console/holds/{}/release", rest.split_once('/').unwrap().0);
     let theirs = viewer.get("/console/account").await.csrf();
-    assert_eq!(viewer.post(&release, &[("csrf", &theirs)]).await.status, StatusCode::FORBIDDEN);
-    assert_eq!(operator.post(&release, &[("csrf", &own)]).await.leads(), "/console/senders?said=done");
-    assert_eq!(operator.post(&release, &[("csrf", &own)]).await.status, StatusCode::NOT_FOUND);
+    let why = ("reason", "it was a mistake");
+    assert_eq!(viewer.post(&release, &[("csrf", &theirs), why]).await.status, StatusCode::FORBIDDEN);
+    for reason in ["", " ", &"x".repeat(301)] {
+        let silent = operator.post(&release, &[("csrf", &own), ("reason", reason)]).await;
+        assert_eq!(silent.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(
+            silent.text.contains("Give a reason") && silent.text.contains("a strange complaint"),
+            "{}",
+            silent.text
+        );
+    }
+    assert_eq!(operator.post(&release, &[("csrf", &own), why]).await.leads(), "/console/senders?said=done");
+    assert_eq!(operator.post(&release, &[("csrf", &own), why]).await.status, StatusCode::NOT_FOUND);
+    let kept = "select released_because from holds where released_by = 'user olga'";
+    assert_eq!(hall.ask(kept).await.unwrap(), "it was a mistake");
     let unwell = operator.post("/console/holds", &[("csrf", &own), ("scope", "everything"), ("reason", " ")]).await;
     assert!(
         unwell.status == StatusCode::UNPROCESSABLE_ENTITY && unwell.text.contains("Give a reason"),

@@ -96,11 +96,12 @@ async fn a_database_that_is_missing_empty_or_not_ours_is_told_apart() {
 #[tokio::test]
 async fn what_is_no_id_and_what_is_no_time_is_refused_with_what_would_be_one() {
     let hall = Hall::open().await;
-    for command in [&["cancel", "A-1042"][..], &["retry", "+34600111222"]] {
+    for command in [&["cancel", "A-1042", "--because", "a test"][..], &["retry", "+34600111222", "--because", "a test"]]
+    {
         says(&recado(&hall, command), 2, &["is no notification's id", "recado why ORDER finds it"]);
     }
     says(&recado(&hall, &["rejected", "show", "7"]), 2, &["is no rejected event's id", "recado rejected lists them"]);
-    says(&recado(&hall, &["replay-rejected", "7"]), 2, &["is no rejected event's id"]);
+    says(&recado(&hall, &["replay-rejected", "7", "--because", "a test"]), 2, &["is no rejected event's id"]);
     says(&recado(&hall, &["plans", "show", "x"]), 2, &["is no plan's number", "recado plans list"]);
     for command in [
         &["audit", "--since", "soon"][..],
@@ -207,6 +208,9 @@ async fn what_an_argument_cannot_be_ends_with_2() {
         (&["users", "create", "Ana"], "lower-case letters"),
         (&["hold", "everything", "--reason", " "], "1 to 300 characters"),
         (&["plans", "run", "1", "--because", " "], "--because is a text"),
+        (&["replay-rejected", "--all", "--because", " "], "--because is a text"),
+        (&["replay-rejected", "--all"], "--because <TEXT>"),
+        (&["replay-rejected", "--because", "x"], "--all"),
     ] {
         says(&recado(&hall, command), 2, &[says_so]);
     }

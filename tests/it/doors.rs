@@ -224,9 +224,20 @@ async fn a_viewer_may_look_and_not_touch() {
     assert_eq!(hall.post("/v1/holds", &operator, &hold).await.status, StatusCode::OK, "the same hold, not another");
     assert_eq!(hall.read("/v1/holds", &viewer).await.json()["holds"].as_array().unwrap().len(), 1);
     let address = format!("/v1/holds/{id}");
-    assert_problem(&hall.send(Method::DELETE, &address, &viewer, None).await, StatusCode::FORBIDDEN);
-    assert_eq!(hall.send(Method::DELETE, &address, &operator, None).await.status, StatusCode::NO_CONTENT);
-    assert_problem(&hall.send(Method::DELETE, &address, &operator, None).await, StatusCode::NOT_FOUND);
+    let release = format!("{address}?reason=the%20prices%20are%20right");
+    assert_problem(&hall.send(Method::DELETE, &release, &viewer, None).await, StatusCode::FORBIDDEN);
+    let long = format!("?reason={}", "x".repeat(301));
+    for silent in ["", "?reason=", "?reason=%20", "?reason=x&reason=y", "?reason=x&because=y", &long] {
+        let refused = hall.send(Method::DELETE, &format!("{address}{silent}"), &operator, None).await;
+        assert_problem(&refused, StatusCode::BAD_REQUEST);
+    }
+    let unkept = hall.send(Method::DELETE, &format!("{address}?reason=x%00y"), &operator, None).await;
+    assert_problem(&unkept, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(hall.read("/v1/holds", &viewer).await.json()["holds"].as_array().unwrap().len(), 1);
+    assert_eq!(hall.send(Method::DELETE, &release, &operator, None).await.status, StatusCode::NO_CONTENT);
+    assert_problem(&hall.send(Method::DELETE, &release, &operator, None).await, StatusCode::NOT_FOUND);
+    let kept = "select released_because || ', ' || (select reason from audit where what = 'hold.released') from holds";
+    assert_eq!(hall.ask(kept).await.unwrap(), "the prices are right, the prices are right");
     assert_eq!(hall.read("/v1/holds", &viewer).await.json(), json!({"holds": []}));
 }
 

@@ -390,7 +390,7 @@ async fn an_sms_does_not_go_any_more_if_the_message_arrived_after_all(house: Hou
     assert!(house.claim_of(sms, false, None).await.go.is_empty());
     assert!(!house.stand(id).await.duplicate);
     assert_eq!(house.told(short).await, ["suppressed"]);
-    let refused = decisions::decide(&house.pools.ops, Action::Retry, short, "ana", None).await.unwrap();
+    let refused = decisions::decide(&house.pools.ops, Action::Retry, short, "ana", "a test").await.unwrap();
     assert!(matches!(refused, Decided::Refused(_)), "{refused:?}");
 }
 
@@ -400,7 +400,7 @@ async fn whose_it_was_is_counted_however_it_ends(house: House) {
     let attempt = undelivered_order(&house, sms).await;
     house.report(attempt, "wamid.1", "delivered").await;
     let cancelled = house.order(ANA).await;
-    assert_eq!(decisions::decide(pool, Action::Cancel, cancelled, "ana", None).await.unwrap(), Decided::Done);
+    assert_eq!(decisions::decide(pool, Action::Cancel, cancelled, "ana", "a test").await.unwrap(), Decided::Done);
     let lost = async || {
         house.order(ANA).await;
         let attempt = house.claim_one().await.attempt;
@@ -408,7 +408,7 @@ async fn whose_it_was_is_counted_however_it_ends(house: House) {
         attempt
     };
     let (by_ana, by_time, found) = (lost().await, lost().await, lost().await);
-    decisions::decide(pool, Action::GiveUp, by_ana.notification, "ana", None).await.unwrap();
+    decisions::decide(pool, Action::GiveUp, by_ana.notification, "ana", "a test").await.unwrap();
     assert!(doubt::give_up(pool, by_time, "recado").await.unwrap());
     assert!(settle::adopt(pool, found, "wamid.2").await.unwrap());
     house.order(ANA).await;
@@ -449,9 +449,9 @@ async fn if_both_arrive_the_message_says_so(house: House) {
 async fn an_operator_sends_it_again_beside_its_sms_only_on_purpose(house: House) {
     let sms = with_sms_agreed(&house).await;
     let id = refused_order(&house, sms).await;
-    let refused = decisions::decide(&house.pools.ops, Action::Retry, id, "ana", None).await.unwrap();
+    let refused = decisions::decide(&house.pools.ops, Action::Retry, id, "ana", "a test").await.unwrap();
     assert!(matches!(refused, Decided::Refused(Refused { followed: true, .. })), "{refused:?}");
-    assert_eq!(decisions::decide(&house.pools.ops, Action::Resend, id, "ana", None).await.unwrap(), Decided::Done);
+    assert_eq!(decisions::decide(&house.pools.ops, Action::Resend, id, "ana", "a test").await.unwrap(), Decided::Done);
     let again = house.claim_one().await;
     assert!(again.resend, "it is marked");
     not_on_whatsapp(&house, &again).await;

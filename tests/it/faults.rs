@@ -293,7 +293,7 @@ async fn a_token_that_expires(dialect: Dialect, code: u32) {
         assert_eq!(fleet.count("select count(*) from notifications where tries > 0").await, 0);
 
         trouble(None);
-        let released = fleet.command(&["release", "sender", "main"]).await;
+        let released = fleet.command(&["release", "sender", "main", "--because", "a test"]).await;
         assert!(released.status.success(), "{}", String::from_utf8_lossy(&released.stderr));
         fleet.quiet(PATIENCE, true).await;
         fleet.stop(no).await;
@@ -350,7 +350,7 @@ async fn a_template_that_was_changed_at_the_provider_is_held_and_its_messages_wa
                 assert_eq!((standing.state.as_str(), standing.tries), ("pending", 0), "{id}");
             }
             world.add_template(&ours).expect("a template");
-            let released = fleet.command(&["release", "template", "order_confirmed", "--language", "es"]).await;
+            let released = fleet.command(&["release", "template", "order_confirmed", "--language", "es", "--because", "a test"]).await;
             assert!(released.status.success(), "{}", String::from_utf8_lossy(&released.stderr));
             fleet.quiet(PATIENCE, true).await;
             fleet.stop(no).await;
@@ -378,7 +378,7 @@ async fn an_address_that_redirects_is_not_followed_and_holds_the_number() {
             let standing = fleet.reaches("redirected", "pending").await;
             assert_eq!((standing.outcome.as_deref(), standing.tries), (Some("busy"), 0));
             assert!(elsewhere.world().counters().refused.is_empty(), "nobody asked there");
-            let released = fleet.command(&["release", "sender", "main"]).await;
+            let released = fleet.command(&["release", "sender", "main", "--because", "a test"]).await;
             assert!(released.status.success(), "{}", String::from_utf8_lossy(&released.stderr));
             fleet.reaches("redirected", "accepted").await;
             fleet.stop(no).await;
@@ -417,7 +417,9 @@ async fn a_paused_template_waits_while_the_others_go() {
             }
             assert_eq!(fleet.ledger().len(), 1);
 
-            let released = fleet.command(&["release", "template", "order_confirmed", "--language", "es"]).await;
+            let released = fleet
+                .command(&["release", "template", "order_confirmed", "--language", "es", "--because", "a test"])
+                .await;
             assert!(released.status.success(), "{}", String::from_utf8_lossy(&released.stderr));
             fleet.quiet(PATIENCE, true).await;
             fleet.stop(no).await;

@@ -74,9 +74,9 @@ async fn holds_are_placed_shown_and_released_from_the_command_line() {
         &["hold", "everything", "main", "--reason", "x"],
         &["hold", "sender", "main", "--language", "es", "--reason", "x"],
         &["hold", "sender", "--reason", "x"],
-        &["release", "everything", "--sender", "main"],
-        &["release", "7", "main"],
-        &["release", "all"],
+        &["release", "everything", "--sender", "main", "--because", "a test"],
+        &["release", "7", "main", "--because", "a test"],
+        &["release", "all", "--because", "a test"],
     ] {
         let refused = recado(&hall, misfit);
         assert_eq!(refused.code, 2, "{misfit:?}: {}{}", refused.stdout, refused.stderr);
@@ -96,13 +96,37 @@ async fn holds_are_placed_shown_and_released_from_the_command_line() {
     ] {
         assert!(shown.contains(line), "{shown}");
     }
-    assert_eq!(recado(&hall, &["release", "everything"]).code, 0);
+    assert_eq!(recado(&hall, &["release", "everything"]).code, 2, "it says not why");
+    let silent = recado(&hall, &["release", "everything", "--because", " "]);
+    assert!(
+        silent.code == 2 && silent.stderr.contains("--because is a text of 1 to 300 characters"),
+        "{}",
+        silent.stderr
+    );
+    assert_eq!(recado(&hall, &["release", "everything", "--because", "the prices are right"]).code, 0);
+    let kept = "select released_because || ', ' || (select reason from audit where what = 'hold.released') from holds where scope = 'everything'";
+    assert_eq!(hall.ask(kept).await.unwrap(), "the prices are right, the prices are right");
     let id = shown.lines().find(|line| line.contains("sender main")).unwrap().split(':').next().unwrap();
-    assert_eq!(recado(&hall, &["release", id]).code, 0);
-    assert_eq!(recado(&hall, &["release", id]).code, 1);
-    assert_eq!(recado(&hall, &["release", "template", "order_confirmed", "--sender", "main"]).code, 0);
+    assert_eq!(recado(&hall, &["release", id, "--because", "a test"]).code, 0);
+    assert_eq!(recado(&hall, &["release", id, "--because", "a test"]).code, 1);
+    assert_eq!(
+        recado(
+            &hall,
+            &[
+                "release",
+                "template",
+                "order_confirmed",
+                "--sender",
+                "main",
+                "--reason",
+                "as it is asked for when a hold is placed"
+            ]
+        )
+        .code,
+        0
+    );
     assert_eq!(recado(&hall, &["holds"]).stdout, "Nothing is held.\n");
-    assert_eq!(recado(&hall, &["release", "galaxy"]).code, 2);
+    assert_eq!(recado(&hall, &["release", "galaxy", "--because", "a test"]).code, 2);
     assert_eq!(recado(&hall, &["hold", "sender", "--reason", "x"]).code, 2, "a name is missing");
     assert_eq!(recado(&hall, &["hold", "everything", "--reason", "x", "--for", "soon"]).code, 2);
 }

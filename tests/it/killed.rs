@@ -25,7 +25,7 @@ use super::{
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Server {
+pub enum Server {
     Postgres,
     RabbitMq,
 }
@@ -33,13 +33,13 @@ enum Server {
 use Server::{Postgres, RabbitMq};
 
 /// Servers that nobody else uses, gone with this.
-struct Own {
+pub struct Own {
     state: PathBuf,
 }
 
 impl Own {
     /// Starts these, with their URLs in the plan, unless this machine has no programs to start.
-    async fn start(servers: &[Server]) -> Option<(Own, impl Fn(&mut Plan))> {
+    pub async fn start(servers: &[Server]) -> Option<(Own, impl Fn(&mut Plan))> {
         let state = Path::new(env!("CARGO_MANIFEST_DIR")).join(".services/other").join(unique("killed"));
         let own = Own { state };
         let mut urls = Vec::new();

@@ -2,6 +2,8 @@
 
 // Test code for the lints, helpers included: here an unwrap is an assertion.
 #[cfg(test)]
+mod ailing;
+#[cfg(test)]
 mod asyncapi;
 #[cfg(test)]
 mod audit;

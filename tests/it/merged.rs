@@ -46,7 +46,7 @@ async fn what_is_tried_again_after_its_person_proved_to_be_another_goes_to_them(
     }
     assert_eq!(house.state(id).await, "failed");
     become_one(&house).await;
-    decisions::decide(&house.pools.ops, Action::Retry, id, "ana", None).await.unwrap();
+    decisions::decide(&house.pools.ops, Action::Retry, id, "ana", "a test").await.unwrap();
     house.advance(10);
     assert!(house.claim().await.go.is_empty(), "it has no lane");
     assert_eq!(lanes::adopt(&house.pools.ops, 100).await.unwrap(), 1);

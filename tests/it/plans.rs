@@ -351,7 +351,7 @@ async fn the_command_line_shows_what_it_would_come_to_before_anything_is_done() 
     let over = recado(&hall, &["plans", "stop", "1"]);
     assert!(over.code == 1 && over.stderr.contains("It is done already"), "{}", over.stderr);
     let id = hall.ask("select id::text from notifications where reason = 'unknown' limit 1").await.unwrap();
-    assert_eq!(recado(&hall, &["retry", &id, "--resend"]).code, 0);
+    assert_eq!(recado(&hall, &["retry", &id, "--resend", "--because", "a test"]).code, 0);
     let trail = format!("select string_agg(what, ' ') from audit where \"on\" = '{id}'");
     assert_eq!(hall.ask(&trail).await.unwrap(), "notification.resent");
 }

@@ -41,7 +41,7 @@ async fn a_month_that_is_old_enough_goes_as_a_whole_once_nothing_in_it_is_unfini
     let removed = remove(&house.pools.ops, &KEEP, BATCH).await.unwrap();
     assert_eq!(removed.months, ["2026_12"], "in November something still waits");
 
-    decisions::decide(&house.pools.ops, Action::Cancel, open, "test", None).await.unwrap();
+    decisions::decide(&house.pools.ops, Action::Cancel, open, "test", "a test").await.unwrap();
     let removed = remove(&house.pools.ops, &KEEP, BATCH).await.unwrap();
     assert_eq!(removed.months, ["2026_11"]);
     let left = "select count(*) from pg_class where relname like '%\\_2026\\_11' and relkind = 'r'";
@@ -156,7 +156,7 @@ async fn what_was_said_goes_long_before_the_rest_and_only_of_what_has_ended() {
     assert_eq!(house.count("select count(*) from inbox").await, 3, "and the event counts no second time");
     assert_eq!(remove(&house.pools.ops, &KEEP, BATCH).await.unwrap().rows().map(|(_, rows)| rows), [0; 13]);
     assert!(look(&house.pools.ops, &KEEP).await.unwrap().iter().all(|one| one.rows == 0));
-    let again = decisions::decide(&house.pools.ops, Action::Resend, done, "test", None).await.unwrap();
+    let again = decisions::decide(&house.pools.ops, Action::Resend, done, "test", "a test").await.unwrap();
     assert!(
         matches!(again, decisions::Decided::Refused(decisions::Refused { kept: false, .. })),
         "nobody can send it again"

@@ -99,7 +99,7 @@ async fn each_brand_writes_from_its_own_number_and_what_no_rule_fits_is_kept_unt
 
         // A last resort, and it is run again.
         fleet.settings.insert("templates.default_sender".to_owned(), "main".to_owned());
-        let again = fleet.command(&["replay-rejected", "--all"]).await;
+        let again = fleet.command(&["replay-rejected", "--all", "--because", "a test"]).await;
         assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
         fleet.becomes("of-nobody", "a notification", |_| true).await;
         assert!(why(fleet, "of-nobody").await.contains("chosen by the last resort: no rule of [[routing]] fits"));

@@ -389,7 +389,7 @@ async fn what_differs_from_its_file_is_held_until_it_is_the_same_again() {
             world.add_template(&other).expect("a template");
             world.news("message_template_components_update", edited);
             told(fleet, &queue, "hold.placed", &about).await;
-            let released = fleet.command(&["release", "template", "order_confirmed", "--language", "es"]).await;
+            let released = fleet.command(&["release", "template", "order_confirmed", "--language", "es", "--because", "a test"]).await;
             assert!(released.status.success(), "{}", text(&released.stderr));
             let synced = fleet.command(&["templates", "sync"]).await;
             assert!(text(&synced.stdout).contains("approved, differs from the file in body"), "{}", text(&synced.stdout));

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 use recado::db::{
-    dispatch::Terms,
+    dispatch::{Pace, Terms},
     inbox::{self, Arrival, Born, Stage},
-    lanes,
+    lanes, story,
 };
 use uuid::Uuid;
 
@@ -48,9 +48,14 @@ async fn gone(house: &House) -> BTreeSet<Uuid> {
             house.accept(claim.attempt, &format!("wamid.{}", gone.len())).await;
         }
         house.advance(60);
-        let queues = lanes::forgotten(&house.pools.ops, 100).await.unwrap();
-        lanes::wake(&house.pools.ops, &queues, PACE).await.unwrap();
+        wake(house).await;
     }
+}
+
+/// Who waits in a free lane has their turn.
+async fn wake(house: &House) {
+    let queues = lanes::forgotten(&house.pools.ops, 100).await.unwrap();
+    lanes::wake(&house.pools.ops, &queues, PACE).await.unwrap();
 }
 
 async fn what_a_later_stage_overtook_does_not_go_and_says_by_what(house: House) {
@@ -127,10 +132,44 @@ async fn what_is_urgent_goes_before_all_else_that_is_due_and_before_its_persons_
     assert_eq!(gone(&house).await, [bea, ana].into());
 }
 
+async fn what_waits_for_its_turn_with_its_person_says_so_once(house: House) {
+    house.agreed().await;
+    let first = house.order(ANA).await;
+    house.advance(1);
+    let second = house.order(ANA).await;
+    let on_the_wire = house.claim_one().await.attempt;
+    assert_eq!(on_the_wire.notification, first);
+    for _ in 0..2 {
+        assert_eq!(house.timeline(second).await, ["waits"]);
+        assert!(house.claim().await.go.is_empty());
+    }
+    let told = story::of(&house.pools.ops, second).await.unwrap().unwrap().tell(&|_| None);
+    assert!(told.iter().any(|line| line.what == "Put to wait for its turn with this person."), "{told:?}");
+    house.accept(on_the_wire, "wamid.first").await;
+    wake(&house).await;
+    let on_the_wire = house.claim_one().await.attempt;
+    assert_eq!(on_the_wire.notification, second);
+    house.accept(on_the_wire, "wamid.second").await;
+    wake(&house).await;
+    assert_eq!((house.timeline(first).await.len(), house.timeline(second).await.len()), (0, 1));
+
+    // Nobody is before this one, but the person has just got two.
+    let third = house.order(ANA).await;
+    let pace = Terms { pace: Pace { burst: 1, ..PACE }, ..house.terms() };
+    for _ in 0..2 {
+        assert!(house.claim_by(&pace).await.go.is_empty());
+        assert_eq!(house.timeline(third).await, ["waits"]);
+    }
+    house.advance(12);
+    assert_eq!(house.claim_by(&pace).await.go.remove(0).attempt.notification, third);
+    assert_eq!(house.timeline(third).await, ["waits"]);
+}
+
 at_every_provider! {
     what_a_later_stage_overtook_does_not_go_and_says_by_what
     a_later_stage_that_happened_earlier_overtakes_nothing
     a_staging_system_writes_to_its_own_numbers_only
     what_can_wait_for_the_morning_waits_and_then_goes
     what_is_urgent_goes_before_all_else_that_is_due_and_before_its_persons_own_queue
+    what_waits_for_its_turn_with_its_person_says_so_once
 }

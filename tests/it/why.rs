@@ -103,10 +103,10 @@ async fn what_waits_says_for_what_and_a_hold_comes_first() {
     let told = recado(&hall, &["why", &second.to_string()]).stdout;
     assert!(told.contains("Next: The sender main is held, until somebody releases it: operator"), "{told}");
     assert!(told.contains("The sender main is held by") && told.contains("(moving)"), "{told}");
-    assert_eq!(recado(&hall, &["release", "1"]).code, 0);
+    assert_eq!(recado(&hall, &["release", "1", "--because", "the new number works"]).code, 0);
     let told = recado(&hall, &["why", &second.to_string()]).stdout;
     assert!(told.contains("Hold 1: The sender main was held by cli") && told.contains("(moving)"), "{told}");
-    assert!(told.contains("Hold 1: released by cli"), "{told}");
+    assert!(told.contains("Hold 1: released by cli (the new number works)."), "{told}");
     let later = hall.notification("evt-3", "+34600111222").await;
     assert!(!recado(&hall, &["why", &later.to_string()]).stdout.contains("Hold 1"), "that was before its time");
 }

@@ -83,8 +83,9 @@ async fn piece(tx: &mut PgConnection, id: i64) -> Result<Acted, Error> {
     if gone > 0 {
         skipped.insert(Skip::Gone, gone as u64);
     }
-    let (by, detail) = (plan.begun_by.clone().unwrap_or_default(), format!("plan {id}"));
-    decisions::act(tx, plan.action, &fit, Order { by: &by, detail: Some(&detail) }).await?;
+    let (by, of) = (plan.begun_by.clone().unwrap_or_default(), format!("plan {id}"));
+    let order = Order { by: &by, plan: Some(&of), reason: plan.reason.as_deref() };
+    decisions::act(tx, plan.action, &fit, order).await?;
     keep(tx, id, number, &busy).await?;
     count(tx, &plan, fit.len() as u64, skipped).await?;
     sqlx::query!("update plans set repeats = $2 where id = $1", id, signed(repeats)).execute(&mut *tx).await?;
@@ -206,7 +207,7 @@ pub async fn switch(pool: &PgPool, id: i64) -> Result<Acted, Error> {
                 let hold = Hold { scope: scope.clone(), reason, detail, lasts: target.lasts, by };
                 holds::place(&mut *tx, &hold).await?;
             } else {
-                holds::release_held(&mut *tx, &scope, None, &by).await?;
+                holds::release_held(&mut *tx, &scope, None, &by, plan.reason.as_deref()).await?;
             }
             count(tx, &plan, 1, BTreeMap::new()).await?;
             end(tx, &Plan { done: 1, ..plan.clone() }).await?;

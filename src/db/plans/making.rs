@@ -1,15 +1,13 @@
-//! How a plan is made: what is wanted is written down, with all that it can mean if that is named. What it finds and would come to is
-//! reckoned afterwards.
+//! How a plan is made: what is wanted is written down. What it finds and would come to is reckoned afterwards.
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
-use uuid::Uuid;
 
-use super::{Error, PIECE, alone, is_of_notifications, note};
+use super::{Error, alone, note};
 use crate::{
-    db::{senders, story},
+    db::{contacts, senders, story},
     domain::{
         action::Action,
         search::{On, Search, Target},
@@ -65,9 +63,6 @@ pub enum Made {
     IsAPhone,
 }
 
-/// A person's or an order's notifications are looked for among so many of their latest events.
-const EVENTS_MAX: i64 = 10_000;
-
 /// Writes down what `by` wants. Nothing is done yet.
 ///
 /// # Errors
@@ -78,34 +73,20 @@ pub async fn make(pool: &PgPool, wish: Wish, by: &str) -> Result<Made, Error> {
     {
         return Ok(Made::NoSuchSender);
     }
-    let ids = match &wish {
-        Wish::Found(action, search) if is_of_notifications(*action) => match among(pool, search).await? {
-            Some(ids) if ids.is_empty() && search.order.as_deref().is_some_and(could_be_dialled) => {
-                return Ok(Made::IsAPhone);
-            }
-            ids => ids,
-        },
-        Wish::Found(_, search) => named_ones(search),
-        Wish::Hold(_) | Wish::Release(_) => None,
-    };
+    let mut people = None;
+    if let Wish::Found(_, Search { order, phone, .. }) = &wish {
+        if let Some(phone) = phone {
+            people = Some(contacts::of_person(pool, phone).await?);
+        }
+        if let Some(order) = order.as_deref().filter(|order| could_be_dialled(order))
+            && story::notifications_of(pool, Some(order), None, 1).await?.is_empty()
+        {
+            return Ok(Made::IsAPhone);
+        }
+    }
     let by = by.to_owned();
-    alone(pool, move |tx| Box::pin(async move { Ok(Made::Plan(write(tx, &wish, &by, ids.as_deref()).await?)) })).await
-}
-
-/// The only ones that can be meant, if ids, an order or a person are named.
-async fn among(pool: &PgPool, search: &Search) -> Result<Option<Vec<Uuid>>, Error> {
-    let related = match (&search.order, &search.phone) {
-        (None, None) => return Ok(named_ones(search)),
-        (order, phone) => story::notifications_of(pool, order.as_deref(), phone.as_ref(), EVENTS_MAX).await?,
-    };
-    Ok(Some(match named_ones(search) {
-        Some(ids) => related.into_iter().filter(|one| ids.contains(one)).collect(),
-        None => related,
-    }))
-}
-
-fn named_ones(search: &Search) -> Option<Vec<Uuid>> {
-    (!search.ids.is_empty()).then(|| search.ids.clone())
+    alone(pool, move |tx| Box::pin(async move { Ok(Made::Plan(write(tx, &wish, &by, people.as_deref()).await?)) }))
+        .await
 }
 
 /// Providers write numbers without their plus, people with anything between the digits and often without their country. Nothing is lost
@@ -115,32 +96,17 @@ fn could_be_dialled(order: &str) -> bool {
     (7..=15).contains(&digits) && !order.chars().any(char::is_alphabetic)
 }
 
-async fn write(tx: &mut PgConnection, wish: &Wish, by: &str, ids: Option<&[Uuid]>) -> Result<i64, Error> {
+async fn write(tx: &mut PgConnection, wish: &Wish, by: &str, people: Option<&[i64]>) -> Result<i64, Error> {
     let (action, mut spelled) = (wish.action(), wish.spelled());
     let id = sqlx::query_scalar!(
-        "insert into plans (action, search, made_by, narrowed) values ($1, $2, $3, $4) returning id",
+        "insert into plans (action, search, made_by, people) values ($1, $2, $3, $4) returning id",
         action.as_str(),
         json!(spelled),
         by,
-        ids.is_some()
+        people
     )
     .fetch_one(&mut *tx)
     .await?;
-    if let Some(ids) = ids.filter(|ids| !ids.is_empty()) {
-        sqlx::query!(
-            r#"
-            -- plans: narrow
-            insert into plan_chunks (plan, number, ids)
-            select $1, number, array_agg(id)
-            from (select id, (n - 1) / $2::int8 as number from unnest($3::uuid[]) with ordinality as named(id, n)) f group by number
-            "#,
-            id,
-            PIECE,
-            ids
-        )
-        .execute(&mut *tx)
-        .await?;
-    }
     // Nothing about persons stands in the trail.
     spelled.remove("phone");
     note(tx, id, by, "plan.made", None, json!({"action": action, "search": spelled})).await?;

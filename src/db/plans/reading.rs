@@ -112,11 +112,9 @@ pub async fn page(pool: &PgPool, before: Option<i64>, limit: i64) -> Result<Vec<
     rows.into_iter().map(plan).collect()
 }
 
-/// One plan, and whether all that it can mean stood in its pieces from the beginning.
-pub(super) async fn look(tx: &mut PgConnection, id: i64) -> Result<Option<(Plan, bool)>, Error> {
-    let narrowed = sqlx::query_scalar!("select narrowed from plans where id = $1", id).fetch_optional(&mut *tx).await?;
-    let Some(narrowed) = narrowed else { return Ok(None) };
-    Ok(one(&mut *tx, id).await?.map(|plan| (plan, narrowed)))
+/// The contacts of the person whom it is about, if it is about one.
+pub(super) async fn people(tx: &mut PgConnection, id: i64) -> Result<Option<Vec<i64>>, Error> {
+    Ok(sqlx::query_scalar!("select people from plans where id = $1", id).fetch_one(tx).await?)
 }
 
 /// One plan, and nobody else's until the transaction is over.

@@ -21,7 +21,7 @@ use crate::{
         dispatch::millis,
         inbox::{Arrival, Born},
         rejected::{self, Kept},
-        senders, time,
+        senders, story, time,
     },
     domain::{
         action::{Action, Course, FOUND_MAX, Failure, Skip, Standing, StateName},
@@ -95,14 +95,9 @@ async fn alone_at(tx: &mut PgConnection, id: i64, means: &Means) -> Result<bool,
     )
     .fetch_one(&mut *tx)
     .await?;
-    let plan = match reading::look(tx, id).await? {
-        Some((plan, narrowed)) if mine && plan.course == Course::Reckoning => {
-            let ids = if narrowed { Some(candidates(tx, id).await?) } else { None };
-            (plan, ids)
-        }
-        _ => return Ok(false),
+    let Some(plan) = reading::one(&mut *tx, id).await?.filter(|plan| mine && plan.course == Course::Reckoning) else {
+        return Ok(false);
     };
-    let (plan, ids) = plan;
     let wish = wish(&plan).ok_or_else(|| inconsistent("search", id))?;
     let sender = match wish.sender() {
         Some(name) => Some(senders::find(&mut *tx, name).await?.ok_or_else(|| inconsistent("search", id))?),
@@ -110,6 +105,7 @@ async fn alone_at(tx: &mut PgConnection, id: i64, means: &Means) -> Result<bool,
     };
     let estimate = match &wish {
         Wish::Found(action, search) => {
+            let ids = named(tx, id, search).await?;
             if *action == Action::Replay {
                 find_rejected(tx, id, search, ids.as_deref()).await?;
             } else {
@@ -138,23 +134,31 @@ async fn alone_at(tx: &mut PgConnection, id: i64, means: &Means) -> Result<bool,
     Ok(true)
 }
 
-/// What is wanted, less what `plan_chunks` says already: a number is masked in what is kept.
+/// What is wanted. A number is masked in what is kept: the person's contacts stand for it.
 fn wish(plan: &Plan) -> Option<Wish> {
     let pairs = plan.search.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     Some(match plan.action {
         Action::Hold => Wish::Hold(Target::read(pairs).ok()?),
         Action::Release => Wish::Release(Target::read(pairs).ok()?),
         action @ (Action::Retry | Action::Resend | Action::Cancel | Action::GiveUp | Action::Replay) => {
-            let rest = pairs.filter(|(key, _)| !["id", "order", "phone"].contains(key));
-            Wish::Found(action, Search::read(rest).ok()?)
+            Wish::Found(action, Search::read(pairs.filter(|(key, _)| *key != "phone")).ok()?)
         }
     })
 }
 
-/// All that can be meant: they are looked through, and those that are found written down anew.
-async fn candidates(tx: &mut PgConnection, plan: i64) -> Result<Vec<Uuid>, Error> {
-    let rows = sqlx::query_scalar!("delete from plan_chunks where plan = $1 returning ids", plan).fetch_all(tx).await?;
-    Ok(rows.into_iter().flatten().collect())
+/// The only ones that can be meant, if ids, an order or a person are named.
+async fn named(tx: &mut PgConnection, plan: i64, search: &Search) -> Result<Option<Vec<Uuid>>, Error> {
+    let ids = Some(&search.ids).filter(|ids| !ids.is_empty());
+    let people = reading::people(tx, plan).await?;
+    if search.order.is_none() && people.is_none() {
+        return Ok(ids.cloned());
+    }
+    let most = signed(FOUND_MAX + 1);
+    let mut related = story::notifications_of(tx, search.order.as_deref(), people.as_deref(), most).await?;
+    if let Some(ids) = ids {
+        related.retain(|one| ids.contains(one));
+    }
+    Ok(Some(related))
 }
 
 async fn found(tx: &mut PgConnection, plan: i64) -> Result<u64, Error> {

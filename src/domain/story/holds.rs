@@ -27,6 +27,8 @@ pub struct Hold {
     pub ended_at: Option<Timestamp>,
     /// None if its time was over, too.
     pub ended_by: Option<String>,
+    /// What that operator said.
+    pub ended_because: Option<String>,
 }
 
 impl Hold {
@@ -39,10 +41,12 @@ impl Hold {
 
     pub(super) fn tell_past(&self, lines: &mut Vec<Line>) {
         let detail = self.detail.as_deref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+        let because = self.ended_because.as_deref().map(|because| format!(" ({because})")).unwrap_or_default();
         let Hold { id, on, placed_by, reason, ended_by, .. } = self;
         lines.push(line(self.placed_at, format!("Hold {id}: {on} was held by {placed_by}: {reason}{detail}.")));
         if let Some(at) = self.ended_at {
-            let by = ended_by.as_deref().map_or("its time was over".to_owned(), |by| format!("released by {by}"));
+            let by =
+                ended_by.as_deref().map_or("its time was over".to_owned(), |by| format!("released by {by}{because}"));
             lines.push(line(at, format!("Hold {id}: {by}.")));
         }
     }

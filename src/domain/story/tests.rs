@@ -81,7 +81,13 @@ fn a_story_is_told_in_the_order_of_time() {
         reason: None,
         detail: None,
     });
-    told.notes.push(Note { at: at(650), what: "resend_ordered".to_owned(), detail: None, by: Some("ana".to_owned()) });
+    told.notes.push(Note {
+        at: at(650),
+        what: "resend_ordered".to_owned(),
+        detail: None,
+        by: Some("ana".to_owned()),
+        reason: None,
+    });
     let lines: Vec<String> = told.tell(&no_words).into_iter().map(|line| line.what).collect();
     assert_eq!(lines[0], "Consent entry 2: granted, for orders.");
     assert!(lines[1].starts_with("Planned: order_confirmed in es_MX"), "{}", lines[1]);
@@ -145,6 +151,7 @@ fn a_hold_comes_before_every_other_reason_to_wait() {
         until: None,
         ended_at: None,
         ended_by: None,
+        ended_because: None,
     });
     let next = held.next(at(30));
     assert!(next.contains("The sender main is held, until somebody releases it: token_invalid"), "{next}");
@@ -182,12 +189,20 @@ fn a_story_for_those_who_may_not_see_people_has_none_of_the_providers_words() {
     let mut sms = story(State::Accepted { message_id: "SM1".to_owned(), receipt: None });
     sms.fallback = Some(Box::new(story(State::Accepted { message_id: id.to_owned(), receipt: None })));
     told.fallback = Some(Box::new(sms));
+    told.notes.push(Note {
+        at: at(3),
+        what: "cancelled".to_owned(),
+        detail: None,
+        by: Some("ana".to_owned()),
+        reason: Some("+34600111222 called us".to_owned()),
+    });
     let whole = format!("{:?}", told.tell(&no_words));
+    assert!(whole.contains("Cancelled (by ana: +34600111222 called us)."));
     assert!(whole.contains("34600111222") && whole.contains("wamid.HB"));
     let told = told.without_persons();
     let shown = format!("{:?} {}", told.tell(&no_words), serde_json::to_string(&told).unwrap());
     assert!(!shown.contains("600111222") && !shown.contains("wamid.HB"), "{shown}");
-    assert!(shown.contains("131026") && shown.contains("SM1"));
+    assert!(shown.contains("131026") && shown.contains("SM1") && shown.contains("Cancelled (by ana)."));
 }
 
 #[test]
@@ -237,7 +252,13 @@ fn a_report_that_came_while_the_answer_was_still_awaited_stands_before_it() {
 #[test]
 fn a_hold_stands_at_its_time() {
     let mut held = pending(Some(Wait::Template));
-    held.notes.push(Note { at: at(9), what: "waits".to_owned(), detail: Some("template".to_owned()), by: None });
+    held.notes.push(Note {
+        at: at(9),
+        what: "waits".to_owned(),
+        detail: Some("template".to_owned()),
+        by: None,
+        reason: None,
+    });
     held.holds.push(Hold {
         id: 12,
         on: "The sender main".to_owned(),
@@ -252,16 +273,23 @@ fn a_hold_stands_at_its_time() {
         until: None,
         ended_at: None,
         ended_by: None,
+        ended_because: None,
     });
     let lines: Vec<String> = held.tell(&no_words).into_iter().map(|line| line.what).collect();
     assert_eq!(lines[1], "Hold 12 in force, until released: The sender main is held by ana: operator (moving).");
     assert_eq!(lines[2], "Put to wait for its template.");
 
     let hold = held.holds.remove(0);
-    held.past_holds.push(Hold { ended_at: Some(at(20)), ended_by: Some("user ana".to_owned()), ..hold });
+    let because = Some("moved".to_owned());
+    held.past_holds.push(Hold {
+        ended_at: Some(at(20)),
+        ended_by: Some("user ana".to_owned()),
+        ended_because: because,
+        ..hold
+    });
     let lines: Vec<String> = held.tell(&no_words).into_iter().map(|line| line.what).collect();
     assert_eq!(lines[1], "Hold 12: The sender main was held by ana: operator (moving).");
-    assert_eq!(lines[3], "Hold 12: released by user ana.");
+    assert_eq!(lines[3], "Hold 12: released by user ana (moved).");
     assert!(!held.next(at(30)).contains("held"));
 }
 

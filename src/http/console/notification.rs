@@ -37,7 +37,7 @@ use crate::{
         story::{Attempt, Hold, Note, Story},
         template::formatted,
     },
-    http::Desk,
+    http::{Desk, plans::reason},
 };
 
 pub(super) fn routes() -> Router<Arc<Desk>> {
@@ -65,6 +65,10 @@ struct Step {
     /// The provider's own words.
     detail: Option<String>,
     by: Option<String>,
+    /// Why an operator did so.
+    why: Option<String>,
+    /// The number of the plan by which it was done.
+    plan: Option<i64>,
     /// The entry of the consent ledger that allowed it.
     entry: Option<i32>,
     as_text: bool,
@@ -289,7 +293,11 @@ fn steps(story: &Story) -> Vec<Step> {
             hold: Some(hold.clone()),
             ..step(hold.placed_at, "step_was_held")
         };
-        let released = hold.ended_at.map(|at| Step { by: hold.ended_by.clone(), ..step(at, "step_hold_ended") });
+        let released = hold.ended_at.map(|at| Step {
+            by: hold.ended_by.clone(),
+            why: hold.ended_because.clone(),
+            ..step(at, "step_hold_ended")
+        });
         steps.extend([Some(held), released].into_iter().flatten());
     }
     for attempt in &story.attempts {
@@ -336,8 +344,12 @@ fn noted(note: &Note) -> Step {
         "settled_by_evidence" => "ok",
         _ => "",
     };
+    let plan =
+        note.detail.as_deref().filter(|_| note.by.is_some()).and_then(|of| of.strip_prefix("plan ")?.parse().ok());
+    let with = with.filter(|_| plan.is_none());
     let Tried { number, reason, code } = of;
-    Step { at: note.at, look, key, with, number, reason, code, by: note.by.clone(), ..Step::default() }
+    let (by, why) = (note.by.clone(), note.reason.clone());
+    Step { at: note.at, look, key, with, number, reason, code, by, why, plan, ..Step::default() }
 }
 
 /// What a note says of an attempt.
@@ -470,15 +482,12 @@ async fn act(
 ) -> Result<Response, Trouble> {
     visitor.needs(Role::Operator)?;
     let id = Uuid::try_parse(&id).map_err(|_| Trouble::Unknown)?;
-    let reason = field(&body, "reason").unwrap_or_default();
-    let reason = reason.trim();
+    let given = field(&body, "reason").unwrap_or_default();
     let back = |said: &str| Ok(Redirect::to(&format!("{}?said={said}", from(&body, id))).into_response());
-    if reason.is_empty() || reason.len() > 500 {
-        return back("needs_reason");
-    }
+    let Some(reason) = reason(&given) else { return back("needs_reason") };
     let (pool, by) = (&desk.doors.pools.ops, visitor.caller.name.as_str());
     let action = Action::named(&act).filter(|action| action.kind() == Kind::Notifications).ok_or(Trouble::Unknown)?;
-    let decided = decisions::decide(pool, action, id, by, Some(reason)).await?;
+    let decided = decisions::decide(pool, action, id, by, reason).await?;
     match decided {
         Decided::Unknown => Err(Trouble::Unknown),
         Decided::Refused(_) => back("not_done"),

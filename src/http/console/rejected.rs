@@ -26,7 +26,7 @@ use crate::{
         rejected::{self, Filter, Whole},
     },
     domain::role::Role,
-    http::Desk,
+    http::{Desk, plans::reason},
 };
 
 pub(super) const PART: Part = Part {
@@ -120,11 +120,9 @@ async fn replay(
     visitor.needs(Role::Operator)?;
     let id = Uuid::try_parse(&id).map_err(|_| Trouble::Unknown)?;
     let back = |said: &str| Ok(Redirect::to(&format!("/console/rejected/{id}?said={said}")).into_response());
-    let reason = field(&body, "reason").unwrap_or_default();
-    if reason.trim().is_empty() || reason.len() > 500 {
-        return back("needs_reason");
-    }
-    if !rejected::want(&desk.doors.pools.ops, id, &visitor.caller.name, reason.trim()).await? {
+    let given = field(&body, "reason").unwrap_or_default();
+    let Some(reason) = reason(&given) else { return back("needs_reason") };
+    if !rejected::want(&desk.doors.pools.ops, id, &visitor.caller.name, reason).await? {
         return back("not_done");
     }
     back("wanted")

@@ -26,7 +26,7 @@ use crate::{
         senders, templates,
     },
     domain::{health::Worry, role::Role},
-    http::{Desk, holds as api, senders::Shown},
+    http::{Desk, holds as api, plans::reason, senders::Shown},
 };
 
 pub(super) const PART: Part =
@@ -102,10 +102,19 @@ fn read(body: &Bytes, sender: Option<i16>, by: &str) -> Result<Hold, &'static st
     })
 }
 
-async fn release(State(desk): State<Arc<Desk>>, Numbered(id): Numbered, visitor: Visitor) -> Result<Redirect, Trouble> {
+async fn release(
+    State(desk): State<Arc<Desk>>,
+    Numbered(id): Numbered,
+    visitor: Visitor,
+    body: Bytes,
+) -> Result<Response, Trouble> {
     visitor.needs(Role::Operator)?;
-    if !holds::release_one(&desk.doors.pools.ops, id, &visitor.caller.name).await? {
+    let given = field(&body, "reason").unwrap_or_default();
+    let Some(reason) = reason(&given) else {
+        return page(&desk, &visitor, StatusCode::UNPROCESSABLE_ENTITY, "no_reason").await;
+    };
+    if !holds::release_one(&desk.doors.pools.ops, id, &visitor.caller.name, reason).await? {
         return Err(Trouble::Unknown);
     }
-    Ok(Redirect::to("/console/senders?said=done"))
+    Ok(Redirect::to("/console/senders?said=done").into_response())
 }

@@ -84,9 +84,16 @@ async fn an_operator_holds_a_template_sees_what_waits_for_it_and_releases_it() {
         browser.shows("#story", "a wrong price").await;
 
         browser.go(&at("/console/senders")).await;
+        browser.click("details:has(form[action$='/release']) summary").await;
+        browser.click("form[action$='/release'] button").await;
+        assert!(browser.has("form[action$='/release']").await, "without a reason nothing is released");
+        browser.write("form[action$='/release'] [name=reason]", "the price is right").await;
         browser.click("form[action$='/release'] button").await;
         browser.shows(".notice", "It is released.").await;
         fleet.reaches("A-1042", "accepted").await;
+        browser.go(&at("/console/notifications?order=A-1042")).await;
+        browser.click("#found tbody a").await;
+        browser.shows("#story", "the price is right").await;
         fleet.quiet(Duration::from_secs(60), true).await;
         fleet.stop(service).await;
     })

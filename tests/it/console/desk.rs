@@ -7,7 +7,10 @@ use recado::{
 use serde_json::json;
 
 use super::{browser::enters, visit::account};
-use crate::{doors::hall::Hall, optin::driver::Browser};
+use crate::{
+    doors::hall::Hall,
+    optin::driver::{Browser, ENTER, TAB},
+};
 
 /// Something to look at on every page.
 async fn furnish(hall: &Hall) {
@@ -83,6 +86,9 @@ async fn the_pages_for_templates_people_and_rights_are_accessible_on_a_phone_and
         browser.speaks(language).await;
         for path in ["templates/order_confirmed", "senders", "users", "account"] {
             browser.go(&at(&format!("/console/{path}"))).await;
+            if path == "senders" {
+                browser.click("details:has(form[action$='/release']) summary").await;
+            }
             found.extend(browser.fits(&format!("{path} in {language}"), &[360, 1024, 1280]).await);
         }
         if language == "es" {
@@ -111,6 +117,17 @@ async fn the_pages_for_templates_people_and_rights_are_accessible_on_a_phone_and
     browser.click(".filters .primary").await;
     browser.shows("#made", "support-desk").await;
     found.extend(browser.look("console", "keys-made").await);
+
+    browser.screen(1280).await;
+    browser.go(&at("/console/senders")).await;
+    browser.click("details:has(form[action$='/release']) summary").await;
+    browser.press(TAB).await;
+    browser.press("the typo is gone").await;
+    found.extend(browser.look("console", "senders-release").await);
+    browser.press(ENTER).await;
+    browser.shows(".notice", "It is released.").await;
+    let kept = "select released_because from holds where released_by = 'user ada'";
+    assert_eq!(hall.ask(kept).await.unwrap(), "the typo is gone");
 
     browser.screen(1280).await;
     browser.go(&at("/console/users")).await;

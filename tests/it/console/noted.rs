@@ -64,6 +64,10 @@ async fn bea(hall: &Hall) -> String {
 async fn names_nobody(hall: &Hall) {
     let all: Vec<String> = sqlx::query_scalar("select a::text from audit a").fetch_all(&hall.pools.ops).await.unwrap();
     assert!(!all.is_empty() && all.iter().all(|note| !note.contains("600111")), "{all:?}");
+    // Whoever changes what is sent says why.
+    let silent = "select string_agg(what, ' ') from audit where reason is null
+      and what ~ '^(hold|notification|consent\\.(revoked|erased)|rejected_event\\.(wanted|replayed))' and what !~ 'shown'";
+    assert_eq!(hall.ask(silent).await, None);
 }
 
 #[tokio::test]
@@ -76,11 +80,11 @@ async fn every_act_on_the_command_line_leaves_one_note() {
     let acts: [(&[&str], i32, &[&str]); 25] = [
         (&["hold", "everything", "--reason", "wrong prices"], 0, &["hold.placed hold 1 | cli root"]),
         (&["hold", "everything", "--reason", "still wrong"], 0, &["hold.prolonged hold 1 | cli root"]),
-        (&["release", "everything"], 0, &["hold.released hold 1 | cli root"]),
-        (&["release", "everything"], 1, &[]),
+        (&["release", "everything", "--because", "a test"], 0, &["hold.released hold 1 | cli root"]),
+        (&["release", "everything", "--because", "a test"], 1, &[]),
         (&["hold", "sender", "main", "--reason", "new number"], 0, &["hold.placed hold 3 | cli root"]),
-        (&["release", "3"], 0, &["hold.released hold 3 | cli root"]),
-        (&["release", "3"], 1, &[]),
+        (&["release", "3", "--because", "a test"], 0, &["hold.released hold 3 | cli root"]),
+        (&["release", "3", "--because", "a test"], 1, &[]),
         (&["keys", "create", "--name", "desk", "--role", "operator"], 0, &["key.created desk | cli root"]),
         (&["keys", "create", "--name", "desk"], 1, &[]),
         (&["keys", "revoke", "desk"], 0, &["key.revoked desk | cli root"]),
@@ -92,9 +96,9 @@ async fn every_act_on_the_command_line_leaves_one_note() {
         ),
         (&["why", "+34600999888"], 1, &[]),
         (&["why", ANA], 0, &["number.shown NOTIFICATION | cli root"]),
-        (&["cancel", "NOTIFICATION"], 0, &["notification.cancelled NOTIFICATION | cli root"]),
-        (&["cancel", "NOTIFICATION"], 1, &[]),
-        (&["retry", "NOTIFICATION"], 0, &["notification.retried NOTIFICATION | cli root"]),
+        (&["cancel", "NOTIFICATION", "--because", "a test"], 0, &["notification.cancelled NOTIFICATION | cli root"]),
+        (&["cancel", "NOTIFICATION", "--because", "a test"], 1, &[]),
+        (&["retry", "NOTIFICATION", "--because", "a test"], 0, &["notification.retried NOTIFICATION | cli root"]),
         (&["rejected", "show", "REJECTED"], 0, &["rejected_event.shown REJECTED | cli root"]),
         (&["consent", "show", BEA], 0, &["consent.shown CONTACT | cli root"]),
         (&["consent", "show", "+34600999888"], 1, &["consent.shown | cli root"]),
@@ -150,7 +154,7 @@ async fn every_act_through_the_api_leaves_one_note() {
     assert_eq!(hall.post("/v1/holds", &operator, &hold).await.status, StatusCode::CREATED);
     assert_eq!(trail.more().await, ["hold.placed hold 1 | key operator"]);
     assert_eq!(hall.post("/v1/holds", &viewer, &hold).await.status, StatusCode::FORBIDDEN);
-    let released = hall.send(Method::DELETE, "/v1/holds/1", &operator, None).await;
+    let released = hall.send(Method::DELETE, "/v1/holds/1?reason=a%20test", &operator, None).await;
     assert_eq!(released.status, StatusCode::NO_CONTENT);
     assert_eq!(trail.more().await, ["hold.released hold 1 | key operator"]);
 
@@ -192,7 +196,7 @@ async fn every_act_on_the_console_leaves_one_note_and_who_may_not_act_leaves_non
     let hold = [("scope", "everything"), ("reason", "wrong prices")];
     operator.fill("/console/senders", "/console/holds", &hold).await.leads();
     assert_eq!(trail.more().await, ["hold.placed hold 1 | user olga"]);
-    operator.fill("/console/senders", "/console/holds/1/release", &[]).await.leads();
+    operator.fill("/console/senders", "/console/holds/1/release", &[("reason", "a test")]).await.leads();
     assert_eq!(trail.more().await, ["hold.released hold 1 | user olga"]);
 
     for (who, status, note) in [

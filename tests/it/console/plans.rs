@@ -254,6 +254,8 @@ async fn a_template_is_held_seen_waiting_and_released_in_a_browser() {
             browser.shows("#numbers", "Messages that wait or would\n1").await;
             browser.go(&format!("{console}/senders")).await;
             browser.shows("main", "a wrong price").await;
+            browser.click("details:has(form[action$='/release']) summary").await;
+            browser.write("form[action$='/release'] [name=reason]", "the price is right").await;
             browser.click("form[action$='/release'] button").await;
             browser.shows("main", "It is released.").await;
             fleet.reaches("held-1", "accepted").await;

@@ -5,8 +5,13 @@ use std::collections::BTreeSet;
 use recado::{
     cli::consent::{bundle, erase_with, import, page, revoke_for, verify},
     clock::Clock,
-    db::{anchors, consents, dispatch::Pace, merge},
-    domain::{doubt::Patience, ledger::Act, phone::Phone},
+    db::{
+        anchors, consents,
+        decisions::{self, Decided},
+        dispatch::Pace,
+        merge,
+    },
+    domain::{action::Action, doubt::Patience, ledger::Act, phone::Phone},
     worker::{
         Nudge, settling,
         upkeep::{self, Upkeep},
@@ -58,7 +63,12 @@ async fn a_forgotten_person_is_nowhere_and_the_chain_holds() {
     let street = Street::open().await;
     everything(&street).await;
     let house = &street.house;
-    house.order(ANA).await;
+    let id = house.order(ANA).await;
+    for action in [Action::Cancel, Action::Retry] {
+        let decided =
+            decisions::decide(&house.pools.ops, action, id, "user olga", "600111222 called us").await.unwrap();
+        assert_eq!(decided, Decided::Done);
+    }
     house.run("update inbox set body = '{\"phone\": \"+34600111222\"}'").await;
     rejected(house, &[r#"{"p": "+34600111222"}"#]).await;
     let erased =

@@ -577,7 +577,7 @@ impl Stage {
 
     async fn release(&self) -> Result<(), String> {
         for hold in holds::in_force(&self.pools.ops).await.map_err(|error| error.to_string())? {
-            holds::release_one(&self.pools.ops, hold.id, "test").await.map_err(|error| error.to_string())?;
+            holds::release_one(&self.pools.ops, hold.id, "test", "a test").await.map_err(|error| error.to_string())?;
         }
         holds::release(&self.pools.ops, &Scope::Everything, None, "test").await.map_err(|error| error.to_string())?;
         Ok(())
