@@ -12,7 +12,7 @@ use super::{
     dispatch::millis,
     holds, time,
 };
-use crate::domain::fact::Approval;
+use crate::domain::{fact::Approval, remark::Remark};
 
 /// Why a template is held whose category the provider changed to marketing.
 pub const RECATEGORISED: &str = "recategorised";
@@ -225,7 +225,7 @@ pub async fn set_category(pool: &PgPool, key: Key<'_>, category: &str, previous:
             let hold = holds::Hold {
                 scope,
                 reason: RECATEGORISED.to_owned(),
-                detail: Some("The provider counts it as marketing now, to which people have not agreed.".to_owned()),
+                detail: Some(Remark::Marketing.to_string()),
                 lasts: None,
                 by: "recado".to_owned(),
             };

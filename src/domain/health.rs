@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::remark::Remark;
+
 /// A sender as its provider last told.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Health {
@@ -74,8 +76,8 @@ impl Health {
     #[must_use]
     pub fn standing(&self) -> Standing {
         if self.can_send.as_deref() == Some("BLOCKED") {
-            let why = self.obstacles.as_deref().unwrap_or("the provider does not say why");
-            return Standing::Unable { reason: BLOCKED, detail: why.to_owned() };
+            let why = self.obstacles.clone().unwrap_or_else(|| Remark::Unexplained.to_string());
+            return Standing::Unable { reason: BLOCKED, detail: why };
         }
         match self.status.as_deref() {
             // A number of low quality is flagged for a week. That is a warning: it goes on sending.
@@ -83,7 +85,7 @@ impl Health {
             None | Some("UNKNOWN") if self.can_send.is_some() => Standing::Able,
             None | Some("UNKNOWN") => Standing::Unknown,
             Some(other) => {
-                Standing::Unable { reason: NOT_CONNECTED, detail: format!("the provider has the number as {other}") }
+                Standing::Unable { reason: NOT_CONNECTED, detail: Remark::Number(other.to_owned()).to_string() }
             }
         }
     }

@@ -26,6 +26,7 @@ pub mod plan;
 pub mod problem;
 pub mod quiet;
 pub mod rates;
+pub mod remark;
 pub mod role;
 pub mod route;
 pub mod search;

@@ -33,6 +33,7 @@ use crate::{
         message::{Content, Outgoing, Recipient},
         notification::{self, Behind, Failure, Outcome, Policy, Whose, reason},
         phone::Phone,
+        remark::Remark,
     },
     lifecycle::{Lifecycle, crash},
     provider::{Provider, reason as provider_reason},
@@ -465,7 +466,7 @@ impl Dispatcher {
         let hold = holds::Hold {
             scope,
             reason: failure.reason.as_str().to_owned(),
-            detail: failure.code.map(|code| format!("the provider answered with code {code}")),
+            detail: failure.code.map(|code| Remark::Answered(code).to_string()),
             lasts: wait,
             by: "provider".to_owned(),
         };

@@ -32,6 +32,7 @@ use crate::{
         fact::{Fact, Place, Receipt, ReceiptKind},
         form::Forms,
         notification::{Failure, Next, Outcome, Policy, Whose, after},
+        remark::Remark,
     },
     lifecycle::Lifecycle,
     provider::{Dialect, billing, reason},
@@ -423,7 +424,7 @@ impl Receipts {
         let hold = holds::Hold {
             scope,
             reason: failure.reason.as_str().to_owned(),
-            detail: failure.code.map(|code| format!("the provider reported code {code}")),
+            detail: failure.code.map(|code| Remark::Reported(code).to_string()),
             lasts,
             by: "provider".to_owned(),
         };

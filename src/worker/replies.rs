@@ -27,6 +27,7 @@ use crate::{
         message::{Content, Outgoing, Recipient},
         notification::{AttemptId, Failure, Outcome, Whose},
         opt_in::{CODE_LASTS, LINK_LASTS, PREFERENCES_LAST, Token, typed_code, typed_code_hash},
+        remark::Remark,
         whereabouts::Whereabouts,
     },
     lifecycle::Lifecycle,
@@ -227,7 +228,7 @@ impl Replies {
         let hold = holds::Hold {
             scope: holds::Scope::Sender(line.id),
             reason: reason.to_owned(),
-            detail: (reason == "texts_per_day").then(|| "forms.texts_per_day is used up for 24 hours".to_owned()),
+            detail: (reason == "texts_per_day").then(|| Remark::TextsUsedUp.to_string()),
             lasts,
             by: "recado".to_owned(),
         };

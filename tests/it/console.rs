@@ -9,7 +9,9 @@ mod pages;
 mod plans;
 mod search;
 mod speed;
+mod stream;
 pub mod visit;
+mod words;
 
 use recado::{db::keys::Role, http::auth};
 use reqwest::StatusCode;
@@ -128,18 +130,24 @@ async fn a_session_ends_by_leaving_by_a_new_password_and_by_an_end_of_the_accoun
     let mut gone = enter(new).await;
     let used = "select (used_at > now() - interval '1 min')::text from sessions order by used_at desc limit 1";
     hall.sql("update sessions set used_at = now() - interval '50 min'").await;
-    gone.part_of("progress", "/console/plans").await;
+    gone.get("/console/plans/live").await;
     assert_eq!(hall.ask(used).await.as_deref(), Some("false"), "a page that renews itself keeps nobody logged in");
     assert!(is_in(&mut gone).await);
     assert_eq!(hall.ask(used).await.as_deref(), Some("true"));
     hall.sql("update sessions set used_at = now() - interval '2 hours'").await;
-    let stream = gone.get("/console/now/live").await;
-    assert_eq!((stream.status, stream.header("content-type")), (StatusCode::OK, "text/event-stream"));
-    assert!(
-        stream.text.starts_with("event: ended\ndata: <p") && stream.text.contains("Log in again"),
-        "{}",
-        stream.text
-    );
+    let story = "/console/notifications/0193f2c4-8d1e-7a30-9b1d-2f0c5a1e7b44";
+    for page in ["/console/now", "/console/plans", "/console/plans/1", story] {
+        let stream = gone.get(&format!("{page}/live")).await;
+        assert_eq!((stream.status, stream.header("content-type")), (StatusCode::OK, "text/event-stream"));
+        let login = format!("/console/login?next={}", page.replace('/', "%2F"));
+        assert!(
+            stream.text.starts_with("event: ended\ndata: <p")
+                && stream.text.contains("Log in again")
+                && stream.text.contains(&login),
+            "{}",
+            stream.text
+        );
+    }
     let mut old = enter(new).await;
     hall.sql("update sessions set ends_at = now()").await;
     assert!(!is_in(&mut old).await);

@@ -117,15 +117,16 @@ pub(super) fn shown(difference: &Difference, colours: bool) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::template::Place;
 
     #[test]
     fn a_difference_is_shown_line_by_line() {
         let body = Difference {
-            place: "body".into(),
+            place: Place::Body,
             file: Some("Hi {{name}}.\n\nYour order is on its way.".into()),
             provider: Some("Hi {{name}}.\n\nYour order {{order}} is on its way.".into()),
         };
-        let footer = Difference { place: "footer".into(), file: None, provider: Some("Thanks.".into()) };
+        let footer = Difference { place: Place::Footer, file: None, provider: Some("Thanks.".into()) };
         let one = Compared {
             sender: "main",
             template: "on_its_way",

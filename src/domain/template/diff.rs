@@ -1,16 +1,71 @@
 //! In what a file and what a provider has differ.
 
-use serde::Serialize;
+use std::fmt;
+
+use serde::{Serialize, Serializer};
 
 use super::{Definition, Heading, definition::Pressable};
 
 /// One difference. What is none is not there on that side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// `header`, `body`, `footer`, `button 1`, `parameters` or `category`.
-    pub place: String,
+    pub place: Place,
     pub file: Option<String>,
     pub provider: Option<String>,
+}
+
+/// Where they differ; of buttons the first is 1. In words: `header`, `body`, `footer`, `button 1`, `parameters`, `category`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Header,
+    Body,
+    Footer,
+    Button(usize),
+    Parameters,
+    Category,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Button(n) => write!(f, "button {n}"),
+            Place::Header | Place::Body | Place::Footer | Place::Parameters | Place::Category => {
+                f.write_str(self.name())
+            }
+        }
+    }
+}
+
+impl Place {
+    /// Its name; a button's is without its number.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Place::Header => "header",
+            Place::Body => "body",
+            Place::Footer => "footer",
+            Place::Button(_) => "button",
+            Place::Parameters => "parameters",
+            Place::Category => "category",
+        }
+    }
+
+    /// The place that is written so.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Place> {
+        if let Some(n) = text.strip_prefix("button ") {
+            return n.parse().ok().map(Place::Button);
+        }
+        [Place::Header, Place::Body, Place::Footer, Place::Parameters, Place::Category]
+            .into_iter()
+            .find(|place| place.name() == text)
+    }
+}
+
+impl Serialize for Place {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl Difference {
@@ -23,7 +78,7 @@ impl Difference {
             names.sort();
             names
         };
-        self.place == "parameters" && sorted(&self.file) == sorted(&self.provider)
+        self.place == Place::Parameters && sorted(&self.file) == sorted(&self.provider)
     }
 }
 
@@ -38,19 +93,19 @@ pub fn differences(file: &Definition, provider: &Definition) -> Vec<Difference> 
     };
     let button = |definition: &Definition, n: usize| definition.buttons.get(n).map(described);
     let mut found = Vec::new();
-    let mut compare = |place: String, file: Option<String>, provider: Option<String>| {
+    let mut compare = |place: Place, file: Option<String>, provider: Option<String>| {
         if file != provider {
             found.push(Difference { place, file, provider });
         }
     };
-    compare("header".to_owned(), heading(file), heading(provider));
-    compare("body".to_owned(), Some(file.body.clone()), Some(provider.body.clone()));
-    compare("footer".to_owned(), file.footer.clone(), provider.footer.clone());
+    compare(Place::Header, heading(file), heading(provider));
+    compare(Place::Body, Some(file.body.clone()), Some(provider.body.clone()));
+    compare(Place::Footer, file.footer.clone(), provider.footer.clone());
     for n in 0..file.buttons.len().max(provider.buttons.len()) {
-        compare(format!("button {}", n + 1), button(file, n), button(provider, n));
+        compare(Place::Button(n + 1), button(file, n), button(provider, n));
     }
     let listed = |definition: &Definition| Some(definition.parameters().join(", ")).filter(|list| !list.is_empty());
-    compare("parameters".to_owned(), listed(file), listed(provider));
+    compare(Place::Parameters, listed(file), listed(provider));
     found
 }
 
@@ -63,7 +118,7 @@ pub fn all_differences(
     let mut found = differences(file, provider);
     if let Some(theirs) = theirs.filter(|theirs| *theirs != category) {
         let (file, provider) = (Some(category.to_owned()), Some(theirs.to_owned()));
-        found.push(Difference { place: "category".to_owned(), file, provider });
+        found.push(Difference { place: Place::Category, file, provider });
     }
     found
 }
@@ -107,7 +162,7 @@ pub fn lines<'a>(provider: &'a str, file: &'a str) -> Vec<(char, &'a str)> {
 /// Where the differences are, for a sentence.
 #[must_use]
 pub fn places(differences: &[Difference]) -> String {
-    differences.iter().map(|difference| difference.place.as_str()).collect::<Vec<_>>().join(", ")
+    differences.iter().map(|difference| difference.place.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn described(button: &Pressable) -> String {
@@ -143,7 +198,7 @@ mod tests {
         provider.buttons = vec![track("https://shop.example/orders")];
         let found = all_differences((&file, "UTILITY"), (&provider, Some("MARKETING")));
         assert_eq!(places(&found), "header, body, footer, button 1, parameters, category");
-        let of = |place: &str| found.iter().find(|d| d.place == place).unwrap();
+        let of = |place: &str| found.iter().find(|d| d.place.to_string() == place).unwrap();
         assert_eq!(of("parameters").file.as_deref(), Some("order, name, button 1"));
         assert_eq!(of("parameters").provider.as_deref(), Some("header image, order"));
         assert_eq!(of("footer").file, None);

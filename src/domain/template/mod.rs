@@ -40,7 +40,7 @@ mod text;
 
 pub use bubble::{bubble, formatted};
 pub use definition::{Definition, Heading, Pressable};
-pub use diff::{Difference, all_differences, differences, lines, places};
+pub use diff::{Difference, Place, all_differences, differences, lines, places};
 pub use fill::{ReadButton, Reading};
 pub use push::{Edits, Manner, Step, There, step};
 pub use shipped::{shipped_events, shipped_messages};

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Definition, all_differences};
+use super::{Definition, Place, all_differences};
 use crate::domain::fact::Approval;
 
 /// A template in one language as the provider has it.
@@ -69,7 +69,7 @@ pub fn step(
     }
     match there.status {
         Approval::Approved => {
-            if differences.is_some_and(|all| all.iter().all(|one| one.place == "category")) {
+            if differences.is_some_and(|all| all.iter().all(|one| one.place == Place::Category)) {
                 return impossible(
                     "only its category differs, and the category of an approved template is the provider's to change: say the \
                      provider's category in the file, or ask for a review of it in WhatsApp Manager",

@@ -8,7 +8,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 
 use crate::{
     db::{
@@ -150,8 +150,6 @@ pub(super) struct Unapproved {
     pub drifted: bool,
 }
 
-/// So many may watch at once.
-const LISTENERS_MAX: usize = 64;
 /// A picture is as good as new for so long.
 const FRESH: Duration = Duration::from_millis(900);
 /// So many of each kind are counted for whoever comes; and so many now and then, if it takes that.
@@ -162,10 +160,10 @@ const SHARE: u32 = 30;
 /// The slower half: charts, health, budgets.
 const SLOW: Duration = Duration::from_secs(5);
 
-/// The last picture, and who watches.
+/// The last picture.
+#[derive(Default)]
 pub(super) struct Live {
     last: Mutex<Last>,
-    pub listeners: Semaphore,
 }
 
 #[derive(Default)]
@@ -182,12 +180,6 @@ struct Slow {
     unapproved: Vec<Unapproved>,
     failures: Vec<OfReason>,
     day: Vec<Bin>,
-}
-
-impl Default for Live {
-    fn default() -> Live {
-        Live { last: Mutex::default(), listeners: Semaphore::new(LISTENERS_MAX) }
-    }
 }
 
 impl Live {

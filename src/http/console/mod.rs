@@ -15,6 +15,7 @@
 //!    `visitor.page(&desk, "account", "account.html", context! { … })`. It fails with a [`trouble::Trouble`], which becomes a page.
 //!    Every change is a POST. Forms have `<input type="hidden" name="csrf" value="{{ csrf }}">`; htmx sends it by itself. Whoever
 //!    forgets it gets a 403 from [`visitor::admit`], not a hole.
+//!    What changes while somebody looks is told as [`stream`] says.
 //! 4. The section's name in [`shell::SECTIONS`] puts it into the navigation, if it is one of those.
 //!
 //! Every page has `t`, `lang`, `user` (`name`, `role`), `may` (`operate`, `admin`), `csrf`, `section` and `now`; filters `moment`, `ago`,
@@ -36,9 +37,11 @@ pub mod passwords;
 mod plans;
 mod reasons;
 mod rejected;
+mod remarks;
 mod search;
 mod senders;
 mod shell;
+mod stream;
 mod templates;
 mod trouble;
 mod users;
@@ -129,6 +132,7 @@ pub(super) struct Console {
     guard: login::Guard,
     cookies: visitor::Cookies,
     live: live::Live,
+    listeners: stream::Listeners,
 }
 
 impl Console {
@@ -139,6 +143,7 @@ impl Console {
             guard: login::Guard::new(rules, trusted),
             cookies: visitor::Cookies::new(base_url),
             live: live::Live::default(),
+            listeners: stream::Listeners::default(),
             rules: rules.clone(),
             assets,
         }

@@ -1,6 +1,6 @@
 //! One notification: all that happened to it, what its person reads, what happens next; and what operators may do about it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -11,13 +11,14 @@ use axum::{
 };
 use jiff::{SignedDuration, Timestamp};
 use minijinja::{context, value::Serde};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{
     notifications::Chip,
-    trouble::{Asks, Trouble},
+    stream::{self, Listener, Seen},
+    trouble::Trouble,
     visitor::Visitor,
     visitor::field,
 };
@@ -42,6 +43,7 @@ use crate::{
 pub(super) fn routes() -> Router<Arc<Desk>> {
     Router::new()
         .route("/console/notifications/{id}", get(show))
+        .route("/console/notifications/{id}/live", get(listen))
         .route("/console/notifications/{id}/number", post(show_number))
         .route("/console/notifications/{id}/{act}", post(act))
 }
@@ -92,22 +94,52 @@ struct Bubble {
     buttons: Vec<String>,
 }
 
-/// What a page that renews itself has already.
-#[derive(Deserialize)]
-struct Renewed {
-    /// What it offers to do.
-    #[serde(default)]
-    offers: String,
+/// The parts that are told anew, and their templates.
+const LIVE: [(&str, &str); 5] = [
+    ("standing", "notification_standing.html"),
+    ("next", "notification_next.html"),
+    ("acts", "notification_acts.html"),
+    ("story", "notification_story.html"),
+    ("costs", "notification_costs.html"),
+];
+/// How often it is looked at: a story is several questions to the database.
+const EVERY: Duration = Duration::from_secs(2);
+
+async fn show(State(desk): State<Arc<Desk>>, visitor: Visitor, Path(id): Path<String>) -> Result<Response, Trouble> {
+    let id = Uuid::try_parse(&id).map_err(|_| Trouble::Unknown)?;
+    page(&desk, &visitor, id, false).await
 }
 
-async fn show(
+/// Tells what becomes of it. What may be done is told only if that is something else than the page offers, since a reason may be half
+/// written there.
+async fn listen(
     State(desk): State<Arc<Desk>>,
-    visitor: Visitor,
+    listener: Listener,
     Path(id): Path<String>,
-    Asks(renewed): Asks<Renewed>,
 ) -> Result<Response, Trouble> {
     let id = Uuid::try_parse(&id).map_err(|_| Trouble::Unknown)?;
-    page(&desk, &visitor, id, false, &renewed.offers).await
+    Ok(listener.tell(desk, EVERY, move |desk, visitor| async move {
+        let Some(story) = story::of(&desk.doors.pools.ops, id).await? else {
+            return Ok(Seen { parts: Vec::new(), over: true });
+        };
+        let story =
+            if visitor.caller.role >= Role::Operator { story.without_number() } else { story.without_persons() };
+        Ok(Seen { parts: parts(&desk, &visitor, &story), over: !moves(&story, visitor.now) })
+    }))
+}
+
+/// What of the page moves, as it is now.
+fn parts(desk: &Desk, visitor: &Visitor, story: &Story) -> stream::Parts {
+    let values = context! {
+        id => story.id.to_string(),
+        chip_row => Serde(Chip::of(&story.state)),
+        next => next(story, visitor.now),
+        steps => Serde(&told(story)),
+        costs => Serde(&costs(story)),
+        acts => offered(&story.standing(visitor.now)).into_iter().map(Action::as_str).collect::<Vec<_>>(),
+        story => Serde(story),
+    };
+    LIVE.map(|(name, template)| (name, visitor.part(desk, template, values.clone()))).into()
 }
 
 /// The same with the whole number. Who looked is noted before it is shown; a browser that loads the page anew has it masked again.
@@ -118,11 +150,11 @@ async fn show_number(
 ) -> Result<Response, Trouble> {
     visitor.needs(Role::Operator)?;
     let id = Uuid::try_parse(&id).map_err(|_| Trouble::Unknown)?;
-    page(&desk, &visitor, id, true, "").await
+    page(&desk, &visitor, id, true).await
 }
 
-/// The page, or what of it moves; `whole` has the number shown, which is noted.
-async fn page(desk: &Desk, visitor: &Visitor, id: Uuid, whole: bool, offers: &str) -> Result<Response, Trouble> {
+/// The page; `whole` has the number shown, which is noted.
+async fn page(desk: &Desk, visitor: &Visitor, id: Uuid, whole: bool) -> Result<Response, Trouble> {
     let pool = &desk.doors.pools.ops;
     let story = story::of(pool, id).await?.ok_or(Trouble::Unknown)?;
     if whole {
@@ -147,23 +179,16 @@ async fn page(desk: &Desk, visitor: &Visitor, id: Uuid, whole: bool, offers: &st
     };
     let values = context! {
         id => id.to_string(),
-        chip_row => Serde(Chip::of(&story.state)),
-        next => next(&story, visitor.now),
+        live => stream::first(&parts(desk, visitor, &story)),
         phone,
         whole,
         persons,
         bubble => bubble.map(Serde),
         sms => sms.map(Serde),
-        steps => Serde(&told(&story)),
-        costs => Serde(&costs(&story)),
-        acts => offered(&story.standing(visitor.now)).into_iter().map(Action::as_str).collect::<Vec<_>>(),
         moves => moves(&story, visitor.now),
-        partly => visitor.partly,
-        offers,
         story => Serde(&story),
     };
-    let template = if visitor.partly { "notification_story.html" } else { "notification.html" };
-    Ok(visitor.page(desk, "notifications", template, values))
+    Ok(visitor.page(desk, "notifications", "notification.html", values))
 }
 
 /// Whether more may happen to it while somebody looks. Receipts that are to come mostly come soon, and a page may stay open for days.
@@ -292,7 +317,7 @@ fn steps(story: &Story) -> Vec<Step> {
 }
 
 fn noted(note: &Note) -> Step {
-    const KNOWN: [&str; 11] = [
+    const KNOWN: [&str; 12] = [
         "settled_by_evidence",
         "duplicate_confirmed",
         "sms_follows",
@@ -304,10 +329,14 @@ fn noted(note: &Note) -> Step {
         "gave_up",
         "cancelled",
         "undelivered",
+        "merged",
     ];
+    let of = note.detail.as_deref().and_then(|detail| Tried::read(&note.what, detail)).unwrap_or_default();
     let (key, with) = match (note.what.as_str(), &note.detail) {
         ("waits", Some(on)) if Wait::named(on).is_some() => (format!("step_waits_{on}"), None),
-        (what, detail) if KNOWN.contains(&what) => (format!("step_{what}"), detail.clone()),
+        (what, detail) if KNOWN.contains(&what) => {
+            (format!("step_{what}"), detail.clone().filter(|_| of.number.is_none()))
+        }
         (what, detail) => ("step_other".to_owned(), Some(format!("{what} {}", detail.as_deref().unwrap_or_default()))),
     };
     let look = match note.what.as_str() {
@@ -318,7 +347,39 @@ fn noted(note: &Note) -> Step {
     let plan =
         note.detail.as_deref().filter(|_| note.by.is_some()).and_then(|of| of.strip_prefix("plan ")?.parse().ok());
     let with = with.filter(|_| plan.is_none());
-    Step { at: note.at, look, key, with, by: note.by.clone(), why: note.reason.clone(), plan, ..Step::default() }
+    let Tried { number, reason, code } = of;
+    let (by, why) = (note.by.clone(), note.reason.clone());
+    Step { at: note.at, look, key, with, number, reason, code, by, why, plan, ..Step::default() }
+}
+
+/// What a note says of an attempt.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Tried {
+    number: Option<i16>,
+    reason: Option<String>,
+    code: Option<i32>,
+}
+
+impl Tried {
+    /// As the database's functions write it: `attempt 2`, `attempt 2 was never heard of`, `attempt 2: undeliverable (131026)`. None if it is
+    /// written in another way.
+    fn read(what: &str, detail: &str) -> Option<Tried> {
+        let rest = detail.strip_prefix("attempt ")?;
+        let number = |text: &str| text.parse().ok().map(Some);
+        Some(match what {
+            "settled_by_evidence" | "duplicate_confirmed" => Tried { number: number(rest)?, ..Tried::default() },
+            "resend" => Tried { number: number(rest.strip_suffix(" was never heard of")?)?, ..Tried::default() },
+            "undelivered" => {
+                let (tried, why) = rest.split_once(": ")?;
+                let (reason, code) = match why.strip_suffix(')').and_then(|why| why.split_once(" (")) {
+                    Some((reason, code)) => (reason, Some(code.parse().ok()?)),
+                    None => (why, None),
+                };
+                Tried { number: number(tried)?, reason: Some(reason.to_owned()), code }
+            }
+            _ => return None,
+        })
+    }
 }
 
 fn tried(attempt: &Attempt, steps: &mut Vec<Step>) {
@@ -445,6 +506,28 @@ fn from(body: &Bytes, id: Uuid) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_note_says_of_an_attempt_is_read_as_it_is_written() {
+        let of = |number, reason: Option<&str>, code| {
+            Some(Tried { number: Some(number), reason: reason.map(str::to_owned), code })
+        };
+        assert_eq!(Tried::read("settled_by_evidence", "attempt 2"), of(2, None, None));
+        assert_eq!(Tried::read("resend", "attempt 1 was never heard of"), of(1, None, None));
+        assert_eq!(
+            Tried::read("undelivered", "attempt 3: undeliverable (131026)"),
+            of(3, Some("undeliverable"), Some(131_026))
+        );
+        assert_eq!(
+            Tried::read("undelivered", "attempt 3: failed_without_reason"),
+            of(3, Some("failed_without_reason"), None)
+        );
+        for (what, detail) in
+            [("resend", "attempt 1"), ("settled_by_evidence", "the second"), ("cancelled", "attempt 1")]
+        {
+            assert_eq!(Tried::read(what, detail), None, "{what} {detail}");
+        }
+    }
 
     #[test]
     fn what_follows_an_event_says_how_long_after_it() {

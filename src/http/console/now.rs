@@ -1,16 +1,8 @@
-//! How things stand, and stay told: the page, and the stream that renews its parts.
+//! How things stand: the page, and its parts as [`super::stream`] tells them.
 
-use std::{convert::Infallible, fmt::Write, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    body::{Body, Bytes},
-    extract::State,
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
-    routing::get,
-};
-use futures_util::stream;
+use axum::{Router, extract::State, response::Response, routing::get};
 use jiff::{Timestamp, tz::TimeZone};
 use minijinja::{Value, context, value::Serde};
 use serde::{Deserialize, Serialize};
@@ -19,6 +11,7 @@ use super::{
     Part,
     chart::{Chart, Series},
     live::{DAY_BIN, Picture, day_begins, minutes_ago},
+    stream::{Listener, Seen},
     template, texts,
     trouble::{Asks, Trouble},
     visitor::Visitor,
@@ -34,13 +27,9 @@ pub(super) const PART: Part = Part {
         template!("now_senders.html"),
         template!("now_work.html"),
         template!("now_table.html"),
-        template!("now_ended.html"),
     ],
     texts: texts!("now"),
 };
-
-/// Where the stream is.
-pub(super) const LIVE_AT: &str = "/console/now/live";
 
 /// The parts that are told anew, and their templates.
 const LIVE: [(&str, &str); 4] = [
@@ -161,91 +150,17 @@ fn draw(texts: &Words<'_>, id: &str, times: &Times<'_>, bins: &[Bin]) -> String 
     .svg()
 }
 
-/// How long a stream goes on; then the browser asks again, and is let in or not.
-const STREAM: Duration = Duration::from_secs(300);
-const TICK: Duration = Duration::from_secs(1);
+/// How often it is looked at; [`super::live`] looks once for everybody.
+const EVERY: Duration = Duration::from_secs(1);
 
-struct Listener {
-    desk: Arc<Desk>,
-    language: &'static str,
-    told: [u64; LIVE.len()],
-    ticks: u64,
-}
-
-/// Tells each part of the page whenever it has changed, until the process ends.
-async fn listen(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Response {
-    // One place for each; it is given back when the stream is dropped.
-    let Ok(place) = desk.console.live.listeners.try_acquire() else {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    };
-    place.forget();
-    let place = Place(Arc::clone(&desk));
-    let listener = Listener { desk, language: visitor.language, told: [0; LIVE.len()], ticks: 0 };
-    let parts = stream::unfold((listener, place), async |(mut listener, place)| {
-        let told = listener.next().await?;
-        Some((Ok::<Bytes, Infallible>(told.into()), (listener, place)))
-    });
-    told(Body::from_stream(parts))
-}
-
-/// The whole stream for who is not logged in any more: the page says so and asks no further.
-pub(super) fn ended(desk: &Desk, language: &str) -> Response {
-    let html = desk.console.shell.fragment(language, "now_ended.html", context! {});
-    told(Body::from(format!("event: ended\ndata: {}\n\n", html.trim())))
-}
-
-fn told(events: Body) -> Response {
-    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
-    (headers, events).into_response()
-}
-
-/// Somebody who listens; no longer, once it is dropped.
-struct Place(Arc<Desk>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.console.live.listeners.add_permits(1);
-    }
-}
-
-impl Listener {
-    /// What is new; a remark if nothing is, so that both ends notice when the other is gone. None when it is over.
-    async fn next(&mut self) -> Option<String> {
-        if self.ticks > 0 {
-            tokio::time::sleep(TICK).await;
-        }
-        self.ticks += 1;
-        if (self.desk.doors.standing)().stopping || TICK * u32::try_from(self.ticks).unwrap_or(u32::MAX) > STREAM {
-            return None;
-        }
-        // An outage is waited out: the page stays as it was, and says of when it is.
-        let Ok(picture) = self.desk.console.live.picture(&self.desk).await else { return Some(":\n\n".to_owned()) };
-        let values = values(&self.desk, self.language, &picture);
-        let mut text = String::new();
-        for ((name, template), told) in LIVE.iter().zip(&mut self.told) {
-            let html = self.desk.console.shell.fragment(self.language, template, values.clone());
-            let hash = hash(&html);
-            if *told != hash {
-                *told = hash;
-                let _ = writeln!(text, "event: {name}");
-                for line in html.lines().filter(|line| !line.trim().is_empty()) {
-                    let _ = writeln!(text, "data: {line}");
-                }
-                text.push('\n');
-            }
-        }
-        if text.is_empty() {
-            text.push_str(":\n\n");
-        }
-        Some(text)
-    }
-}
-
-fn hash(text: &str) -> u64 {
-    use std::hash::{DefaultHasher, Hasher};
-    let mut hasher = DefaultHasher::new();
-    hasher.write(text.as_bytes());
-    hasher.finish()
+/// Tells each part of the page whenever it has changed.
+async fn listen(State(desk): State<Arc<Desk>>, listener: Listener) -> Response {
+    listener.tell(desk, EVERY, |desk, visitor| async move {
+        let picture = desk.console.live.picture(&desk).await?;
+        let values = values(&desk, visitor.language, &picture);
+        let parts = LIVE.map(|(name, template)| (name, visitor.part(&desk, template, values.clone())));
+        Ok(Seen { parts: parts.into(), over: false })
+    })
 }
 
 #[derive(Deserialize)]

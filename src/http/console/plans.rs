@@ -1,23 +1,24 @@
 //! Plans: what is to be done to everything that a search finds, its numbers before it runs, and how far it is. How a plan is made and
 //! run is `db::plans`'s; how a wish is read is the API's as well.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::Bytes,
     extract::{Path, RawQuery, State},
-    http::{HeaderValue, StatusCode},
+    http::StatusCode,
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
 use jiff::tz::TimeZone;
-use minijinja::{context, value::Serde};
+use minijinja::{Value, context, value::Serde};
 use serde::Deserialize;
 
 use super::{
     Part,
     search::plain,
+    stream::{Listener, Seen},
     template, texts,
     trouble::{Asks, Numbered, Trouble},
     visitor::Visitor,
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::{
     db::{
-        contacts,
+        self, contacts,
         plans::{self, Made, Ordered, Plan},
         senders,
     },
@@ -55,12 +56,16 @@ pub(super) const PART: Part = Part {
 
 /// Rows of a page.
 const PAGE: usize = 50;
+/// How often it is looked at what moves.
+const EVERY: Duration = Duration::from_secs(1);
 
 pub(super) fn routes() -> Router<Arc<Desk>> {
     Router::new()
         .route("/console/plans", get(list).post(make))
+        .route("/console/plans/live", get(listen))
         .route("/console/plans/new", get(wish))
         .route("/console/plans/{id}", get(one))
+        .route("/console/plans/{id}/live", get(follow))
         .route("/console/plans/{id}/run", post(run))
         .route("/console/plans/{id}/stop", post(stop))
 }
@@ -72,16 +77,32 @@ struct Asked {
 }
 
 async fn list(State(desk): State<Arc<Desk>>, visitor: Visitor, Asks(asked): Asks<Asked>) -> Result<Response, Trouble> {
+    let (rows, moving) = rows(&desk, asked.before).await?;
+    Ok(visitor.page(&desk, "plans", "plans.html", context! { moving, ..rows }))
+}
+
+/// Tells the same list as long as something in it moves.
+async fn listen(
+    State(desk): State<Arc<Desk>>,
+    listener: Listener,
+    Asks(asked): Asks<Asked>,
+) -> Result<Response, Trouble> {
+    Ok(listener.tell(desk, EVERY, move |desk, visitor| async move {
+        let (rows, moving) = rows(&desk, asked.before).await?;
+        Ok(Seen { parts: vec![("rows", visitor.part(&desk, "plans_rows.html", rows))], over: !moving })
+    }))
+}
+
+/// What a page of the list has, and whether any of it moves.
+async fn rows(desk: &Desk, before: Option<i64>) -> Result<(Value, bool), db::Error> {
     let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
-    let mut found = plans::page(&desk.doors.pools.ops, asked.before, limit).await?;
+    let mut found = plans::page(&desk.doors.pools.ops, before, limit).await?;
     let more = found.len() > PAGE;
     found.truncate(PAGE);
     let moving = found.iter().any(moves);
     let next = found.last().filter(|_| more).map(|plan| plan.id);
     let rows: Vec<Shown> = found.into_iter().map(Shown::of).collect();
-    let template = if visitor.partly { "plans_rows.html" } else { "plans.html" };
-    let values = context! { rows => Serde(&rows), moving, next, before => asked.before };
-    Ok(visitor.page(&desk, "plans", template, values))
+    Ok((context! { rows => Serde(&rows), next, before }, moving))
 }
 
 /// Whether it changes by itself.
@@ -207,17 +228,24 @@ async fn make(State(desk): State<Arc<Desk>>, visitor: Visitor, body: Bytes) -> R
 
 async fn one(State(desk): State<Arc<Desk>>, visitor: Visitor, Path(id): Path<String>) -> Result<Response, Trouble> {
     let id = id.parse().map_err(|_| Trouble::Unknown)?;
+    if visitor.partly {
+        // The page asks so when it is over: what can be done to it has changed, so it is loaded again.
+        return Ok([("hx-refresh", "true")].into_response());
+    }
     let plan = plans::one(&desk.doors.pools.ops, id).await?.ok_or(Trouble::Unknown)?;
-    if !visitor.partly {
-        return Ok(page(&desk, &visitor, StatusCode::OK, plan, ""));
-    }
-    let moves = moves(&plan);
-    let mut response = visitor.page(&desk, "plans", "plan_progress.html", context! { plan => Serde(Shown::of(plan)) });
-    if !moves {
-        // What can be done to it has changed: the whole page again.
-        response.headers_mut().insert("hx-refresh", HeaderValue::from_static("true"));
-    }
-    Ok(response)
+    Ok(page(&desk, &visitor, StatusCode::OK, plan, ""))
+}
+
+/// Tells how far it is, until nothing moves.
+async fn follow(State(desk): State<Arc<Desk>>, listener: Listener, Numbered(id): Numbered) -> Response {
+    listener.tell(desk, EVERY, move |desk, visitor| async move {
+        let Some(plan) = plans::one(&desk.doors.pools.ops, id).await? else {
+            return Ok(Seen { parts: Vec::new(), over: true });
+        };
+        let over = !moves(&plan);
+        let progress = visitor.part(&desk, "plan_progress.html", context! { plan => Serde(Shown::of(plan)) });
+        Ok(Seen { parts: vec![("progress", progress)], over })
+    })
 }
 
 fn page(desk: &Desk, visitor: &Visitor, status: StatusCode, plan: Plan, wrong: &str) -> Response {
@@ -233,6 +261,7 @@ fn page(desk: &Desk, visitor: &Visitor, status: StatusCode, plan: Plan, wrong: &
         failure => failure.as_deref(),
         too_many => plan.estimate.needs_admin() && !admin,
         reason_max => REASON_MAX,
+        moves => moves(&plan),
         plan => Serde(Shown::of(plan)),
         wrong,
     };

@@ -127,3 +127,24 @@ async fn replay(
     }
     back("wanted")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{domain::event::REASONS, inbox::Became};
+
+    #[test]
+    fn every_reason_and_what_may_become_of_it_have_words() {
+        let texts: BTreeMap<String, BTreeMap<String, String>> = toml::from_str(PART.texts).unwrap();
+        for reason in REASONS {
+            assert!(texts["en"].contains_key(&format!("why_{reason}")), "{reason}");
+        }
+        let came_to =
+            [Became::Accepted(Vec::new()), Became::Ignored("no_template"), Became::Duplicate, Became::Conflict];
+        for name in came_to.iter().filter_map(Became::came_to) {
+            assert!(texts["en"].contains_key(&format!("became_{name}")), "{name}");
+        }
+    }
+}

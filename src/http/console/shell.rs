@@ -9,7 +9,7 @@ use axum::{
 use jiff::{Timestamp, tz::TimeZone};
 use minijinja::{Environment, State, UndefinedBehavior, Value, context, value::Serde};
 
-use super::{PARTS, Part, assets::Assets, reasons, template, texts, visitor::Visitor};
+use super::{PARTS, Part, assets::Assets, reasons, remarks, template, texts, visitor::Visitor};
 use crate::{domain::role::Role, http::optin::wishes};
 
 pub(super) const PART: Part = Part {
@@ -21,6 +21,7 @@ pub(super) const PART: Part = Part {
         template!("head.html"),
         template!("trouble.html"),
         template!("trouble_page.html"),
+        template!("ended.html"),
     ],
     texts: texts!("shell"),
 };
@@ -62,6 +63,8 @@ impl Shell {
             }
         }
         templates.add_function("asset", move |name: String| assets.address(&name));
+        let of_remarks = zone.clone();
+        templates.add_filter("remark", move |text: String, t: Value| remarks::said(&text, &t, &of_remarks));
         templates.add_filter("moment", move |at: Value| moment(&at, &zone));
         templates.add_filter("ago", ago);
         templates.add_filter("thousands", thousands);
@@ -90,16 +93,13 @@ impl Shell {
         let nav: Vec<&str> =
             SECTIONS.into_iter().filter(|(name, least)| role >= *least && has(name)).map(|(name, _)| name).collect();
         let said = visitor.said.as_deref().and_then(|key| self.text(visitor.language, section, key));
-        let values = context! {
-            user => context! { name => visitor.name(), role => role.as_str() },
-            may => context! { operate => role >= Role::Operator, admin => role >= Role::Admin },
-            csrf => visitor.csrf.as_str(),
-            now => visitor.now.to_string(),
-            nav,
-            said,
-            ..values
-        };
+        let values = context! { nav, said, ..with(visitor, values) };
         self.render(status, visitor.language, section, template, values)
+    }
+
+    /// A part of a page for somebody who is logged in; empty if it cannot be made.
+    pub(super) fn part(&self, visitor: &Visitor, template: &str, values: Value) -> String {
+        self.fragment(visitor.language, template, with(visitor, values))
     }
 
     /// A page for anybody. `values` say what else it has.
@@ -126,7 +126,7 @@ impl Shell {
         }
     }
 
-    /// A part of a page that is the same for all who read this language; empty if it cannot be made.
+    /// A part of a page for anybody; empty if it cannot be made.
     pub(super) fn fragment(&self, language: &str, template: &str, values: Value) -> String {
         let t = self.texts.get(language).cloned().unwrap_or_default();
         let all = context! { t, lang => language.replace('_', "-"), language, ..values };
@@ -141,6 +141,18 @@ impl Shell {
     pub(super) fn text(&self, language: &str, section: &str, key: &str) -> Option<Value> {
         let text = self.texts.get(language)?.get_attr(section).ok()?.get_attr(key).ok()?;
         (!text.is_undefined()).then_some(text)
+    }
+}
+
+/// The values with those that every page has for who is logged in.
+fn with(visitor: &Visitor, values: Value) -> Value {
+    let role = visitor.caller.role;
+    context! {
+        user => context! { name => visitor.name(), role => role.as_str() },
+        may => context! { operate => role >= Role::Operator, admin => role >= Role::Admin },
+        csrf => visitor.csrf.as_str(),
+        now => visitor.now.to_string(),
+        ..values
     }
 }
 

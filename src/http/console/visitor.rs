@@ -17,15 +17,13 @@ use minijinja::{Value, context};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{now, shell, trouble::Trouble};
+use super::{shell, stream, trouble::Trouble};
 use crate::{
     db::sessions,
     domain::role::Role,
     http::{Desk, auth, auth::Caller},
 };
 
-/// What asks by itself for what is new, by the ids of the pages' parts.
-const POLLS: [&str; 3] = ["progress", "plans", "story"];
 /// The largest form, as `routes` has it.
 const FORM_MAX: usize = 64 * 1024;
 
@@ -67,6 +65,11 @@ impl Visitor {
     /// A page with a status of its own: 422 for a form that has to be mended.
     pub fn page_with(&self, status: StatusCode, desk: &Desk, section: &str, template: &str, values: Value) -> Response {
         desk.console.shell.page(status, self, section, template, values)
+    }
+
+    /// A part of a page that is told by itself.
+    pub fn part(&self, desk: &Desk, template: &str, values: Value) -> String {
+        desk.console.shell.part(self, template, values)
     }
 }
 
@@ -138,14 +141,14 @@ pub(super) async fn admit(State(desk): State<Arc<Desk>>, request: Request, next:
     let token = desk.console.cookies.held(headers);
     let holder = match &token {
         Some(token) => {
-            let (idle, acts) = (desk.console.rules.idle_timeout, !renews_itself(&parts));
+            let (idle, acts) = (desk.console.rules.idle_timeout, !stream::is_at(&parts.uri));
             sessions::recognise(&desk.doors.pools.ops, &auth::hash(token), idle, acts).await
         }
         None => Ok(None),
     };
     let (token, holder) = match (token, holder) {
         (Some(token), Ok(Some(holder))) => (token, holder),
-        (_, Ok(_)) if parts.uri.path() == now::LIVE_AT => return now::ended(&desk, language),
+        (_, Ok(_)) if stream::is_at(&parts.uri) => return stream::refused(&desk, language, &parts.uri),
         (_, Ok(_)) => return to_login(&parts, partly),
         (_, Err(error)) => {
             let (status, key) = Trouble::from(error).says();
@@ -204,12 +207,6 @@ fn said(query: Option<&str>) -> Option<String> {
     let (_, key) = form_urlencoded::parse(query?.as_bytes()).find(|(key, _)| key == "said")?;
     let plain = key.len() <= 40 && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     plain.then(|| key.into_owned())
-}
-
-/// Whether a page asks by itself for what is new, and nobody need be there.
-fn renews_itself(parts: &Parts) -> bool {
-    let polls = |by: &HeaderValue| POLLS.iter().any(|id| by == *id);
-    parts.uri.path() == now::LIVE_AT || parts.headers.get("hx-trigger").is_some_and(polls)
 }
 
 /// A page's address without the phone number that somebody wrote into it.

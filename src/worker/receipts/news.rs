@@ -13,6 +13,7 @@ use crate::{
     domain::{
         fact::{AccountNews, Approval, Effect, SenderQuality, TemplateCategory, TemplateStatus},
         notification::{Outcome, Whose},
+        remark::Remark,
     },
     provider::reason,
 };
@@ -68,8 +69,8 @@ impl Receipts {
                     "hold.placed");
             }
             if let Some((category, since)) = &news.impending {
-                let when = since.map(|since| format!(" on {since}")).unwrap_or_default();
-                templates::remark(&self.pool, key, &format!("becomes {category}{when}")).await?;
+                let becomes = Remark::Becomes { category: category.clone(), on: *since };
+                templates::remark(&self.pool, key, &becomes.to_string()).await?;
             }
         }
         Ok(())

@@ -23,6 +23,7 @@ use crate::{
     domain::{
         fact::Approval,
         message::Filled,
+        remark::Remark,
         template::{Catalogue, Definition, Difference, Manner, Template, differences, places},
     },
     lifecycle::Lifecycle,
@@ -246,14 +247,14 @@ impl<'p> Reading<'p> {
         let known = self.known.get(&(wanted.template.clone(), wanted.language.clone()));
         let is_news = known.is_none_or(|k| k.version != theirs || k.drifted_from != ours);
         if !same && is_news {
+            let differs = Remark::Differs {
+                places: found.differences.iter().map(|one| one.place).collect(),
+                template: wanted.template.clone(),
+            };
             let hold = Hold {
                 scope: scope(key),
                 reason: DRIFTED.to_owned(),
-                detail: Some(format!(
-                    "The file and the provider differ in {}. See: recado templates diff {}",
-                    places(&found.differences),
-                    wanted.template
-                )),
+                detail: Some(differs.to_string()),
                 lasts: None,
                 by: "recado".to_owned(),
             };

@@ -254,26 +254,6 @@ fn said(id: &str) -> String {
     )
 }
 
-#[tokio::test]
-async fn what_is_live_is_told_part_by_part_and_ends_with_the_process() {
-    let hall = Hall::open().await;
-    let viewer = Visit::of(&hall, "vera", Role::Viewer).await;
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
-    let asked = client.get(format!("http://{}/console/now/live", hall.address())).header("cookie", &viewer.cookie);
-    let mut stream = asked.send().await.unwrap();
-    assert_eq!(stream.headers()["content-type"], "text/event-stream");
-    let mut told = String::new();
-    while !told.contains("event: work\n") {
-        let chunk = stream.chunk().await.unwrap().expect("it goes on");
-        told += std::str::from_utf8(&chunk).unwrap();
-    }
-    for part in ["figures", "charts", "senders"] {
-        assert!(told.contains(&format!("event: {part}\ndata: ")), "{part}: {told}");
-    }
-    hall.stand(|standing| standing.stopping = true);
-    while stream.chunk().await.unwrap().is_some() {}
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rejected_event_that_is_wanted_is_run_again() {
     Fleet::run("wanted", |plan| plan.people = 2, async |fleet| {
@@ -509,31 +489,4 @@ async fn the_pages_of_the_day_are_accessible_and_change_by_themselves() {
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
-}
-
-#[tokio::test]
-async fn who_watches_a_message_sees_what_becomes_of_it_and_loses_no_word_meanwhile() {
-    let (hall, browser) = (Hall::open().await, Browser::open().await);
-    let id = hall.notification("evt-1", ANA).await;
-    enters(&browser, &hall, "olga", Role::Operator).await;
-    browser.go(&format!("http://{}/console/notifications/{id}", hall.address())).await;
-    browser.write("#reason", "the customer").await;
-    hall.sql(&format!(
-        "insert into timeline (notification_id, at, what, detail) values ('{id}', now(), 'waits', 'lane')"
-    ))
-    .await;
-    browser.shows("#story", "wait for its turn").await;
-    browser.press(" called").await;
-    let typed = "return document.querySelector('#reason').value";
-    assert_eq!(browser.run(typed).await, "the customer called", "it is neither emptied nor left");
-
-    hall.attempt(id, "accepted", None).await;
-    browser.shows("#story", "The provider took it").await;
-    browser.shows("#standing", "accepted, unconfirmed").await;
-    browser.shows("#next", "has reported nothing yet").await;
-    assert!(!browser.has("#reason").await, "nothing can be done any more");
-    hall.sql("update notifications set receipt = 'read'").await;
-    browser.shows("#standing .badge", "read").await;
-    assert!(!browser.has("#story[hx-get]").await, "nothing more is asked about what has arrived");
-    assert!(browser.complaints().await.is_empty());
 }

@@ -14,6 +14,7 @@ use reqwest::StatusCode;
 
 use super::{
     browser::enters,
+    stream::{OVER, Stream},
     visit::{PASSWORD, Visit},
 };
 use crate::{
@@ -63,12 +64,12 @@ async fn a_viewer_sees_plans_and_an_operator_makes_runs_and_stops_them() {
     assert_eq!(begun.leads(), address);
     let id = number(&address);
     assert_eq!(plans::act(&hall.pools.ops, id).await.unwrap(), Acted::Piece { done: PIECE.unsigned_abs() });
-    let part = ana.part(&address).await;
-    assert!(part.text.contains("200 of 500 done") && !part.text.contains("<html"), "{}", part.text);
-    assert_eq!(part.header("hx-refresh"), "", "it goes on");
+    let mut told = Stream::of(&hall, &ana, &format!("{address}/live")).await;
+    let part = told.until("event: progress\n").await;
+    assert!(part.contains("200 of 500 done") && !part.contains("<html") && !part.contains("over"), "{part}");
     assert_eq!(ana.fill(&address, &stop, &[]).await.leads(), format!("{address}?said=halted"));
-    let stopped = ana.part(&address).await;
-    assert_eq!(stopped.header("hx-refresh"), "true", "what can be done to it has changed");
+    assert!(told.rest().await.ends_with(OVER), "what can be done to it has changed, and nothing moves");
+    assert_eq!(ana.part(&address).await.header("hx-refresh"), "true", "who is told so loads the page again");
     assert_eq!(plans::act(&hall.pools.ops, id).await.unwrap(), Acted::NotRunning);
     ana.fill(&address, &run, &[("reason", "all is well")]).await;
     finish(&hall.pools.ops, id).await;

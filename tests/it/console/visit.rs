@@ -101,11 +101,6 @@ impl Visit {
         self.send(Method::GET, path, &[("hx-request", "true")], None).await
     }
 
-    /// As htmx asks by itself for a part of a page.
-    pub async fn part_of(&mut self, id: &str, path: &str) -> Page {
-        self.send(Method::GET, path, &[("hx-request", "true"), ("hx-trigger", id)], None).await
-    }
-
     pub async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Page {
         let origin = self.address.clone();
         self.post_from(&origin, path, fields).await
