@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use recado::domain::event::Event;
 use serde_json::{Value, json};
+
+use crate::harness::now;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -120,4 +123,38 @@ fn the_types_that_are_told_are_those_of_the_schemas() {
     let listed = texts(&document["channels"]["status"]["parameters"]["type"]["enum"]);
     assert_eq!(listed, told.iter().map(String::as_str).collect());
     assert_eq!(document["channels"]["inbound"]["address"], "message.received");
+}
+
+#[test]
+fn an_event_is_taken_or_refused_as_its_schema_says() {
+    let document = document();
+    let schema = &document["components"]["schemas"]["event"];
+    let example: Value = serde_json::from_str(&text("docs/examples/producers/event.json")).unwrap();
+    let taken = |event: &Value| Event::parse(event.to_string().as_bytes(), now()).is_ok();
+    assert!(taken(&example));
+    let required = texts(&schema["required"]);
+    for (name, of) in schema["properties"].as_object().unwrap() {
+        let taken_with = |value: Value| {
+            let mut event = example.clone();
+            event[name] = value;
+            taken(&event)
+        };
+        let mut without = example.clone();
+        without.as_object_mut().unwrap().remove(name);
+        assert_eq!(taken(&without), !required.contains(name.as_str()), "without {name}");
+        // A trace that cannot be followed is no reason to lose an event.
+        let any = of["type"].is_null() && of["const"].is_null() || name == "traceparent";
+        assert_eq!(taken_with(json!(["of another type"])), any, "{name} of another type");
+        if let Some(only) = of["const"].as_str() {
+            assert!(taken_with(json!(only)) && !taken_with(json!(format!("{only}.1"))), "{name}");
+        }
+        if let Some(most) = of["maxLength"].as_u64() {
+            let of_length = |length: u64| taken_with(json!("x".repeat(usize::try_from(length).unwrap())));
+            assert!(of_length(most) && !of_length(most + 1), "{name} of {most}");
+            assert_eq!(of_length(0), of["minLength"].is_null(), "an empty {name}");
+        }
+        if of["format"] == "date-time" {
+            assert!(taken_with(json!("2026-12-03T18:30:00Z")) && !taken_with(json!("yesterday")), "{name}");
+        }
+    }
 }
