@@ -117,6 +117,16 @@ async fn the_demonstration_from_the_tap_over_a_killed_worker_to_the_stop() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes; `make soak`"]
+async fn five_thousand_orders_arrive_over_killed_workers_lost_answers_and_cut_cables() {
+    let soon = [("RECADO_DISPATCH__LEASE", "5s"), ("RECADO_DOUBT__WINDOW", "3s")];
+    let ended = demonstrate("demo_rush", &soon, rush).await;
+    println!("{ended}");
+    assert_eq!((&ended["lost"], &ended["duplicated"]), (&Value::from(0), &Value::from(0)), "{ended}");
+    assert_eq!(ended["events"], 5_100, "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_button_of_the_demonstration_does_what_it_says_and_tells_how_it_stands() {
     let ended = demonstrate("demo_buttons", &[], press_everything).await;
     let counted = ["events", "accepted", "suppressed", "failed", "lost", "duplicated", "in_doubt"];
@@ -221,6 +231,36 @@ async fn show(address: &str) {
     browser.press(ENTER).await;
     browser.shows("h1", "Now").await;
     strangers(address).await;
+}
+
+/// Breaks what can be broken while five thousand are under way.
+async fn rush(address: &str) {
+    let patience = PATIENCE * 5;
+    let browser = Browser::open().await;
+    browser.screen(1280).await;
+    browser.go(&format!("{address}/?lang=es")).await;
+    browser.shows("#worker[data-state=up]", "").await;
+    browser.click("[data-rush='5000']").await;
+    for round in 1..=3 {
+        until("some have gone", patience, async || figure(&browser, "accepted").await > round * 1_000).await;
+        browser.click("#answers").await;
+        browser.click("[data-thing=cut]").await;
+        browser.shows("#says-cut[data-state=on]", "").await;
+        browser.click("#kill").await;
+        browser.shows("#worker[data-state=dead]", "").await;
+        browser.click("[data-thing=cut]").await;
+        browser.click("#kill").await;
+        browser.shows("#worker[data-state=up]", "").await;
+        browser.shows("#says-cut[data-state=off]", "conectado").await;
+    }
+    // What is reported of later orders settles what is in doubt.
+    browser.click("[data-rush='100']").await;
+    until("all of them have arrived", patience, async || {
+        let (delivered, doubts) = (figure(&browser, "delivered").await, figure(&browser, "in_doubt").await);
+        delivered == 5_100 && doubts == 0 && figure(&browser, "waiting").await == 0
+    })
+    .await;
+    assert_eq!((figure(&browser, "lost").await, figure(&browser, "twice").await), (0, 0));
 }
 
 /// Presses each button, and waits for what is to be seen of it.
