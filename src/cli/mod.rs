@@ -46,8 +46,10 @@ use crate::{
     clock::Clock,
     config::{Needs, Place, Settings},
     db::{self, Pools, pools},
-    domain::{action::REASON_MAX, template},
-    http::plans::reason,
+    domain::{
+        action::{REASON_MAX, reason},
+        template,
+    },
     inbox::reading::Reader,
     telemetry,
     worker::versions::Versions,

@@ -12,7 +12,7 @@ use anyhow::bail;
 use jiff::Timestamp;
 
 use super::{
-    Misunderstood, complain, database, hold,
+    Misunderstood, because, complain, database, hold,
     moment::{moment, plan},
     say, settings,
 };
@@ -25,12 +25,12 @@ use crate::{
         senders,
     },
     domain::{
-        action::{Action, Course, Kind, REASON_MAX, Skip},
+        action::{Action, Course, Kind, Skip},
         estimate::Estimate,
         money::decimal,
         search::{self, On, Target, Wrong},
     },
-    http::plans::{NO_ORDER, Shown, reason, refusal, wish},
+    http::plans::{NO_ORDER, Shown, refusal, wish},
     inbox::reading::Reader,
     telemetry::traces::Tracer,
 };
@@ -218,8 +218,8 @@ pub async fn run(place: &Place, args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn make(settings: &Settings, pools: &Pools, new: &New) -> anyhow::Result<ExitCode> {
-    if new.run && new.because.as_deref().and_then(reason).is_none() {
-        bail!(Misunderstood(format!("--because is a text of 1 to {REASON_MAX} characters")));
+    if new.run {
+        because(new.because.as_deref().unwrap_or_default())?;
     }
     if new.run && !new.yes && !std::io::stdin().is_terminal() {
         bail!("--run asks before it acts, and there is nobody to be asked: --yes says yes");
@@ -354,12 +354,10 @@ async fn show(pools: &Pools, id: i64, json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn begin(pools: &Pools, id: i64, because: &str, detach: bool) -> anyhow::Result<ExitCode> {
-    let Some(because) = reason(because) else {
-        bail!(Misunderstood(format!("--because is a text of 1 to {REASON_MAX} characters")))
-    };
+async fn begin(pools: &Pools, id: i64, why: &str, detach: bool) -> anyhow::Result<ExitCode> {
+    let why = because(why)?;
     // Who has the database's address may do everything.
-    let ordered = plans::run(&pools.ops, id, &hold::somebody(), because, true).await?;
+    let ordered = plans::run(&pools.ops, id, &hold::somebody(), why, true).await?;
     if let Some(why) = unfollowed(&ordered) {
         complain(&why);
         return Ok(ExitCode::FAILURE);

@@ -129,7 +129,8 @@ pub async fn release_by_hand(pool: &PgPool, scope: &Scope, by: &str, because: &s
     Ok(released)
 }
 
-async fn wake(pool: &PgPool, scope: &Scope) -> Result<(), Error> {
+/// Brings back what waited for a hold of that scope.
+pub(super) async fn wake(pool: &PgPool, scope: &Scope) -> Result<(), Error> {
     if let Scope::Template { sender, template, .. } = scope {
         wake_template(pool, *sender, template).await?;
     }

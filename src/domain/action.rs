@@ -16,6 +16,12 @@ pub const FOUND_MAX: u64 = 1_000_000;
 /// The longest reason, in characters.
 pub const REASON_MAX: usize = 300;
 
+/// Why an operator does something, as it is kept. None if it is no reason.
+#[must_use]
+pub fn reason(text: &str) -> Option<&str> {
+    Some(text.trim()).filter(|text| !text.is_empty() && text.chars().count() <= REASON_MAX && !text.contains('\0'))
+}
+
 /// Something that an operator can have done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -13,15 +13,15 @@ use axum::{
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use super::{Desk, Problem, auth::Caller, openapi::NotFound, plans, problem::json_body};
-use crate::db::{
-    holds::{self, BY_HAND, Hold, InForce, Scope},
-    keys::Role,
-    senders,
+use super::{Desk, Problem, auth::Caller, openapi::NotFound, problem::json_body};
+use crate::{
+    db::{
+        holds::{self, BY_HAND, Hold, InForce, Scope},
+        keys::Role,
+        senders,
+    },
+    domain::action::{self, REASON_MAX},
 };
-
-/// The longest text that a hold carries, in characters.
-const DETAIL_MAX: usize = 300;
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct Holds {
@@ -85,7 +85,7 @@ pub(super) async fn place(
         }
     };
     let hold = by_hand(scope, &reason, lasts.as_deref(), &caller.name).map_err(|unfit| match unfit {
-        Unfit::Reason => Problem::bad(format!("reason is a text of 1 to {DETAIL_MAX} characters.")),
+        Unfit::Reason => Problem::bad(format!("reason is a text of 1 to {REASON_MAX} characters.")),
         Unfit::Period => Problem::unfit("for is a time like 30m or 2h."),
     })?;
     let new = holds::place(pool, &hold).await?;
@@ -119,8 +119,8 @@ pub(super) async fn release(
     if reason.contains('\0') {
         return Err(Problem::unfit("reason has a character that is not kept (NUL)."));
     }
-    let reason = plans::reason(&reason)
-        .ok_or_else(|| Problem::bad(format!("reason is a text of 1 to {DETAIL_MAX} characters.")))?;
+    let reason = action::reason(&reason)
+        .ok_or_else(|| Problem::bad(format!("reason is a text of 1 to {REASON_MAX} characters.")))?;
     let unknown = || Problem::new(StatusCode::NOT_FOUND, "There is no hold of this number in force.");
     let id = id.parse().map_err(|_| unknown())?;
     if !holds::release_one(&desk.doors.pools.ops, id, &caller.name, reason).await? {
@@ -140,7 +140,7 @@ pub(super) enum Unfit {
 /// The hold that somebody places by hand, for so long as `lasts` says.
 pub(super) fn by_hand(scope: Scope, reason: &str, lasts: Option<&str>, by: &str) -> Result<Hold, Unfit> {
     let reason = reason.trim();
-    if reason.is_empty() || reason.chars().count() > DETAIL_MAX {
+    if reason.is_empty() || reason.chars().count() > REASON_MAX {
         return Err(Unfit::Reason);
     }
     let lasts = lasts.map(|text| period(text).ok_or(Unfit::Period)).transpose()?;

@@ -28,7 +28,7 @@ use crate::{
         plans::{self, Made, Ordered, Plan, Wish},
     },
     domain::{
-        action::{Action, Course, DUPLICATES_OF_AN_OPERATOR, Kind, REASON_MAX, Skip},
+        action::{Action, Course, DUPLICATES_OF_AN_OPERATOR, Kind, REASON_MAX, Skip, reason},
         estimate::Estimate,
         money::decimal,
         search::{Search, Target, Wrong},
@@ -188,12 +188,6 @@ pub fn wish<'a>(action: Action, pairs: impl IntoIterator<Item = (&'a str, &'a st
             Wish::Found(action, search)
         }
     })
-}
-
-/// Why a plan is run, as it is kept. None if it is no reason.
-#[must_use]
-pub fn reason(text: &str) -> Option<&str> {
-    Some(text.trim()).filter(|text| !text.is_empty() && text.chars().count() <= REASON_MAX && !text.contains('\0'))
 }
 
 /// Why an order was not followed, for people; none if it was.

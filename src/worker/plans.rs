@@ -1,5 +1,5 @@
-//! Runs what operators planned, one plan after another, a piece at a time; and reckons what was left unreckoned. What is to be tried again only becomes due: it passes the usual
-//! pace. Every process with upkeep may do it; whoever has a plan's row in hand is passed over, and a lease keeps rejected events from
+//! Runs what operators planned, one plan after another, a piece at a time; and reckons what was left unreckoned. What is to be tried
+//! again only becomes due: it passes the usual pace. Every process with upkeep may do it; whoever has a plan's row in hand is passed over, and a lease keeps rejected events from
 //! being run by two.
 
 use std::time::Duration;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{Error, Plan, alone, inconsistent, note, reading, signed};
 use crate::{
     db::{
-        decisions::{self, Order},
+        decisions::{self, Locked, Order},
         holds::{self, Hold, Scope},
         rejected::{self, Kept},
         senders,
@@ -71,9 +71,9 @@ async fn piece(tx: &mut PgConnection, id: i64) -> Result<Acted, Error> {
             Err(skip) => *skipped.entry(skip).or_default() += 1,
         }
     }
-    let twice = fit.iter().filter(|one| one.standing.may_have_arrived()).count() as u64;
-    let repeats = plan.repeats + if plan.action.sends() { twice } else { 0 };
-    if plan.repeats_max.is_some_and(|most| repeats > most) {
+    let twice = |one: &&Locked| plan.action.sends() && one.standing.may_have_arrived();
+    let repeats = fit.iter().filter(twice).count() as u64;
+    if plan.repeats_max.is_some_and(|most| plan.repeats + repeats > most) {
         break_off(tx, id, Course::Running, &Failure::TooManyTwice).await?;
         return Ok(Acted::NotRunning);
     }
@@ -87,8 +87,7 @@ async fn piece(tx: &mut PgConnection, id: i64) -> Result<Acted, Error> {
     let order = Order { by: &by, plan: Some(&of), reason: plan.reason.as_deref() };
     decisions::act(tx, plan.action, &fit, order).await?;
     keep(tx, id, number, &busy).await?;
-    count(tx, &plan, fit.len() as u64, skipped).await?;
-    sqlx::query!("update plans set repeats = $2 where id = $1", id, signed(repeats)).execute(&mut *tx).await?;
+    count(tx, &plan, fit.len() as u64, repeats, skipped).await?;
     crash::point("acted");
     Ok(if busy.len() == ids.len() { Acted::Busy } else { Acted::Piece { done: fit.len() as u64 } })
 }
@@ -133,14 +132,27 @@ async fn keep(tx: &mut PgConnection, id: i64, number: i32, left: &[Uuid]) -> Res
     Ok(())
 }
 
-async fn count(tx: &mut PgConnection, plan: &Plan, done: u64, skipped: BTreeMap<Skip, u64>) -> Result<(), Error> {
+/// Counts what was done, to how many of whom may get it twice, and what was left as it was.
+async fn count(
+    tx: &mut PgConnection,
+    plan: &Plan,
+    done: u64,
+    repeats: u64,
+    skipped: BTreeMap<Skip, u64>,
+) -> Result<(), Error> {
     let mut all = plan.skipped.clone();
     for (skip, n) in skipped {
         *all.entry(skip).or_default() += n;
     }
-    sqlx::query!("update plans set done = done + $2, skipped = $3 where id = $1", plan.id, signed(done), json!(all))
-        .execute(tx)
-        .await?;
+    sqlx::query!(
+        "update plans set done = done + $2, repeats = repeats + $3, skipped = $4 where id = $1",
+        plan.id,
+        signed(done),
+        signed(repeats),
+        json!(all)
+    )
+    .execute(tx)
+    .await?;
     Ok(())
 }
 
@@ -209,20 +221,21 @@ pub async fn switch(pool: &PgPool, id: i64) -> Result<Acted, Error> {
             } else {
                 holds::release_held(&mut *tx, &scope, None, &by, plan.reason.as_deref()).await?;
             }
-            count(tx, &plan, 1, BTreeMap::new()).await?;
+            count(tx, &plan, 1, 0, BTreeMap::new()).await?;
             end(tx, &Plan { done: 1, ..plan.clone() }).await?;
-            Ok(Some((plan.action, scope)))
+            Ok(Some((plan.action == Action::Release).then_some(scope)))
         })
     })
     .await?;
     match freed {
         None => Ok(Acted::NotRunning),
-        Some((Action::Release, Scope::Template { sender, template, .. })) => {
-            // Upkeep brings back what a crash leaves here.
-            holds::wake_template(pool, sender, &template).await?;
+        Some(released) => {
+            if let Some(scope) = released {
+                // Upkeep brings back what a crash leaves here.
+                holds::wake(pool, &scope).await?;
+            }
             Ok(Acted::Over { done: 1 })
         }
-        Some(_) => Ok(Acted::Over { done: 1 }),
     }
 }
 
@@ -295,9 +308,9 @@ pub async fn replayed(
             match came_to {
                 Ok(came_to) => {
                     rejected::mark_replayed(&mut *tx, event, came_to).await?;
-                    count(tx, &locked, 1, BTreeMap::new()).await?;
+                    count(tx, &locked, 1, 0, BTreeMap::new()).await?;
                 }
-                Err(skip) => count(tx, &locked, 0, BTreeMap::from([(skip, 1)])).await?,
+                Err(skip) => count(tx, &locked, 0, 0, BTreeMap::from([(skip, 1)])).await?,
             }
             crash::point("replayed");
             Ok(locked.course == Course::Running)

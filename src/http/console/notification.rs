@@ -30,14 +30,14 @@ use crate::{
         versions::{self, Content},
     },
     domain::{
-        action::{Action, Kind, Skip, judge, offered},
+        action::{Action, Kind, Skip, judge, offered, reason},
         message::Filled,
         notification::{Best, State as Life, Wait},
         role::Role,
         story::{Attempt, Hold, Note, Story},
         template::formatted,
     },
-    http::{Desk, plans::reason},
+    http::Desk,
 };
 
 pub(super) fn routes() -> Router<Arc<Desk>> {
@@ -122,10 +122,14 @@ async fn listen(
         let Some(story) = story::of(&desk.doors.pools.ops, id).await? else {
             return Ok(Seen { parts: Vec::new(), over: true });
         };
-        let story =
-            if visitor.caller.role >= Role::Operator { story.without_number() } else { story.without_persons() };
+        let story = seen_by(&visitor, story);
         Ok(Seen { parts: parts(&desk, &visitor, &story), over: !moves(&story, visitor.now) })
     }))
+}
+
+/// What of it this visitor sees without asking for the number.
+fn seen_by(visitor: &Visitor, story: Story) -> Story {
+    if visitor.caller.role >= Role::Operator { story.without_number() } else { story.without_persons() }
 }
 
 /// What of the page moves, as it is now.
@@ -172,11 +176,7 @@ async fn page(desk: &Desk, visitor: &Visitor, id: Uuid, whole: bool) -> Result<R
         }
     }
     let phone = story.phone.as_ref().map(|phone| if whole { phone.reveal().to_owned() } else { phone.to_string() });
-    let story = match (whole, persons) {
-        (true, _) => story,
-        (false, true) => story.without_number(),
-        (false, false) => story.without_persons(),
-    };
+    let story = if whole { story } else { seen_by(visitor, story) };
     let values = context! {
         id => id.to_string(),
         live => stream::first(&parts(desk, visitor, &story)),

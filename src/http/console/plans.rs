@@ -31,7 +31,7 @@ use crate::{
         senders,
     },
     domain::{
-        action::{Action, Course, Failure, Kind, REASON_MAX},
+        action::{Action, Course, Failure, Kind, REASON_MAX, reason},
         notification::Wait,
         phone::Phone,
         role::Role,
@@ -291,7 +291,7 @@ async fn run(
         Ok(page(&desk, &visitor, StatusCode::UNPROCESSABLE_ENTITY, plan, wrong))
     };
     let given = field(&body, "reason").unwrap_or_default();
-    let Some(reason) = api::reason(&given) else {
+    let Some(reason) = reason(&given) else {
         return mend("no_reason").await;
     };
     let admin = visitor.caller.role >= Role::Admin;

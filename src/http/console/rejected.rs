@@ -25,8 +25,8 @@ use crate::{
         audit::{Act, note},
         rejected::{self, Filter, Whole},
     },
-    domain::role::Role,
-    http::{Desk, plans::reason},
+    domain::{action::reason, role::Role},
+    http::Desk,
 };
 
 pub(super) const PART: Part = Part {

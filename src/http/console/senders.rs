@@ -25,8 +25,8 @@ use crate::{
         holds::{self, Hold, Scope},
         senders, templates,
     },
-    domain::{health::Worry, role::Role},
-    http::{Desk, holds as api, plans::reason, senders::Shown},
+    domain::{action::reason, health::Worry, role::Role},
+    http::{Desk, holds as api, senders::Shown},
 };
 
 pub(super) const PART: Part =
